@@ -1,0 +1,63 @@
+# Every target installs what this machine lacks first: see .ci/install.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+# Seconds for each fuzz target.
+FUZZ_SECONDS ?= 60
+# Major versions of PostgreSQL to test against besides the installed one: make test PG_VERSIONS="13 16 18"
+PG_VERSIONS ?=
+
+export LOCKKEEPER_TEST_PYTHON := $(CURDIR)/target/venv/bin/python
+
+# The directories of the servers' programs, separated by colons; empty without PG_VERSIONS.
+PG_BINS = $$(for version in $(PG_VERSIONS); do .ci/postgres $$version || exit; done | paste -sd:)
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
+
+.PHONY: build
+build: ## build the release binary, target/release/lockkeeper
+	@.ci/install build
+	cargo build --release --locked
+
+.PHONY: demo
+demo: ## run a migration on a busy table directly, then through lockkeeper
+	@.ci/install demo
+	cargo run --release --locked -- demo
+
+.PHONY: test
+test: ## run every test; PG_VERSIONS="13 14 16 17 18" adds servers
+	@.ci/install test
+	@bins=$(PG_BINS); export LOCKKEEPER_TEST_PG_BINS="$$bins"; set -x; cargo test --locked
+
+.PHONY: lint
+lint: ## check format, clippy, documentation and tidiness
+	@.ci/install lint
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps
+	cargo test --locked --test tidy
+
+.PHONY: bench
+bench: ## run the benchmarks of bench/
+	@.ci/install demo
+	cargo bench --locked
+
+.PHONY: soak
+soak: ## run the tests in release mode, the long ones included
+	@.ci/install test
+	@bins=$(PG_BINS); export LOCKKEEPER_TEST_PG_BINS="$$bins"; set -x; \
+	LOCKKEEPER_SOAK=1 cargo test --release --locked
+
+.PHONY: fuzz
+fuzz: ## run each fuzz target of tests/fuzz for FUZZ_SECONDS
+	@.ci/install fuzz
+	@targets=$$(cargo fuzz list --fuzz-dir tests/fuzz); \
+	for target in $$targets; do \
+	    echo "fuzz: $$target, $(FUZZ_SECONDS) s"; \
+	    cargo fuzz run --fuzz-dir tests/fuzz -s none "$$target" -- -max_total_time=$(FUZZ_SECONDS); \
+	done

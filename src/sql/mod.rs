@@ -1,0 +1,11 @@
+//! SQL texts: what a text is (its class), and what a schema change says (our own small AST).
+//!
+//! Pure: no I/O, no clock. [`parse`] is the only file that names `pg_query`.
+
+pub mod cache;
+pub mod classify;
+pub mod encoding;
+pub mod lexer;
+pub mod name;
+pub mod parse;
+pub mod statement;

@@ -1,0 +1,117 @@
+//! Messages of a client: the fields that lockkeeper reads, and the messages that it sends for itself.
+
+use bytes::BytesMut;
+use pgwire::messages::Message;
+use pgwire::messages::extendedquery::{Bind, Close, Execute, Parse, Sync};
+
+use super::split_cstr;
+
+/// `Parse`: the statement's name and its text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ParseBody<'a> {
+    /// Name of the prepared statement; empty for the unnamed one.
+    pub name: &'a [u8],
+    /// The query text.
+    pub text: &'a [u8],
+}
+
+/// The text of a `Query`; `None` when the body isn't one text with one final NUL: the server refuses such a message.
+pub fn query_text(body: &[u8]) -> Option<&[u8]> {
+    match split_cstr(body)? {
+        (text, []) => Some(text),
+        _ => None,
+    }
+}
+
+/// Reads a `Parse` body; `None` when it isn't well formed.
+pub fn parse_body(body: &[u8]) -> Option<ParseBody<'_>> {
+    let (name, rest) = split_cstr(body)?;
+    let (text, types) = split_cstr(rest)?;
+    (types.len() >= 2).then_some(ParseBody { name, text })
+}
+
+/// Reads the names of portal and statement from the front of a `Bind` body.
+pub fn bind_names(body: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (portal, rest) = split_cstr(body)?;
+    let (statement, _) = split_cstr(rest)?;
+    Some((portal, statement))
+}
+
+/// The portal of an `Execute`.
+pub fn execute_portal(body: &[u8]) -> Option<&[u8]> {
+    Some(split_cstr(body)?.0)
+}
+
+/// What a `Close` closes: `S` (statement) or `P` (portal), and its name.
+pub fn close_target(body: &[u8]) -> Option<(u8, &[u8])> {
+    let (kind, rest) = body.split_first()?;
+    Some((*kind, split_cstr(rest)?.0))
+}
+
+/// Name of the prepared statement and portal in which lockkeeper runs its own commands: the client's unnamed ones stay.
+const OWN_NAME: &str = "__lockkeeper";
+
+/// Appends the messages that run `sql` with text `parameters` under lockkeeper's own names, without a Sync:
+/// Close, Parse, Bind, Execute, Close. The leading Close forgets what a failed command left behind.
+pub fn put_command(buffer: &mut BytesMut, sql: &str, parameters: &[&str]) {
+    let name = || Some(OWN_NAME.to_owned());
+    let values = parameters.iter().map(|value| Some(bytes::Bytes::copy_from_slice(value.as_bytes()))).collect();
+    put(buffer, &Close::new(b'P', name()));
+    put(buffer, &Close::new(b'S', name()));
+    put(buffer, &Parse::new(name(), sql.to_owned(), Vec::new()));
+    put(buffer, &Bind::new(name(), name(), Vec::new(), values, Vec::new()));
+    put(buffer, &Execute::new(name(), 0));
+    put(buffer, &Close::new(b'P', name()));
+    put(buffer, &Close::new(b'S', name()));
+}
+
+/// Appends a Sync.
+pub fn put_sync(buffer: &mut BytesMut) {
+    put(buffer, &Sync::new());
+}
+
+/// Appends one message; the messages built here are far below every length limit, so encoding can't fail.
+fn put(buffer: &mut BytesMut, message: &impl Message) {
+    let before = buffer.len();
+    if message.encode(buffer).is_err() {
+        buffer.truncate(before);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::frame::{HEADER_BYTES, Header};
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_query_with_bytes_after_its_nul_is_not_a_text() {
+        assert_eq!(query_text(b"select 1\0"), Some(&b"select 1"[..]));
+        assert_eq!(query_text(b"select 1\0Qx\0"), None);
+        assert_eq!(query_text(b"select 1"), None);
+    }
+
+    #[test]
+    fn a_command_is_a_row_of_well_formed_frames() {
+        let mut buffer = BytesMut::new();
+        put_command(&mut buffer, "select $1", &["a'b"]);
+        put_sync(&mut buffer);
+        let (mut tags, mut rest) = (String::new(), &buffer[..]);
+        while let Some(header) = Header::parse(rest).unwrap() {
+            tags.push(char::from(header.tag));
+            if header.tag == b'P' {
+                let body = &rest[HEADER_BYTES..header.frame_bytes()];
+                assert_eq!(parse_body(body).unwrap().text, b"select $1");
+            }
+            rest = &rest[header.frame_bytes()..];
+        }
+        assert_eq!((tags.as_str(), rest.len()), ("CCPBECCS", 0));
+    }
+
+    proptest! {
+        #[test]
+        fn no_body_panics(body in proptest::collection::vec(any::<u8>(), 0..48)) {
+            let _ = (query_text(&body), parse_body(&body), bind_names(&body), execute_portal(&body), close_target(&body));
+        }
+    }
+}
