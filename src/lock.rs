@@ -40,7 +40,11 @@ impl LockMode {
     /// Whether two transactions may not hold these modes on one table at the same time.
     pub fn conflicts_with(self, other: LockMode) -> bool {
         use LockMode::*;
-        let (weak, strong) = if self < other { (self, other) } else { (other, self) };
+        let (weak, strong) = if self < other {
+            (self, other)
+        } else {
+            (other, self)
+        };
         match strong {
             AccessExclusive => true,
             Exclusive => weak >= RowShare,
@@ -73,9 +77,13 @@ impl LockMode {
     /// What ordinary statements wait for this lock, in plain words.
     pub fn stops(self) -> &'static str {
         match self {
-            LockMode::AccessShare | LockMode::RowShare => "stops only ACCESS EXCLUSIVE or EXCLUSIVE requests",
+            LockMode::AccessShare | LockMode::RowShare => {
+                "stops only ACCESS EXCLUSIVE or EXCLUSIVE requests"
+            }
             LockMode::RowExclusive | LockMode::ShareUpdateExclusive => "stops no query",
-            LockMode::Share | LockMode::ShareRowExclusive => "stops every INSERT, UPDATE and DELETE",
+            LockMode::Share | LockMode::ShareRowExclusive => {
+                "stops every INSERT, UPDATE and DELETE"
+            }
             LockMode::Exclusive => "stops everything but plain SELECT",
             LockMode::AccessExclusive => "stops every query, SELECT included",
         }
@@ -94,7 +102,8 @@ mod tests {
 
     /// Table 13.2 of the manual, a row for each mode: `X` conflicts.
     const TABLE: [&str; 8] = [
-        ".......X", "......XX", "....XXXX", "...XXXXX", "..XX.XXX", "..XXXXXX", ".XXXXXXX", "XXXXXXXX",
+        ".......X", "......XX", "....XXXX", "...XXXXX", "..XX.XXX", "..XXXXXX", ".XXXXXXX",
+        "XXXXXXXX",
     ];
 
     #[test]

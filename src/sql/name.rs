@@ -14,12 +14,18 @@ pub struct Name {
 impl Name {
     /// A name without a schema.
     pub fn unqualified(name: impl Into<String>) -> Name {
-        Name { schema: None, name: name.into() }
+        Name {
+            schema: None,
+            name: name.into(),
+        }
     }
 
     /// A name with its schema.
     pub fn qualified(schema: impl Into<String>, name: impl Into<String>) -> Name {
-        Name { schema: Some(schema.into()), name: name.into() }
+        Name {
+            schema: Some(schema.into()),
+            name: name.into(),
+        }
     }
 }
 
@@ -43,26 +49,155 @@ pub fn quote_identifier(name: &str) -> String {
             _ => false,
         })
         && (name.contains('_') || !is_keyword_like(name));
-    if plain { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
+    if plain {
+        name.to_owned()
+    } else {
+        format!("\"{}\"", name.replace('"', "\"\""))
+    }
 }
 
 /// Words that PostgreSQL reserves in some position (PostgreSQL manual, appendix C, "reserved" and "can be function or
 /// type" of any version since 13, and those that are special in the statements that lockkeeper writes).
 fn is_keyword_like(word: &str) -> bool {
     const WORDS: &[&str] = &[
-        "all", "analyse", "analyze", "and", "any", "array", "as", "asc", "asymmetric", "authorization", "between",
-        "bigint", "binary", "bit", "boolean", "both", "case", "cast", "char", "character", "check", "coalesce",
-        "collate", "collation", "column", "concurrently", "constraint", "create", "cross", "database", "dec", "decimal", "default",
-        "deferrable", "desc", "distinct", "do", "else", "end", "except", "exists", "extract", "false", "fetch", "float",
-        "for", "foreign", "freeze", "from", "full", "grant", "greatest", "group", "grouping", "having", "if", "ilike",
-        "in", "index", "initially", "inner", "inout", "int", "integer", "intersect", "interval", "into", "is", "isnull",
-        "join", "json", "lateral", "leading", "least", "left", "like", "limit", "localtime", "localtimestamp", "national",
-        "natural", "nchar", "none", "normalize", "not", "notnull", "null", "nullif", "numeric", "offset", "on", "only",
-        "or", "order", "out", "outer", "overlaps", "overlay", "placing", "position", "precision", "primary", "real",
-        "references", "returning", "right", "row", "schema", "select", "setof", "similar", "smallint", "some",
-        "substring", "symmetric", "system", "table", "tablesample", "then", "time", "timestamp", "to", "trailing", "treat",
-        "trim", "true", "union", "unique", "user", "using", "values", "varchar", "variadic", "verbose", "when", "where",
-        "window", "with",
+        "all",
+        "analyse",
+        "analyze",
+        "and",
+        "any",
+        "array",
+        "as",
+        "asc",
+        "asymmetric",
+        "authorization",
+        "between",
+        "bigint",
+        "binary",
+        "bit",
+        "boolean",
+        "both",
+        "case",
+        "cast",
+        "char",
+        "character",
+        "check",
+        "coalesce",
+        "collate",
+        "collation",
+        "column",
+        "concurrently",
+        "constraint",
+        "create",
+        "cross",
+        "database",
+        "dec",
+        "decimal",
+        "default",
+        "deferrable",
+        "desc",
+        "distinct",
+        "do",
+        "else",
+        "end",
+        "except",
+        "exists",
+        "extract",
+        "false",
+        "fetch",
+        "float",
+        "for",
+        "foreign",
+        "freeze",
+        "from",
+        "full",
+        "grant",
+        "greatest",
+        "group",
+        "grouping",
+        "having",
+        "if",
+        "ilike",
+        "in",
+        "index",
+        "initially",
+        "inner",
+        "inout",
+        "int",
+        "integer",
+        "intersect",
+        "interval",
+        "into",
+        "is",
+        "isnull",
+        "join",
+        "json",
+        "lateral",
+        "leading",
+        "least",
+        "left",
+        "like",
+        "limit",
+        "localtime",
+        "localtimestamp",
+        "national",
+        "natural",
+        "nchar",
+        "none",
+        "normalize",
+        "not",
+        "notnull",
+        "null",
+        "nullif",
+        "numeric",
+        "offset",
+        "on",
+        "only",
+        "or",
+        "order",
+        "out",
+        "outer",
+        "overlaps",
+        "overlay",
+        "placing",
+        "position",
+        "precision",
+        "primary",
+        "real",
+        "references",
+        "returning",
+        "right",
+        "row",
+        "schema",
+        "select",
+        "setof",
+        "similar",
+        "smallint",
+        "some",
+        "substring",
+        "symmetric",
+        "system",
+        "table",
+        "tablesample",
+        "then",
+        "time",
+        "timestamp",
+        "to",
+        "trailing",
+        "treat",
+        "trim",
+        "true",
+        "union",
+        "unique",
+        "user",
+        "using",
+        "values",
+        "varchar",
+        "variadic",
+        "verbose",
+        "when",
+        "where",
+        "window",
+        "with",
     ];
     WORDS.binary_search(&word).is_ok()
 }
@@ -70,7 +205,11 @@ fn is_keyword_like(word: &str) -> bool {
 /// Quotes a string literal for SQL, whatever `standard_conforming_strings` says.
 pub fn quote_literal(text: &str) -> String {
     let doubled = text.replace('\'', "''");
-    if text.contains('\\') { format!("E'{}'", doubled.replace('\\', "\\\\")) } else { format!("'{doubled}'") }
+    if text.contains('\\') {
+        format!("E'{}'", doubled.replace('\\', "\\\\"))
+    } else {
+        format!("'{doubled}'")
+    }
 }
 
 /// The longest identifier, in bytes: `NAMEDATALEN - 1`.
@@ -83,10 +222,18 @@ pub fn make_object_name(first: &str, second: &str, label: &str) -> String {
     let room = MAX_IDENTIFIER_BYTES.saturating_sub(overhead);
     let (mut first_bytes, mut second_bytes) = (first.len(), second.len());
     while first_bytes + second_bytes > room {
-        if first_bytes > second_bytes { first_bytes -= 1 } else { second_bytes -= 1 }
+        if first_bytes > second_bytes {
+            first_bytes -= 1
+        } else {
+            second_bytes -= 1
+        }
     }
     let (first, second) = (clip(first, first_bytes), clip(second, second_bytes));
-    if second.is_empty() { format!("{first}_{label}") } else { format!("{first}_{second}_{label}") }
+    if second.is_empty() {
+        format!("{first}_{label}")
+    } else {
+        format!("{first}_{second}_{label}")
+    }
 }
 
 /// Cuts a text to at most `bytes` bytes, never inside a character.
@@ -118,7 +265,10 @@ mod tests {
         ] {
             assert_eq!(quote_identifier(name), quoted);
         }
-        assert_eq!(Name::qualified("public", "table").to_string(), "public.\"table\"");
+        assert_eq!(
+            Name::qualified("public", "table").to_string(),
+            "public.\"table\""
+        );
     }
 
     #[test]

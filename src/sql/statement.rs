@@ -18,6 +18,13 @@ pub enum Statement {
         /// The statement's first words, in upper case.
         words: String,
     },
+    /// `PREPARE name AS` something that is a schema change (`SELECT … INTO`).
+    Prepare {
+        /// The prepared statement.
+        name: String,
+        /// What `EXECUTE name` will run.
+        inner: Box<Statement>,
+    },
     /// `EXECUTE name` of something that may be a schema change.
     Execute {
         /// The prepared statement.
@@ -41,7 +48,10 @@ impl Statement {
             | Statement::Reindex(_)
             | Statement::Other(_)
             | Statement::Unreadable { .. } => true,
-            Statement::Execute { .. } | Statement::Dynamic { .. } | Statement::Harmless => false,
+            Statement::Prepare { .. }
+            | Statement::Execute { .. }
+            | Statement::Dynamic { .. }
+            | Statement::Harmless => false,
         }
     }
 
@@ -53,6 +63,7 @@ impl Statement {
             Statement::Reindex(_) => "REINDEX",
             Statement::Other(other) => other.tag,
             Statement::Unreadable { words } => words,
+            Statement::Prepare { .. } => "PREPARE",
             Statement::Execute { .. } => "EXECUTE",
             Statement::Dynamic { tag } => tag,
             Statement::Harmless => "",
@@ -67,6 +78,7 @@ impl Statement {
             Statement::Reindex(reindex) => vec![reindex.name.clone()],
             Statement::Other(other) => other.relations.clone(),
             Statement::Unreadable { .. }
+            | Statement::Prepare { .. }
             | Statement::Execute { .. }
             | Statement::Dynamic { .. }
             | Statement::Harmless => Vec::new(),
@@ -81,6 +93,7 @@ impl Statement {
             Statement::CreateIndex(_)
             | Statement::DropIndex(_)
             | Statement::Reindex(_)
+            | Statement::Prepare { .. }
             | Statement::Execute { .. }
             | Statement::Harmless => false,
         }

@@ -33,7 +33,9 @@ impl ErrorFields {
             if code == 0 {
                 break;
             }
-            let Some((value, after)) = split_cstr(after) else { break };
+            let Some((value, after)) = split_cstr(after) else {
+                break;
+            };
             let value = String::from_utf8_lossy(value).into_owned();
             match code {
                 b'V' => fields.severity = value,
@@ -98,8 +100,13 @@ pub fn data_row(body: &[u8]) -> Option<Vec<Option<String>>> {
 /// that the classifier didn't see.
 pub fn is_ddl_tag(tag: &[u8]) -> bool {
     let word = tag.split(|byte| *byte == b' ').next().unwrap_or_default();
-    matches!(word, b"ALTER" | b"CREATE" | b"DROP" | b"TRUNCATE" | b"REINDEX" | b"CLUSTER" | b"REFRESH")
-        || matches!(word, b"COMMENT" | b"GRANT" | b"REVOKE" | b"SECURITY" | b"IMPORT" | b"REASSIGN")
+    matches!(
+        word,
+        b"ALTER" | b"CREATE" | b"DROP" | b"TRUNCATE" | b"REINDEX" | b"CLUSTER" | b"REFRESH"
+    ) || matches!(
+        word,
+        b"COMMENT" | b"GRANT" | b"REVOKE" | b"SECURITY" | b"IMPORT" | b"REASSIGN"
+    )
 }
 
 /// Appends an ErrorResponse.
@@ -161,7 +168,10 @@ mod tests {
 
     #[test]
     fn rows_and_their_nulls() {
-        assert_eq!(data_row(b"\0\x02\0\0\0\x01a\xff\xff\xff\xff"), Some(vec![Some("a".into()), None]));
+        assert_eq!(
+            data_row(b"\0\x02\0\0\0\x01a\xff\xff\xff\xff"),
+            Some(vec![Some("a".into()), None])
+        );
         assert_eq!(data_row(b"\0\x01\0\0\0\x05a"), None);
     }
 
@@ -170,7 +180,16 @@ mod tests {
         for tag in ["CREATE INDEX", "ALTER TABLE", "TRUNCATE TABLE", "COMMENT"] {
             assert!(is_ddl_tag(tag.as_bytes()), "{tag}");
         }
-        for tag in ["SELECT 1", "INSERT 0 1", "COMMIT", "SET", "VACUUM", "COPY 3", "DO", "CALL"] {
+        for tag in [
+            "SELECT 1",
+            "INSERT 0 1",
+            "COMMIT",
+            "SET",
+            "VACUUM",
+            "COPY 3",
+            "DO",
+            "CALL",
+        ] {
             assert!(!is_ddl_tag(tag.as_bytes()), "{tag}");
         }
     }

@@ -55,11 +55,17 @@ const OWN_NAME: &str = "__lockkeeper";
 /// Close, Parse, Bind, Execute, Close. The leading Close forgets what a failed command left behind.
 pub fn put_command(buffer: &mut BytesMut, sql: &str, parameters: &[&str]) {
     let name = || Some(OWN_NAME.to_owned());
-    let values = parameters.iter().map(|value| Some(bytes::Bytes::copy_from_slice(value.as_bytes()))).collect();
+    let values = parameters
+        .iter()
+        .map(|value| Some(bytes::Bytes::copy_from_slice(value.as_bytes())))
+        .collect();
     put(buffer, &Close::new(b'P', name()));
     put(buffer, &Close::new(b'S', name()));
     put(buffer, &Parse::new(name(), sql.to_owned(), Vec::new()));
-    put(buffer, &Bind::new(name(), name(), Vec::new(), values, Vec::new()));
+    put(
+        buffer,
+        &Bind::new(name(), name(), Vec::new(), values, Vec::new()),
+    );
     put(buffer, &Execute::new(name(), 0));
     put(buffer, &Close::new(b'P', name()));
     put(buffer, &Close::new(b'S', name()));

@@ -81,7 +81,12 @@ impl Pipeline {
 
     /// The server owes no `ReadyForQuery`; answers to the open batch may be outstanding.
     pub fn is_synced(&self) -> bool {
-        !self.skipping && !self.copying_in && self.owed.iter().all(|owed| matches!(owed, Owed::Extended(_)))
+        !self.skipping
+            && !self.copying_in
+            && self
+                .owed
+                .iter()
+                .all(|owed| matches!(owed, Owed::Extended(_)))
     }
 
     /// The server copies in.
@@ -207,19 +212,19 @@ mod tests {
             (">Q <T <C <ZI", true),
             (">P >B >D >E >S <1 <2 <T <C <ZI", true),
             (">P >B >D >E >S <1 <2 <T <C", false),
-            (">P <1", false),                                        // no Sync yet
-            (">P >B >E >S <E <ZI", true),                            // error, then the Sync's answer
-            (">P >B >E >Q >S <E <ZI", true),                         // the Query was thrown away
-            (">P >B >E >Q >S <1 <2 <C <C <ZI", false),               // the Query ran; the Sync is still owed
-            (">P >B >E >Q >S <1 <2 <C <E <ZI <ZI", true),            // the Query failed: not a batch error
-            (">P <E >Q >B >S <ZI", true),                            // sent while the server skips
-            (">Q >Q <E <ZI <C <ZT", true),                           // a failed Query doesn't skip the next one
-            (">P >B >E >S <1 <2 <G >c <C", false),                   // the early Sync was ignored: libpq sends another
+            (">P <1", false),                             // no Sync yet
+            (">P >B >E >S <E <ZI", true),                 // error, then the Sync's answer
+            (">P >B >E >Q >S <E <ZI", true),              // the Query was thrown away
+            (">P >B >E >Q >S <1 <2 <C <C <ZI", false),    // the Query ran; the Sync is still owed
+            (">P >B >E >Q >S <1 <2 <C <E <ZI <ZI", true), // the Query failed: not a batch error
+            (">P <E >Q >B >S <ZI", true),                 // sent while the server skips
+            (">Q >Q <E <ZI <C <ZT", true), // a failed Query doesn't skip the next one
+            (">P >B >E >S <1 <2 <G >c <C", false), // the early Sync was ignored: libpq sends another
             (">P >B >E >S <1 <2 <G >c >S <C <ZI", true),
             (">P >B >E >S <1 <2 <G >S >c >S <C <ZI", true),
             (">Q <G >c <C <ZI", true),
             (">Q <G <E >c <ZI", true),
-            (">P >B >E >S >Q <1 <2 <C <E <ZI <C <ZI", true),         // the Sync's own commit failed
+            (">P >B >E >S >Q <1 <2 <C <E <ZI <C <ZI", true), // the Sync's own commit failed
         ] {
             assert_eq!(play(script).is_idle(), idle, "{script}");
         }
@@ -230,7 +235,13 @@ mod tests {
         let pipeline = play(">Q <C <ZT >P >B <1 <2");
         assert!(pipeline.is_synced() && !pipeline.is_idle());
         assert_eq!(pipeline.status(), TransactionStatus::InTransaction);
-        assert_eq!(pipeline.batch(), Batch { messages: 2, executes: 0 });
+        assert_eq!(
+            pipeline.batch(),
+            Batch {
+                messages: 2,
+                executes: 0
+            }
+        );
     }
 
     proptest! {

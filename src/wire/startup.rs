@@ -57,7 +57,9 @@ pub fn kind(prefix: [u8; PREFIX_BYTES]) -> Result<StartupKind, BadStartup> {
         SSL_CODE if rest == 0 => Ok(StartupKind::Ssl),
         GSSENC_CODE if rest == 0 => Ok(StartupKind::GssEnc),
         SSL_CODE | GSSENC_CODE => Err(bad),
-        CANCEL_CODE if (4 + 1..=4 + MAX_CANCEL_KEY_BYTES).contains(&rest) => Ok(StartupKind::Cancel { rest }),
+        CANCEL_CODE if (4 + 1..=4 + MAX_CANCEL_KEY_BYTES).contains(&rest) => {
+            Ok(StartupKind::Cancel { rest })
+        }
         CANCEL_CODE => Err(bad),
         _ if length as usize <= MAX_STARTUP_BYTES => Ok(StartupKind::Startup { rest }),
         _ => Err(bad),
@@ -85,13 +87,17 @@ pub fn parameters(body: &[u8]) -> StartupParameters {
         if name.is_empty() {
             break;
         }
-        let Some((value, after)) = split_cstr(after) else { break };
+        let Some((value, after)) = split_cstr(after) else {
+            break;
+        };
         let value = || String::from_utf8_lossy(value).into_owned();
         match name {
             b"user" => parameters.user = value(),
             b"database" => parameters.database = value(),
             b"application_name" => parameters.application_name = value(),
-            b"replication" => parameters.replication = !matches!(value().as_str(), "false" | "off" | "no" | "0"),
+            b"replication" => {
+                parameters.replication = !matches!(value().as_str(), "false" | "off" | "no" | "0")
+            }
             _ => {}
         }
         rest = after;
@@ -118,10 +124,25 @@ mod tests {
     fn kinds() {
         assert_eq!(kind(SSL_REQUEST), Ok(StartupKind::Ssl));
         assert_eq!(kind(prefix(8, GSSENC_CODE)), Ok(StartupKind::GssEnc));
-        assert_eq!(kind(prefix(16, CANCEL_CODE)), Ok(StartupKind::Cancel { rest: 8 }));
-        assert_eq!(kind(prefix(44, CANCEL_CODE)), Ok(StartupKind::Cancel { rest: 36 }));
-        assert_eq!(kind(prefix(9, 196_608)), Ok(StartupKind::Startup { rest: 1 }));
-        for (length, code) in [(7, 196_608), (0, SSL_CODE), (9, SSL_CODE), (12, CANCEL_CODE), (10_001, 196_608)] {
+        assert_eq!(
+            kind(prefix(16, CANCEL_CODE)),
+            Ok(StartupKind::Cancel { rest: 8 })
+        );
+        assert_eq!(
+            kind(prefix(44, CANCEL_CODE)),
+            Ok(StartupKind::Cancel { rest: 36 })
+        );
+        assert_eq!(
+            kind(prefix(9, 196_608)),
+            Ok(StartupKind::Startup { rest: 1 })
+        );
+        for (length, code) in [
+            (7, 196_608),
+            (0, SSL_CODE),
+            (9, SSL_CODE),
+            (12, CANCEL_CODE),
+            (10_001, 196_608),
+        ] {
             assert_eq!(kind(prefix(length, code)), Err(BadStartup { length }));
         }
     }

@@ -1,0 +1,545 @@
+//! The settings: `config/lockkeeper.toml` is their manual. File, then environment, then flags; what is unknown is refused
+//! with the nearest valid name.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use serde::{Deserialize, Deserializer};
+use thiserror::Error;
+
+/// All settings, with their defaults.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Config {
+    /// Where clients connect.
+    pub listen: Listen,
+    /// The PostgreSQL server.
+    pub upstream: Upstream,
+    /// What is done about schema changes.
+    pub guard: Guard,
+    /// How locks are taken.
+    pub locks: Locks,
+    /// The record of schema changes.
+    pub audit: Audit,
+    /// Metrics and health.
+    pub http: Http,
+    /// Limits on clients.
+    pub limits: Limits,
+    /// Authentication.
+    pub auth: Auth,
+    /// Shutting down.
+    pub shutdown: Shutdown,
+    /// The program's own log.
+    pub log: Log,
+    /// Threads.
+    pub runtime: Runtime,
+}
+
+/// Every key, dotted: what isn't here is refused.
+const KEYS: &[&str] = &[
+    "listen.address",
+    "listen.tls",
+    "listen.certificate",
+    "listen.key",
+    "upstream.address",
+    "upstream.tls",
+    "upstream.ca",
+    "guard.mode",
+    "guard.max_text",
+    "guard.small_table",
+    "guard.notices",
+    "guard.cache",
+    "locks.budget",
+    "locks.deadline",
+    "audit.file",
+    "http.address",
+    "limits.connections",
+    "limits.startup_time",
+    "auth.allow_trust",
+    "shutdown.grace",
+    "log.format",
+    "log.level",
+    "runtime.threads",
+];
+
+/// `listen`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default)]
+pub struct Listen {
+    /// Addresses `host:port`, or `/directory` for the Unix socket `.s.PGSQL.6432` in it.
+    #[serde(deserialize_with = "one_or_many")]
+    pub address: Vec<String>,
+    /// TLS towards clients.
+    pub tls: ClientTls,
+    /// PEM file of the certificate chain.
+    pub certificate: Option<PathBuf>,
+    /// PEM file of the private key.
+    pub key: Option<PathBuf>,
+}
+
+/// TLS towards clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ClientTls {
+    /// Refused: SSLRequest is answered `N`.
+    #[default]
+    Disable,
+    /// Offered.
+    Allow,
+    /// Demanded.
+    Require,
+}
+
+/// `upstream`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default)]
+pub struct Upstream {
+    /// `host:port`, or `/directory` or `/directory:port` for a Unix socket.
+    pub address: String,
+    /// TLS towards the server.
+    pub tls: ServerTls,
+    /// PEM file of the authorities that sign the server's certificate; the system's own when missing.
+    pub ca: Option<PathBuf>,
+}
+
+/// TLS towards the server, as libpq's `sslmode`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ServerTls {
+    /// Never.
+    #[default]
+    Disable,
+    /// If the server offers it; its certificate isn't checked.
+    Prefer,
+    /// Demanded; the certificate isn't checked.
+    Require,
+    /// Demanded; the certificate's signature is checked.
+    VerifyCa,
+    /// Demanded; signature and name are checked.
+    VerifyFull,
+}
+
+/// `guard`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default)]
+pub struct Guard {
+    /// What is done.
+    pub mode: Mode,
+    /// Longer texts are looked at by a streaming lexer only, and never held.
+    pub max_text: ByteSize,
+    /// Up to this size a table's plain form is tried first.
+    pub small_table: ByteSize,
+    /// NOTICEs to clients.
+    pub notices: bool,
+    /// Memory for classified texts.
+    pub cache: ByteSize,
+}
+
+/// What is done about schema changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// They are guarded.
+    #[default]
+    Enforce,
+    /// They pass; log, metrics and audit say what would have happened.
+    Observe,
+    /// They pass.
+    Off,
+}
+
+/// `locks`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default)]
+pub struct Locks {
+    /// How long anyone may wait behind a strong lock request.
+    #[serde(with = "humantime_serde")]
+    pub budget: Duration,
+    /// How long a lock is tried for in all.
+    #[serde(with = "humantime_serde")]
+    pub deadline: Duration,
+}
+
+/// `audit`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Audit {
+    /// JSON-lines file; none when missing.
+    pub file: Option<PathBuf>,
+}
+
+/// `http`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default)]
+pub struct Http {
+    /// Address of `/metrics`, `/live`, `/ready`; empty turns it off.
+    pub address: String,
+}
+
+/// `limits`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default)]
+pub struct Limits {
+    /// Client connections at once.
+    pub connections: usize,
+    /// From accept to the end of authentication.
+    #[serde(with = "humantime_serde")]
+    pub startup_time: Duration,
+}
+
+/// `auth`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Auth {
+    /// Let clients from other machines in though the server asked them for nothing.
+    pub allow_trust: bool,
+}
+
+/// `shutdown`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default)]
+pub struct Shutdown {
+    /// How long sessions may finish their work after SIGTERM.
+    #[serde(with = "humantime_serde")]
+    pub grace: Duration,
+}
+
+/// `log`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default)]
+pub struct Log {
+    /// Text or JSON.
+    pub format: LogFormat,
+    /// Level, or a filter such as `info,lockkeeper=debug`.
+    pub level: String,
+}
+
+/// Shape of the log's lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// A JSON object a line.
+    Json,
+}
+
+/// `runtime`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Runtime {
+    /// Relay threads; 0 means one for each core.
+    pub threads: usize,
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        Listen {
+            address: vec!["127.0.0.1:6432".to_owned()],
+            tls: ClientTls::Disable,
+            certificate: None,
+            key: None,
+        }
+    }
+}
+
+impl Default for Upstream {
+    fn default() -> Self {
+        Upstream {
+            address: "127.0.0.1:5432".to_owned(),
+            tls: ServerTls::Disable,
+            ca: None,
+        }
+    }
+}
+
+impl Default for Guard {
+    fn default() -> Self {
+        Guard {
+            mode: Mode::Enforce,
+            max_text: ByteSize::mib(8),
+            small_table: ByteSize::mib(1),
+            notices: true,
+            cache: ByteSize::mib(16),
+        }
+    }
+}
+
+impl Default for Locks {
+    fn default() -> Self {
+        Locks {
+            budget: Duration::from_millis(100),
+            deadline: Duration::from_secs(600),
+        }
+    }
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Http {
+            address: "127.0.0.1:6433".to_owned(),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            connections: 10_000,
+            startup_time: Duration::from_secs(60),
+        }
+    }
+}
+
+impl Default for Shutdown {
+    fn default() -> Self {
+        Shutdown {
+            grace: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Log {
+            format: LogFormat::Text,
+            level: "info".to_owned(),
+        }
+    }
+}
+
+fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum OneOrMany {
+        One(String),
+        Many(Vec<String>),
+    }
+    Ok(match OneOrMany::deserialize(deserializer)? {
+        OneOrMany::One(one) => one
+            .split(',')
+            .map(|address| address.trim().to_owned())
+            .collect(),
+        OneOrMany::Many(many) => many,
+    })
+}
+
+/// Settings that can't be used.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// The file or the environment can't be read as settings.
+    #[error("{0}")]
+    Unreadable(String),
+    /// A key that doesn't exist.
+    #[error("unknown setting `{key}`; the nearest valid one is `{nearest}`")]
+    UnknownKey {
+        /// The key, dotted.
+        key: String,
+        /// The valid key most like it.
+        nearest: String,
+    },
+    /// A value that can't be.
+    #[error("{0}")]
+    BadValue(String),
+}
+
+impl Config {
+    /// Reads the file, when there is one, and the environment (`LOCKKEEPER__SECTION__KEY`).
+    ///
+    /// # Errors
+    /// [`ConfigError`] naming the key and the remedy.
+    pub fn load(file: Option<&Path>) -> Result<Config, ConfigError> {
+        let mut builder = config::Config::builder();
+        if let Some(file) = file {
+            builder = builder.add_source(config::File::from(file).format(config::FileFormat::Toml));
+        }
+        let environment = config::Environment::with_prefix("LOCKKEEPER")
+            .prefix_separator("__")
+            .separator("__")
+            .try_parsing(true);
+        let merged = builder
+            .add_source(environment)
+            .build()
+            .map_err(|error| ConfigError::Unreadable(error.to_string()))?;
+        let tree: serde_json::Value = merged
+            .clone()
+            .try_deserialize()
+            .map_err(|error| bad_value(&error.to_string()))?;
+        refuse_unknown_keys(&tree, "")?;
+        let config: Config = merged
+            .try_deserialize()
+            .map_err(|error| bad_value(&error.to_string()))?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Refuses settings that contradict each other; called again after the flags have been applied.
+    ///
+    /// # Errors
+    /// [`ConfigError::BadValue`].
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let bad = |text: &str| Err(ConfigError::BadValue(text.to_owned()));
+        if self.listen.address.is_empty() {
+            return bad(
+                "`listen.address` is empty: name at least one address, such as 127.0.0.1:6432",
+            );
+        }
+        if self.listen.tls != ClientTls::Disable
+            && (self.listen.certificate.is_none() || self.listen.key.is_none())
+        {
+            return bad("`listen.tls` needs `listen.certificate` and `listen.key` (PEM files)");
+        }
+        if self.locks.budget < Duration::from_millis(1)
+            || self.locks.budget > Duration::from_secs(60)
+        {
+            return bad(
+                "`locks.budget` must be between 1ms and 60s: it is how long a query may wait behind a lock request",
+            );
+        }
+        if self.limits.connections == 0 {
+            return bad("`limits.connections` is 0: nobody could connect");
+        }
+        if self.runtime.threads > 1024 {
+            return bad("`runtime.threads` is above 1024; 0 means one for each core");
+        }
+        Ok(())
+    }
+}
+
+fn refuse_unknown_keys(tree: &serde_json::Value, prefix: &str) -> Result<(), ConfigError> {
+    let serde_json::Value::Object(map) = tree else {
+        return Ok(());
+    };
+    for (name, value) in map {
+        let key = if prefix.is_empty() {
+            name.clone()
+        } else {
+            format!("{prefix}.{name}")
+        };
+        if KEYS.contains(&key.as_str()) {
+            continue;
+        }
+        let is_section = KEYS.iter().any(|known| {
+            known
+                .strip_prefix(&key)
+                .is_some_and(|rest| rest.starts_with('.'))
+        });
+        if is_section && value.is_object() {
+            refuse_unknown_keys(value, &key)?;
+            continue;
+        }
+        let nearest = nearest(&key, KEYS.iter().copied())
+            .unwrap_or_default()
+            .to_owned();
+        return Err(ConfigError::UnknownKey { key, nearest });
+    }
+    Ok(())
+}
+
+/// The candidate most like `word`.
+pub fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    candidates.min_by_key(|candidate| strsim::damerau_levenshtein(word, candidate))
+}
+
+/// Serde's message, with the nearest valid word where it lists them.
+fn bad_value(message: &str) -> ConfigError {
+    let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
+    let hint = match quoted.split_first() {
+        Some((wrong, valid)) if message.contains("unknown variant") && !valid.is_empty() => {
+            nearest(wrong, valid.iter().copied())
+                .map(|near| format!("; the nearest valid one is `{near}`"))
+        }
+        _ if message.contains("duration") || message.contains("time") => {
+            Some("; write a number and a unit, such as 100ms, 30s or 10m".to_owned())
+        }
+        _ => None,
+    };
+    ConfigError::BadValue(format!("{message}{}", hint.unwrap_or_default()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str) -> Result<Config, ConfigError> {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("lockkeeper.toml");
+        std::fs::write(&file, text).unwrap();
+        Config::load(Some(&file))
+    }
+
+    #[test]
+    fn the_shipped_file_holds_every_key_with_its_default() {
+        let text = include_str!("../config/lockkeeper.toml");
+        let uncommented: String = text
+            .lines()
+            .map(|line| line.strip_prefix("#:").unwrap_or(line))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        let shipped = load(&uncommented).unwrap();
+        for key in KEYS {
+            let name = key.rsplit('.').next().unwrap();
+            assert!(
+                uncommented
+                    .lines()
+                    .any(|line| line.starts_with(&format!("{name} ="))),
+                "{key} is missing"
+            );
+        }
+        let default = Config::default();
+        assert_eq!(
+            format!("{:?}", shipped.guard),
+            format!("{:?}", default.guard)
+        );
+        assert_eq!(
+            format!("{:?}", shipped.locks),
+            format!("{:?}", default.locks)
+        );
+        assert_eq!(
+            format!("{:?}", shipped.limits),
+            format!("{:?}", default.limits)
+        );
+        assert_eq!(format!("{:?}", shipped.log), format!("{:?}", default.log));
+        assert_eq!(shipped.upstream.address, default.upstream.address);
+        load(text).unwrap();
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_the_nearest_valid_one() {
+        for (text, needle) in [
+            (
+                "[guard]\nmod = 'enforce'",
+                "`guard.mod`; the nearest valid one is `guard.mode`",
+            ),
+            ("[gaurd]\nmode = 'enforce'", "`guard.mode`"),
+            (
+                "[guard]\nmode = 'enforse'",
+                "nearest valid one is `enforce`",
+            ),
+            ("[locks]\nbudget = '100'", "unit"),
+            ("[locks]\nbudget = '2m'", "locks.budget"),
+            ("[listen]\ntls = 'require'", "listen.certificate"),
+            ("[listen", "line"),
+        ] {
+            let error = load(text).unwrap_err().to_string();
+            assert!(error.contains(needle), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn addresses_may_be_one_or_many() {
+        assert_eq!(
+            load("[listen]\naddress = 'a:1'").unwrap().listen.address,
+            ["a:1"]
+        );
+        assert_eq!(
+            load("[listen]\naddress = ['a:1', '/run']")
+                .unwrap()
+                .listen
+                .address,
+            ["a:1", "/run"]
+        );
+    }
+}

@@ -1,0 +1,140 @@
+//! The one door from what went wrong inside to what a client sees.
+
+use crate::exec::session::Interrupt;
+use crate::rules::Refusal;
+use crate::wire::backend::ErrorFields;
+
+/// What stands before every message of lockkeeper's own.
+pub const PREFIX: &str = "lockkeeper: ";
+
+fn fields(severity: &str, sqlstate: &str, message: impl Into<String>) -> ErrorFields {
+    ErrorFields {
+        severity: severity.to_owned(),
+        sqlstate: sqlstate.to_owned(),
+        message: format!("{PREFIX}{}", message.into()),
+        ..ErrorFields::default()
+    }
+}
+
+fn with_hint(mut fields: ErrorFields, hint: &str) -> ErrorFields {
+    hint.clone_into(&mut fields.hint);
+    fields
+}
+
+/// A NOTICE.
+pub fn notice(message: &str, detail: &str) -> ErrorFields {
+    ErrorFields {
+        detail: detail.to_owned(),
+        ..fields("NOTICE", "00000", message)
+    }
+}
+
+/// A statement that a rule refuses.
+pub fn refused(refusal: &Refusal, rule: &str) -> ErrorFields {
+    ErrorFields {
+        detail: format!("{} (rule {rule})", refusal.detail),
+        hint: refusal.hint.clone(),
+        ..fields("ERROR", refusal.sqlstate, &refusal.message)
+    }
+}
+
+/// A plan that was interrupted while no statement of it ran: what the server says when one runs.
+pub fn interrupted(interrupt: Interrupt) -> ErrorFields {
+    match interrupt {
+        Interrupt::Cancelled => ErrorFields {
+            message: "canceling statement due to user request".to_owned(),
+            ..fields("ERROR", "57014", "")
+        },
+        Interrupt::ClientGone => fields("ERROR", "57014", "the client is gone"),
+        Interrupt::Shutdown => fields("FATAL", "57P01", "shutting down"),
+    }
+}
+
+/// A step whose success isn't borne out by the catalog.
+pub fn check_failed(what: &str) -> ErrorFields {
+    with_hint(
+        fields(
+            "ERROR",
+            "XX000",
+            format!("the server reported success, but {what}"),
+        ),
+        "Somebody else changed the same objects at the same time; look, and send the statement again.",
+    )
+}
+
+/// The server can't be reached; libpq tries its next host for this SQLSTATE alone.
+pub fn server_unreachable(why: &str) -> ErrorFields {
+    with_hint(
+        fields(
+            "FATAL",
+            "57P03",
+            format!("the server can't be reached: {why}"),
+        ),
+        "See upstream.address in lockkeeper's settings, and whether PostgreSQL runs there.",
+    )
+}
+
+/// The server went away without a word.
+pub fn server_gone() -> ErrorFields {
+    fields(
+        "FATAL",
+        "57P01",
+        "the server closed the connection unexpectedly",
+    )
+}
+
+/// lockkeeper ends.
+pub fn shutting_down() -> ErrorFields {
+    fields(
+        "FATAL",
+        "57P01",
+        "terminating connection: lockkeeper is shutting down",
+    )
+}
+
+/// Too many clients.
+pub fn too_many_connections(limit: usize) -> ErrorFields {
+    with_hint(
+        fields(
+            "FATAL",
+            "53300",
+            format!("too many connections: the limit is {limit}"),
+        ),
+        "Raise limits.connections, or close connections that aren't used.",
+    )
+}
+
+/// TLS is demanded and the client came without.
+pub fn tls_required() -> ErrorFields {
+    with_hint(
+        fields("FATAL", "28000", "TLS is required"),
+        "Connect with sslmode=require or stronger (listen.tls = \"require\").",
+    )
+}
+
+/// The server let a client in without asking for anything, and the client isn't local.
+pub fn trust_refused() -> ErrorFields {
+    with_hint(
+        fields(
+            "FATAL",
+            "28000",
+            "the server asked for no password, and you aren't on this machine",
+        ),
+        "The server trusts lockkeeper's address or OS user, not yours: demand a password for it in pg_hba.conf, or set \
+         auth.allow_trust.",
+    )
+}
+
+/// A message that breaks the protocol.
+pub fn protocol_violation(why: &str) -> ErrorFields {
+    fields("FATAL", "08P01", why)
+}
+
+/// The start-up took too long.
+pub fn startup_timeout() -> ErrorFields {
+    fields(
+        "FATAL",
+        "57P05",
+        "start-up took longer than limits.startup_time",
+    )
+}

@@ -1,0 +1,430 @@
+//! Runs one plan: step by step, each checked before the next, what fails taken back, settings put back as found.
+
+use std::time::Duration;
+
+use super::acquire::{self, DEADLOCK_DETECTED, QUERY_CANCELED, Tries, array_literal};
+use super::session::{Command, Reply, RunError, Session};
+use crate::catalog::{SessionFacts, Setting};
+use crate::plan::{Check, Context, Leftovers, Limits, Plan, Step, Undo};
+use crate::sql::name::Name;
+
+/// SQLSTATE `active_sql_transaction`: the statement refuses a transaction block.
+const ACTIVE_SQL_TRANSACTION: &str = "25001";
+/// Tries of a command of ours that cleans up, should a late cancel request hit it.
+const CLEANUP_TRIES: u32 = 3;
+
+/// What happened so far.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Tries to get a lock, over all steps.
+    pub attempts: u32,
+    /// Time spent in tries that failed.
+    pub waited: Duration,
+    /// SQL of the steps that were done.
+    pub executed: Vec<String>,
+    /// What was taken back, for people.
+    pub undone: Vec<String>,
+    /// SQL of the step that ran last, done or failed.
+    pub last_sql: String,
+}
+
+/// A plan's end.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The command tag of the last step, or why the plan failed.
+    pub result: Result<String, RunError>,
+    /// What happened.
+    pub progress: Progress,
+}
+
+/// What a plan runs with.
+#[derive(Debug, Clone, Copy)]
+pub struct Setup<'a> {
+    /// The session's settings, to be put back.
+    pub settings: &'a SessionFacts,
+    /// Budget and deadline.
+    pub limits: Limits,
+    /// Relations whose lock holders are named to the client.
+    pub relations: &'a [Name],
+}
+
+/// Runs a plan to its end.
+pub async fn run<S: Session>(session: &mut S, plan: &Plan, setup: Setup<'_>) -> Outcome {
+    let mut progress = Progress::default();
+    let result = run_steps(session, &plan.steps, setup, &mut progress).await;
+    Outcome { result, progress }
+}
+
+async fn run_steps<S: Session>(
+    session: &mut S,
+    steps: &[Step],
+    setup: Setup<'_>,
+    progress: &mut Progress,
+) -> Result<String, RunError> {
+    let mut tag = String::new();
+    for step in steps {
+        progress.last_sql.clone_from(&step.sql);
+        let done = match &step.context {
+            Context::Transaction => in_transaction(session, step, setup, None, progress).await,
+            Context::Autocommit => in_autocommit(session, step, setup, progress).await,
+            Context::Concurrent { clear } => {
+                concurrently(session, step, clear.as_ref(), setup, progress).await
+            }
+            Context::Brief { otherwise } => {
+                match in_transaction(session, step, setup, Some(setup.limits.budget), progress)
+                    .await
+                {
+                    Err(error)
+                        if error.sqlstate() == QUERY_CANCELED && session.interrupt().is_none() =>
+                    {
+                        return Box::pin(run_steps(session, otherwise, setup, progress)).await;
+                    }
+                    done => done,
+                }
+            }
+        };
+        tag = done?;
+        progress.executed.push(step.sql.clone());
+    }
+    Ok(tag)
+}
+
+/// A step in a transaction of its own under a lock timeout, tried until it has its lock.
+async fn in_transaction<S: Session>(
+    session: &mut S,
+    step: &Step,
+    setup: Setup<'_>,
+    statement_timeout: Option<Duration>,
+    progress: &mut Progress,
+) -> Result<String, RunError> {
+    let mut batch = vec![
+        Command::own("BEGIN"),
+        Command::own(set_timeout("LOCAL lock_timeout", setup.limits.budget)),
+    ];
+    if let Some(timeout) = statement_timeout {
+        batch.push(Command::own(set_timeout(
+            "LOCAL statement_timeout",
+            timeout,
+        )));
+    }
+    let at = batch.len();
+    batch.push(Command::clients(&step.sql));
+    batch.push(Command::own("COMMIT"));
+    let mut tries = Tries::new(setup.relations, setup.limits);
+    loop {
+        let began = session.elapsed();
+        progress.attempts += 1;
+        match session.run(&batch).await {
+            Ok(mut replies) if at < replies.len() => return Ok(replies.swap_remove(at).tag),
+            Ok(_) => return Ok(String::new()),
+            Err(error) => {
+                let spent = session.elapsed().saturating_sub(began);
+                clean(session, &Command::own("ROLLBACK")).await?;
+                if error.sqlstate() == ACTIVE_SQL_TRANSACTION {
+                    return in_autocommit(session, step, setup, progress).await;
+                }
+                tries.again(session, error, spent, progress).await?;
+            }
+        }
+        interrupted(session)?;
+    }
+}
+
+/// A step outside a transaction block under the session's lock timeout, tried until it has its lock.
+async fn in_autocommit<S: Session>(
+    session: &mut S,
+    step: &Step,
+    setup: Setup<'_>,
+    progress: &mut Progress,
+) -> Result<String, RunError> {
+    run_own(
+        session,
+        &[Command::own(set_timeout(
+            "lock_timeout",
+            setup.limits.budget,
+        ))],
+    )
+    .await?;
+    let mut tries = Tries::new(setup.relations, setup.limits);
+    let result = loop {
+        let began = session.elapsed();
+        progress.attempts += 1;
+        match session.run(&[Command::clients(&step.sql)]).await {
+            Ok(replies) => break Ok(tag_of(replies)),
+            Err(error) => {
+                let spent = session.elapsed().saturating_sub(began);
+                if let Err(error) = tries.again(session, error, spent, progress).await {
+                    break Err(error);
+                }
+            }
+        }
+        if let Err(error) = interrupted(session) {
+            break Err(error);
+        }
+    };
+    clean(
+        session,
+        &Command::own(put_back("lock_timeout", &setup.settings.lock_timeout)),
+    )
+    .await?;
+    result
+}
+
+/// A step that waits for other transactions and blocks nobody: without timeouts, checked, cleaned up when it fails.
+async fn concurrently<S: Session>(
+    session: &mut S,
+    step: &Step,
+    clear: Option<&Name>,
+    setup: Setup<'_>,
+    progress: &mut Progress,
+) -> Result<String, RunError> {
+    let mut tries = Tries::new(setup.relations, setup.limits);
+    loop {
+        if let Some(table) = clear {
+            wait_until_clear(session, table, setup, progress).await?;
+        }
+        interrupted(session)?;
+        let began = session.elapsed();
+        progress.attempts += 1;
+        set_no_timeouts(session, setup.settings).await?;
+        let mut result = session
+            .run(&[Command::clients(&step.sql)])
+            .await
+            .map(tag_of);
+        if result.is_ok() {
+            result = verify(session, &step.check).await.and(result);
+        }
+        if result.is_err() {
+            undo(session, &step.undo, progress).await?;
+        }
+        put_timeouts_back(session, setup.settings).await?;
+        match result {
+            Err(error) if error.sqlstate() == DEADLOCK_DETECTED => {
+                let spent = session.elapsed().saturating_sub(began);
+                tries.again(session, error, spent, progress).await?;
+            }
+            result => return result,
+        }
+    }
+}
+
+/// Waits, without queueing, until no build, VACUUM or other schema change holds the table: a build that queues behind
+/// another deadlocks with it.
+async fn wait_until_clear<S: Session>(
+    session: &mut S,
+    table: &Name,
+    setup: Setup<'_>,
+    progress: &mut Progress,
+) -> Result<(), RunError> {
+    let batch = [
+        Command::own("BEGIN"),
+        Command::own(set_timeout("LOCAL lock_timeout", setup.limits.budget)),
+        Command::own(format!(
+            "LOCK TABLE ONLY {table} IN SHARE UPDATE EXCLUSIVE MODE"
+        )),
+        Command::own("COMMIT"),
+    ];
+    let mut tries = Tries::new(setup.relations, setup.limits);
+    loop {
+        interrupted(session)?;
+        let began = session.elapsed();
+        let Err(error) = session.run(&batch).await else {
+            return Ok(());
+        };
+        let spent = session.elapsed().saturating_sub(began);
+        clean(session, &Command::own("ROLLBACK")).await?;
+        tries.again(session, error, spent, progress).await?;
+    }
+}
+
+fn tag_of(mut replies: Vec<Reply>) -> String {
+    replies.pop().map(|reply| reply.tag).unwrap_or_default()
+}
+
+/// 57014, as the server says it, when the plan was interrupted while no statement ran.
+fn interrupted<S: Session>(session: &S) -> Result<(), RunError> {
+    let Some(interrupt) = session.interrupt() else {
+        return Ok(());
+    };
+    let fields = crate::error::interrupted(interrupt);
+    Err(RunError::Sql(Box::new(fields)))
+}
+
+async fn run_own<S: Session>(session: &mut S, batch: &[Command]) -> Result<Vec<Reply>, RunError> {
+    let mut last = session.run(batch).await;
+    for _ in 1..CLEANUP_TRIES {
+        match last {
+            Err(error) if error.sqlstate() == QUERY_CANCELED => last = session.run(batch).await,
+            _ => break,
+        }
+    }
+    last
+}
+
+/// Runs a command that must not be lost to a late cancel request.
+async fn clean<S: Session>(session: &mut S, command: &Command) -> Result<(), RunError> {
+    run_own(session, std::slice::from_ref(command))
+        .await
+        .map(drop)
+}
+
+fn set_timeout(name: &str, timeout: Duration) -> String {
+    format!("SET {name} = {}", timeout.as_millis().max(1))
+}
+
+fn put_back(name: &str, setting: &Setting) -> String {
+    if setting.in_session {
+        format!("SET {name} = {}", setting.ms)
+    } else {
+        format!("RESET {name}")
+    }
+}
+
+fn timeouts(settings: &SessionFacts) -> impl Iterator<Item = (&'static str, &Setting)> {
+    let always = [
+        ("lock_timeout", &settings.lock_timeout),
+        ("statement_timeout", &settings.statement_timeout),
+    ];
+    always.into_iter().chain(
+        settings
+            .transaction_timeout
+            .as_ref()
+            .map(|setting| ("transaction_timeout", setting)),
+    )
+}
+
+async fn set_no_timeouts<S: Session>(
+    session: &mut S,
+    settings: &SessionFacts,
+) -> Result<(), RunError> {
+    let in_force = timeouts(settings).filter(|(_, setting)| setting.ms > 0);
+    let batch: Vec<Command> = in_force
+        .map(|(name, _)| Command::own(format!("SET {name} = 0")))
+        .collect();
+    if batch.is_empty() {
+        Ok(())
+    } else {
+        run_own(session, &batch).await.map(drop)
+    }
+}
+
+async fn put_timeouts_back<S: Session>(
+    session: &mut S,
+    settings: &SessionFacts,
+) -> Result<(), RunError> {
+    let in_force = timeouts(settings).filter(|(_, setting)| setting.ms > 0);
+    let batch: Vec<Command> = in_force
+        .map(|(name, setting)| Command::own(put_back(name, setting)))
+        .collect();
+    if batch.is_empty() {
+        Ok(())
+    } else {
+        run_own(session, &batch).await.map(drop)
+    }
+}
+
+/// Sees that a step did what it says.
+async fn verify<S: Session>(session: &mut S, check: &Check) -> Result<(), RunError> {
+    let (command, what) = match check {
+        Check::Nothing => return Ok(()),
+        Check::IndexIsValid { table_oid, name } => (
+            Command::with(
+                INDEX_IS_VALID_SQL,
+                vec![table_oid.to_string(), name.clone()],
+            ),
+            format!("index \"{name}\" is not valid"),
+        ),
+        Check::IndexIsGone { oid } => (
+            Command::with(INDEX_IS_GONE_SQL, vec![oid.to_string()]),
+            "the index is still there".to_owned(),
+        ),
+        Check::NoInvalidIndexes { table_oid, except } => (
+            Command::with(
+                NO_INVALID_SQL,
+                vec![table_oid.to_string(), oid_array(except)],
+            ),
+            "an index is INVALID".into(),
+        ),
+    };
+    let replies = run_own(session, &[command]).await?;
+    let holds = replies
+        .first()
+        .and_then(|reply| reply.rows.first()?.first()?.as_deref())
+        == Some("t");
+    if holds {
+        Ok(())
+    } else {
+        Err(RunError::Sql(Box::new(crate::error::check_failed(&what))))
+    }
+}
+
+fn oid_array(oids: &[u32]) -> String {
+    array_literal(&oids.iter().map(u32::to_string).collect::<Vec<_>>())
+}
+
+/// Takes back what a failed step left; a failure of that is told, and what is left is named.
+async fn undo<S: Session>(
+    session: &mut S,
+    undo: &Undo,
+    progress: &mut Progress,
+) -> Result<(), RunError> {
+    let leftovers = match undo {
+        Undo::DropInvalidIndexes(leftovers) => leftovers,
+        Undo::NothingToUndo | Undo::Irreversible { .. } => return Ok(()),
+    };
+    let found = run_own(session, &[find_leftovers(leftovers)]).await?;
+    for row in found.iter().flat_map(|reply| &reply.rows) {
+        let Some(Some(name)) = row.first() else {
+            continue;
+        };
+        let drop = Command::own(format!("DROP INDEX CONCURRENTLY {name}"));
+        match clean(session, &drop).await {
+            Ok(()) => progress.undone.push(format!("The INVALID index {name} that it left was dropped.")),
+            Err(RunError::Gone) => return Err(RunError::Gone),
+            Err(error) => progress.undone.push(format!(
+                "It left the INVALID index {name}, which could not be dropped ({error}): run {} when you can.",
+                drop.sql
+            )),
+        }
+    }
+    Ok(())
+}
+
+fn find_leftovers(leftovers: &Leftovers) -> Command {
+    let parameters = vec![
+        leftovers.table_oid.to_string(),
+        oid_array(&leftovers.before),
+        leftovers.name.clone().unwrap_or_default(),
+        leftovers.reindex_copies.to_string(),
+    ];
+    Command::with(LEFTOVERS_SQL, parameters)
+}
+
+const INDEX_IS_VALID_SQL: &str = "
+SELECT pg_catalog.bool_and(i.indisvalid)
+FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
+WHERE i.indrelid = $1::pg_catalog.oid AND c.relname = $2::pg_catalog.name";
+
+const INDEX_IS_GONE_SQL: &str = "
+SELECT NOT EXISTS (SELECT FROM pg_catalog.pg_class WHERE oid = $1::pg_catalog.oid)";
+
+const NO_INVALID_SQL: &str = "
+SELECT NOT EXISTS (SELECT FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class t ON t.oid = $1::pg_catalog.oid
+  WHERE i.indrelid IN (t.oid, t.reltoastrelid) AND NOT i.indisvalid
+  AND i.indexrelid <> ALL ($2::pg_catalog.oid[]))";
+
+/// Only what this plan can have left: new, INVALID, of the right name, and not being built by another session.
+const LEFTOVERS_SQL: &str = "
+SELECT pg_catalog.format('%I.%I', n.nspname, c.relname)
+FROM pg_catalog.pg_index i
+JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_catalog.pg_class t ON t.oid = $1::pg_catalog.oid
+WHERE i.indrelid IN (SELECT p.relid FROM pg_catalog.pg_partition_tree(t.oid) p UNION SELECT t.oid
+                     UNION SELECT t.reltoastrelid)
+  AND NOT i.indisvalid AND c.relkind = 'i'
+  AND c.oid <> ALL ($2::pg_catalog.oid[])
+  AND ($3::pg_catalog.text = '' OR c.relname::pg_catalog.text = $3::pg_catalog.text)
+  AND (NOT $4::pg_catalog.bool OR c.relname::pg_catalog.text ~ '_cc(new|old)[0-9]*$')
+  AND NOT EXISTS (SELECT FROM pg_catalog.pg_stat_progress_create_index b
+                  WHERE b.index_relid = c.oid AND b.pid <> pg_catalog.pg_backend_pid())";

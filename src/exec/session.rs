@@ -1,0 +1,102 @@
+//! What a plan needs of a server session.
+
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::wire::backend::ErrorFields;
+
+/// One command of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Command {
+    /// The SQL: one statement.
+    pub sql: String,
+    /// Text parameters.
+    pub parameters: Vec<String>,
+    /// The server's NOTICEs about it are the client's.
+    pub relay_notices: bool,
+}
+
+impl Command {
+    /// A command of lockkeeper's own.
+    pub fn own(sql: impl Into<String>) -> Command {
+        Command {
+            sql: sql.into(),
+            parameters: Vec::new(),
+            relay_notices: false,
+        }
+    }
+
+    /// A command of lockkeeper's own with text parameters.
+    pub fn with(sql: impl Into<String>, parameters: Vec<String>) -> Command {
+        Command {
+            sql: sql.into(),
+            parameters,
+            relay_notices: false,
+        }
+    }
+
+    /// A command that does the client's work.
+    pub fn clients(sql: impl Into<String>) -> Command {
+        Command {
+            sql: sql.into(),
+            parameters: Vec::new(),
+            relay_notices: true,
+        }
+    }
+}
+
+/// The answer to one command.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Reply {
+    /// The command tag.
+    pub tag: String,
+    /// Rows, in text.
+    pub rows: Vec<Vec<Option<String>>>,
+}
+
+/// Why a batch gave no answers.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum RunError {
+    /// The server refused a command; those before it in the batch have run.
+    #[error("{}: {}", .0.sqlstate, .0.message)]
+    Sql(Box<ErrorFields>),
+    /// The server is gone.
+    #[error("the server closed the connection")]
+    Gone,
+}
+
+impl RunError {
+    /// The SQLSTATE; empty when the server is gone.
+    pub fn sqlstate(&self) -> &str {
+        match self {
+            RunError::Sql(fields) => &fields.sqlstate,
+            RunError::Gone => "",
+        }
+    }
+}
+
+/// What ends a plan from outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interrupt {
+    /// The client asked to cancel.
+    Cancelled,
+    /// The client is gone.
+    ClientGone,
+    /// lockkeeper is ending.
+    Shutdown,
+}
+
+/// A server session that a plan runs on.
+pub trait Session {
+    /// Runs commands in order in one round trip; the first that fails ends the batch.
+    fn run(&mut self, batch: &[Command]) -> impl Future<Output = Result<Vec<Reply>, RunError>>;
+    /// Sleeps; ends early when interrupted.
+    fn sleep(&mut self, duration: Duration) -> impl Future<Output = ()>;
+    /// What has interrupted the plan, if anything.
+    fn interrupt(&self) -> Option<Interrupt>;
+    /// Tells the client something.
+    fn notice(&mut self, message: &str, detail: &str);
+    /// Time since the statement came.
+    fn elapsed(&self) -> Duration;
+}

@@ -1,0 +1,86 @@
+WITH asked AS (
+    SELECT n.at, pg_catalog.to_regclass(n.name)::pg_catalog.oid AS oid
+    FROM pg_catalog.unnest($1::pg_catalog.text[]) WITH ORDINALITY AS n (name, at)
+), settings AS (
+    SELECT s.name, s.setting, s.source FROM pg_catalog.pg_settings s
+    WHERE s.name IN ('lock_timeout', 'statement_timeout', 'transaction_timeout', 'client_min_messages')
+), timeouts AS (
+    SELECT s.name, pg_catalog.jsonb_build_object(
+        'ms', s.setting::pg_catalog.int8,
+        'by_client', s.source IN ('session', 'client'),
+        'in_session', s.source = 'session') AS value
+    FROM settings s WHERE s.name <> 'client_min_messages'
+), tables AS (
+    -- the tables whose indexes are listed: those asked for, their TOAST tables, and the tables of indexes asked for
+    SELECT a.at, c.oid AS table_oid FROM asked a JOIN pg_catalog.pg_class c ON c.oid = a.oid
+    UNION ALL
+    SELECT a.at, c.reltoastrelid FROM asked a JOIN pg_catalog.pg_class c ON c.oid = a.oid WHERE c.reltoastrelid <> 0
+    UNION ALL
+    SELECT a.at, i.indrelid FROM asked a JOIN pg_catalog.pg_index i ON i.indexrelid = a.oid
+), indexes AS (
+    SELECT i.indexrelid AS oid, i.indrelid AS table_oid, c.relkind, c.relname, c.relnamespace,
+        pg_catalog.jsonb_build_object(
+            'oid', i.indexrelid::pg_catalog.int8,
+            'schema', n.nspname, 'name', c.relname,
+            'valid', i.indisvalid, 'exclusion', i.indisexclusion,
+            'constraint', EXISTS (
+                SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
+                AND d.objid = i.indexrelid AND d.deptype = 'i'
+                AND d.refclassid = 'pg_catalog.pg_constraint'::pg_catalog.regclass),
+            'building', EXISTS (
+                SELECT FROM pg_catalog.pg_stat_progress_create_index b WHERE b.index_relid = i.indexrelid),
+            'dependents', (
+                SELECT pg_catalog.count(*) FROM pg_catalog.pg_depend d
+                WHERE d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid = i.indexrelid
+                AND d.deptype = 'n')) AS value
+    FROM pg_catalog.pg_index i
+    JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
+    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    WHERE i.indrelid IN (SELECT t.table_oid FROM tables t)
+)
+SELECT pg_catalog.jsonb_build_object(
+    'version', pg_catalog.current_setting('server_version_num')::pg_catalog.int4,
+    'session', (SELECT pg_catalog.jsonb_object_agg(t.name, t.value) FROM timeouts t)
+        || pg_catalog.jsonb_build_object('client_min_messages',
+            (SELECT s.setting FROM settings s WHERE s.name = 'client_min_messages')),
+    'taken', (
+        SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
+            'name', c.relname, 'kind', c.relkind,
+            'index', (SELECT x.value FROM indexes x WHERE x.oid = c.oid))), '[]'::pg_catalog.jsonb)
+        FROM pg_catalog.pg_class c
+        WHERE c.relnamespace = (SELECT f.relnamespace FROM asked a
+                                JOIN pg_catalog.pg_class f ON f.oid = a.oid WHERE a.at = 1)
+        AND c.relname::pg_catalog.text = ANY ($2::pg_catalog.text[])),
+    'relations', (
+        SELECT coalesce(pg_catalog.jsonb_agg(CASE WHEN c.oid IS NULL THEN NULL ELSE pg_catalog.jsonb_build_object(
+            'oid', c.oid::pg_catalog.int8, 'schema', n.nspname, 'name', c.relname, 'kind', c.relkind,
+            'temporary', c.relpersistence = 't',
+            'created_here', c.xmin::pg_catalog.text =
+                coalesce((pg_catalog.pg_current_xact_id_if_assigned()::pg_catalog.text::pg_catalog.int8
+                          % 4294967296)::pg_catalog.text, ''),
+            'owned', pg_catalog.pg_has_role(c.relowner, 'USAGE'),
+            'bytes', CASE WHEN c.relkind IN ('p', 'I')
+                THEN (SELECT coalesce(pg_catalog.sum(pg_catalog.pg_relation_size(p.relid)), 0)
+                      FROM pg_catalog.pg_partition_tree(c.oid) p WHERE p.isleaf)
+                WHEN c.relkind IN ('r', 'm', 'i', 't') THEN pg_catalog.pg_relation_size(c.oid) ELSE 0 END,
+            'rows', c.reltuples::pg_catalog.int8,
+            'extension', (
+                SELECT e.extname FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid
+                WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = c.oid AND d.deptype = 'e'
+                AND d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass LIMIT 1),
+            'indexes', (
+                SELECT coalesce(pg_catalog.jsonb_agg(x.value ORDER BY x.oid), '[]'::pg_catalog.jsonb)
+                FROM indexes x WHERE x.table_oid IN (SELECT t.table_oid FROM tables t WHERE t.at = a.at)),
+            'index', (SELECT x.value FROM indexes x WHERE x.oid = c.oid),
+            'table', (
+                SELECT pg_catalog.jsonb_build_object(
+                    'oid', tc.oid::pg_catalog.int8, 'schema', tn.nspname, 'name', tc.relname, 'kind', tc.relkind,
+                    'bytes', CASE WHEN tc.relkind IN ('r', 'm', 't') THEN pg_catalog.pg_relation_size(tc.oid)
+                        ELSE 0 END)
+                FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class tc ON tc.oid = i.indrelid
+                JOIN pg_catalog.pg_namespace tn ON tn.oid = tc.relnamespace WHERE i.indexrelid = c.oid)
+            ) END ORDER BY a.at), '[]'::pg_catalog.jsonb)
+        FROM asked a
+        LEFT JOIN pg_catalog.pg_class c ON c.oid = a.oid
+        LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace)
+)::pg_catalog.text

@@ -1,0 +1,4 @@
+//! What lockkeeper asks PostgreSQL for itself.
+
+pub mod introspect;
+pub mod temporary;

@@ -1,0 +1,206 @@
+//! A plan: what runs instead of a statement. Inert data with a `Display`; it never runs itself.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::lock::LockMode;
+use crate::sql::name::Name;
+
+/// Ordered steps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// What the client is told when it starts; empty for a plan that is the statement itself.
+    pub notice: String,
+    /// The steps. The last one's command tag is the client's.
+    pub steps: Vec<Step>,
+}
+
+/// One statement of a plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// A few words for people.
+    pub title: String,
+    /// The SQL.
+    pub sql: String,
+    /// The strongest lock it takes on each relation that existed before.
+    pub locks: Vec<StepLock>,
+    /// How it runs.
+    pub context: Context,
+    /// How to take back what it leaves when it fails, or when a later step fails.
+    pub undo: Undo,
+    /// How to see that it is done.
+    pub check: Check,
+}
+
+/// A lock that a step takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StepLock {
+    /// The relation.
+    pub relation: Name,
+    /// The mode.
+    pub mode: LockMode,
+}
+
+/// How a step runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Context {
+    /// In a transaction of its own under a lock timeout, tried again.
+    Transaction,
+    /// The same under a statement timeout of the budget; when that is spent, the other steps take its place.
+    Brief {
+        /// What runs when the budget was too short.
+        otherwise: Vec<Step>,
+    },
+    /// Outside a transaction block under a lock timeout, tried again.
+    Autocommit,
+    /// Outside a transaction block, without timeouts: it waits for other transactions and blocks nobody. It starts only
+    /// when `clear` can be locked at once, for behind a running build it would deadlock.
+    Concurrent {
+        /// The table on which no other build may be running; `None` where that can't be asked for.
+        clear: Option<Name>,
+    },
+}
+
+/// How to take a step back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Undo {
+    /// Nothing is left by a failure, or nothing needs to be taken back.
+    NothingToUndo,
+    /// Drop, concurrently, the INVALID indexes that a failure left on a table.
+    DropInvalidIndexes(Leftovers),
+    /// It can't be taken back.
+    Irreversible {
+        /// Why.
+        why: String,
+    },
+}
+
+/// INVALID indexes that weren't there before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leftovers {
+    /// The table's OID.
+    pub table_oid: u32,
+    /// OIDs of indexes that were there before: never dropped.
+    pub before: Vec<u32>,
+    /// Only this name …
+    pub name: Option<String>,
+    /// … or the names that REINDEX CONCURRENTLY gives its copies (`…_ccnew`, `…_ccold`).
+    pub reindex_copies: bool,
+}
+
+/// How to see that a step is done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Check {
+    /// Success says it.
+    Nothing,
+    /// A valid index of that name stands on the table.
+    IndexIsValid {
+        /// The table's OID.
+        table_oid: u32,
+        /// The index's name.
+        name: String,
+    },
+    /// The index is gone.
+    IndexIsGone {
+        /// The index's OID.
+        oid: u32,
+    },
+    /// No index of the table is INVALID but those.
+    NoInvalidIndexes {
+        /// The table's OID.
+        table_oid: u32,
+        /// Those that don't count.
+        except: Vec<u32>,
+    },
+}
+
+/// Limits under which plans run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// `locks.budget`.
+    pub budget: Duration,
+    /// `locks.deadline`, or the client's own `lock_timeout`.
+    pub deadline: Duration,
+}
+
+impl Plan {
+    /// A plan that is the statement itself.
+    pub fn as_sent(step: Step) -> Plan {
+        Plan {
+            notice: String::new(),
+            steps: vec![step],
+        }
+    }
+}
+
+impl Step {
+    /// The context, in a word or two.
+    pub fn context_name(&self) -> &'static str {
+        match &self.context {
+            Context::Transaction => "transaction",
+            Context::Brief { .. } => "transaction, brief",
+            Context::Autocommit => "autocommit",
+            Context::Concurrent { .. } => "autocommit, no timeout",
+        }
+    }
+
+    /// The steps that run when the budget was too short.
+    pub fn otherwise(&self) -> &[Step] {
+        match &self.context {
+            Context::Brief { otherwise } => otherwise,
+            Context::Transaction | Context::Autocommit | Context::Concurrent { .. } => &[],
+        }
+    }
+}
+
+impl fmt::Display for Undo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Undo::NothingToUndo => f.write_str("nothing to undo"),
+            Undo::DropInvalidIndexes(_) => f.write_str("drop the INVALID index it leaves"),
+            Undo::Irreversible { why } => write!(f, "irreversible: {why}"),
+        }
+    }
+}
+
+/// A tree of steps: title, locks, context, undo, SQL.
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plural = if self.steps.len() == 1 { "" } else { "s" };
+        writeln!(f, "Plan: {} step{plural}", self.steps.len())?;
+        write_steps(f, &self.steps, "")
+    }
+}
+
+fn write_steps(f: &mut fmt::Formatter<'_>, steps: &[Step], indent: &str) -> fmt::Result {
+    for (at, step) in steps.iter().enumerate() {
+        let (branch, trunk) = if at + 1 == steps.len() {
+            ("└─", "  ")
+        } else {
+            ("├─", "│ ")
+        };
+        let locks: Vec<String> = step
+            .locks
+            .iter()
+            .map(|lock| format!("{} {}", lock.relation, lock.mode))
+            .collect();
+        let locks = if locks.is_empty() {
+            "no lock on what exists".to_owned()
+        } else {
+            locks.join(", ")
+        };
+        writeln!(
+            f,
+            "{indent}{branch} {}  [{locks}; {}]  undo: {}",
+            step.title,
+            step.context_name(),
+            step.undo
+        )?;
+        writeln!(f, "{indent}{trunk}   {}", step.sql)?;
+        if !step.otherwise().is_empty() {
+            writeln!(f, "{indent}{trunk}   if that takes longer than the budget:")?;
+            write_steps(f, step.otherwise(), &format!("{indent}{trunk}   "))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,346 @@
+//! `CREATE INDEX` takes SHARE on the table until it is built: every INSERT, UPDATE and DELETE waits, for minutes on a
+//! large table.
+//!
+//! Recipe: `CREATE INDEX CONCURRENTLY` with a name of its own, outside a transaction block, without timeouts; then see
+//! that it is valid; if it failed, drop what it left. On 13 to 18 alike.
+//! <https://www.postgresql.org/docs/current/sql-createindex.html#SQL-CREATEINDEX-CONCURRENTLY>
+
+use super::{Judgement, Policy, Refusal, Rule, Verdict, other};
+use crate::catalog::{FactRequest, Facts, Index, Relation, RelationKind, Taken, human_bytes};
+use crate::lock::LockMode;
+use crate::plan::{Check, Context, Leftovers, Plan, Step, StepLock, Undo};
+use crate::sql::name::{Name, make_object_name, quote_identifier};
+use crate::sql::statement::CreateIndex;
+
+/// The table's writers wait while the index is built.
+pub const BLOCKS_WRITES: Rule = Rule {
+    name: "create-index-blocks-writes",
+    hazard: "CREATE INDEX holds a SHARE lock for as long as the build takes: every INSERT, UPDATE and DELETE waits.",
+    remedy: "It is built by CREATE INDEX CONCURRENTLY, which stops no query; a failed build is cleaned up.",
+    manual: "https://www.postgresql.org/docs/current/sql-createindex.html",
+};
+
+/// The same on a partitioned table, where CONCURRENTLY can't be had in one statement.
+pub const PARTITIONED: Rule = Rule {
+    name: "create-index-partitioned",
+    hazard: "CREATE INDEX on a partitioned table locks every partition against writes until the last one is built.",
+    remedy: "It is refused with the recipe: build concurrently on each partition, then on the parent, which adopts them.",
+    manual: "https://www.postgresql.org/docs/current/ddl-partitioning.html",
+};
+
+/// `IF NOT EXISTS` meets an index that no query can use.
+pub const INVALID: Rule = Rule {
+    name: "create-index-meets-invalid",
+    hazard: "IF NOT EXISTS takes an INVALID index, left by a failed build, for the one that is asked for.",
+    remedy: "The INVALID index is dropped concurrently and built anew.",
+    manual: "https://www.postgresql.org/docs/current/sql-createindex.html",
+};
+
+/// How many names are tried for an unnamed index.
+const CANDIDATES: usize = 64;
+
+/// The table; and the names that the index may get.
+pub fn facts_needed(create: &CreateIndex) -> FactRequest {
+    let candidates = match &create.name {
+        Some(name) => vec![name.clone()],
+        None => (0..CANDIDATES)
+            .map(|number| candidate(create, number))
+            .collect(),
+    };
+    FactRequest {
+        relations: vec![create.table.clone()],
+        candidates,
+    }
+}
+
+/// The name that PostgreSQL gives an unnamed index when `number` names before it are taken: `ChooseIndexName` and
+/// `ChooseRelationName` of `src/backend/commands/indexcmds.c`.
+fn candidate(create: &CreateIndex, number: usize) -> String {
+    let label = if number == 0 {
+        "idx".to_owned()
+    } else {
+        format!("idx{number}")
+    };
+    make_object_name(&create.table.name, &column_names(&create.columns), &label)
+}
+
+/// The columns' names, joined: `ChooseIndexColumnNames` and `ChooseIndexNameAddition`.
+fn column_names(columns: &[Option<String>]) -> String {
+    let mut names: Vec<String> = Vec::new();
+    for column in columns {
+        let original = column.as_deref().unwrap_or("expr");
+        let mut name = original.to_owned();
+        let mut number = 0;
+        while names.contains(&name) {
+            number += 1;
+            name = format!("{original}{number}");
+        }
+        names.push(name);
+    }
+    let mut joined = String::new();
+    for name in &names {
+        if !joined.is_empty() {
+            joined.push('_');
+        }
+        joined.push_str(name);
+        if joined.len() >= crate::sql::name::MAX_IDENTIFIER_BYTES + 1 {
+            break;
+        }
+    }
+    joined
+}
+
+/// Judges `CREATE INDEX`.
+pub fn judge(create: &CreateIndex, source: &str, facts: &Facts, policy: Policy) -> Judgement {
+    let Some(table) = facts.relations.first().and_then(Option::as_ref) else {
+        return Judgement::untouched(); // the server says that there is no such table
+    };
+    let is_table = matches!(
+        table.kind,
+        RelationKind::Table | RelationKind::PartitionedTable | RelationKind::MaterializedView
+    );
+    if !table.owned || !is_table || table.created_here {
+        return Judgement::untouched(); // refused by the server, or nobody's traffic
+    }
+    let taken = create
+        .name
+        .as_ref()
+        .and_then(|name| facts.taken.iter().find(|taken| taken.name == *name));
+    if let Some(taken) = taken
+        && let Some(judgement) = name_is_taken(create, source, table, taken)
+    {
+        return judgement;
+    }
+    let invalid = taken.and_then(|taken| taken.index.as_ref());
+    let Some(name) = index_name(create, facts) else {
+        return Judgement {
+            rule: Some(&BLOCKS_WRITES),
+            verdict: Verdict::Pass(plain(create, source, table)),
+        };
+    };
+    let verdict =
+        if table.temporary || (create.only && table.kind == RelationKind::PartitionedTable) {
+            Verdict::Pass(plain(create, source, table))
+        } else if table.kind == RelationKind::PartitionedTable {
+            return partitioned(create, source, table, policy);
+        } else if table.extension.is_some() {
+            Verdict::Pass(plain(create, source, table))
+        } else {
+            Verdict::Rewrite(concurrently(create, source, table, &name, invalid, policy))
+        };
+    Judgement {
+        rule: Some(if invalid.is_some() {
+            &INVALID
+        } else {
+            &BLOCKS_WRITES
+        }),
+        verdict,
+    }
+}
+
+/// The name is taken already: by what, decides. `None` goes on to rebuild an INVALID index.
+fn name_is_taken(
+    create: &CreateIndex,
+    source: &str,
+    table: &Relation,
+    taken: &Taken,
+) -> Option<Judgement> {
+    if !create.if_not_exists {
+        return Some(Judgement::untouched()); // 42P07 from the server, without a lock of ours
+    }
+    match &taken.index {
+        Some(index) if index.building => Some(Judgement {
+            rule: Some(&INVALID),
+            verdict: Verdict::Reject(Refusal {
+                sqlstate: "55006",
+                message: format!("index {} is being built by another session", index.qualified()),
+                detail: "It exists, but no query can use it before that build has finished.".to_owned(),
+                hint: "Send the statement again when the build is done (pg_stat_progress_create_index).".to_owned(),
+            }),
+        }),
+        Some(index) if !index.valid && taken.kind == RelationKind::Index && belongs(table, index) => None,
+        // Valid, or not ours to touch: the server answers with its own NOTICE, after waiting for its lock.
+        _ => Some(Judgement {
+            rule: Some(&BLOCKS_WRITES),
+            verdict: Verdict::Pass(plain(create, source, table)),
+        }),
+    }
+}
+
+fn belongs(table: &Relation, index: &Index) -> bool {
+    table.indexes.iter().any(|other| other.oid == index.oid)
+}
+
+/// The index's name: as written, or the first free one that PostgreSQL would choose.
+fn index_name(create: &CreateIndex, facts: &Facts) -> Option<String> {
+    if let Some(name) = &create.name {
+        return Some(name.clone());
+    }
+    (0..CANDIDATES)
+        .map(|number| candidate(create, number))
+        .find(|name| facts.taken.iter().all(|taken| taken.name != *name))
+}
+
+fn share_lock(table: &Relation) -> Vec<StepLock> {
+    vec![StepLock {
+        relation: table.qualified(),
+        mode: LockMode::Share,
+    }]
+}
+
+/// The statement as it came, under a lock timeout.
+fn plain(create: &CreateIndex, source: &str, table: &Relation) -> Plan {
+    let context = if create.concurrently {
+        Context::Concurrent { clear: None }
+    } else {
+        Context::Transaction
+    };
+    Plan::as_sent(Step {
+        title: "create index as written".to_owned(),
+        sql: source.to_owned(),
+        locks: share_lock(table),
+        context,
+        undo: Undo::NothingToUndo,
+        check: Check::Nothing,
+    })
+}
+
+fn concurrently(
+    create: &CreateIndex,
+    source: &str,
+    table: &Relation,
+    name: &str,
+    invalid: Option<&Index>,
+    policy: Policy,
+) -> Plan {
+    let mut steps = Vec::new();
+    if let Some(index) = invalid {
+        steps.push(super::drop_index::drop_concurrently(
+            index,
+            &table.qualified(),
+        ));
+    }
+    let build = build_step(create, table, name, invalid);
+    let is_small =
+        table.bytes <= policy.small_table_bytes && invalid.is_none() && !create.concurrently;
+    let is_harmless = create.method == "btree" && !create.has_expressions;
+    if is_small && is_harmless {
+        steps.push(Step {
+            title: format!("create index {name} on a small table"),
+            sql: source.to_owned(),
+            locks: share_lock(table),
+            context: Context::Brief {
+                otherwise: vec![build],
+            },
+            undo: Undo::NothingToUndo,
+            check: Check::Nothing,
+        });
+        return Plan {
+            notice: String::new(),
+            steps,
+        };
+    }
+    steps.push(build);
+    let rebuilt = if invalid.is_some() {
+        "; the INVALID index of that name is dropped first"
+    } else {
+        ""
+    };
+    let notice = if create.concurrently && invalid.is_none() {
+        String::new()
+    } else {
+        format!(
+            "building index {} on {} ({}) concurrently: reads and writes go on{rebuilt}",
+            quote_identifier(name),
+            table.qualified(),
+            human_bytes(table.bytes),
+        )
+    };
+    Plan { notice, steps }
+}
+
+fn build_step(create: &CreateIndex, table: &Relation, name: &str, dropped: Option<&Index>) -> Step {
+    let unique = if create.unique { "UNIQUE " } else { "" };
+    let sql = format!(
+        "CREATE {unique}INDEX CONCURRENTLY {} {}",
+        quote_identifier(name),
+        create.tail
+    );
+    let mut before: Vec<u32> = table.indexes.iter().map(|index| index.oid).collect();
+    before.retain(|oid| dropped.is_none_or(|index| index.oid != *oid));
+    let is_table = table.kind == RelationKind::Table;
+    Step {
+        title: format!("create index {name} concurrently"),
+        sql,
+        locks: vec![StepLock {
+            relation: table.qualified(),
+            mode: LockMode::ShareUpdateExclusive,
+        }],
+        context: Context::Concurrent {
+            clear: is_table.then(|| table.qualified()),
+        },
+        undo: Undo::DropInvalidIndexes(Leftovers {
+            table_oid: table.oid,
+            before,
+            name: Some(name.to_owned()),
+            reindex_copies: false,
+        }),
+        check: Check::IndexIsValid {
+            table_oid: table.oid,
+            name: name.to_owned(),
+        },
+    }
+}
+
+fn partitioned(create: &CreateIndex, source: &str, table: &Relation, policy: Policy) -> Judgement {
+    if create.concurrently {
+        return Judgement::untouched(); // the server refuses it
+    }
+    if table.bytes <= policy.small_table_bytes {
+        let plan = plain(create, source, table);
+        return Judgement {
+            rule: Some(&PARTITIONED),
+            verdict: Verdict::Pass(plan),
+        };
+    }
+    let unique = if create.unique { "UNIQUE " } else { "" };
+    let on_partition = tail_with_table(&create.tail, "<partition>");
+    let on_table = tail_with_table(&create.tail, &table.qualified().to_string());
+    let name = quote_identifier(&create.name.clone().unwrap_or_else(|| candidate(create, 0)));
+    let refusal = Refusal {
+        sqlstate: other::REFUSED,
+        message: format!(
+            "CREATE INDEX on the partitioned table {} ({}) would lock all its partitions against writes until the last \
+             index is built",
+            table.qualified(),
+            human_bytes(table.bytes),
+        ),
+        detail: format!(
+            "It takes a {} lock on the table and on every partition, which {}.",
+            LockMode::Share,
+            LockMode::Share.stops()
+        ),
+        hint: format!(
+            "Build it in steps, each of which passes:\n  CREATE {unique}INDEX {name} ON ONLY {};\nfor each partition:\n  \
+             CREATE {unique}INDEX CONCURRENTLY <partition_index> {on_partition};\n  \
+             ALTER INDEX {name} ATTACH PARTITION <partition_index>;",
+            on_table.trim_start_matches("ON "),
+        ),
+    };
+    Judgement {
+        rule: Some(&PARTITIONED),
+        verdict: Verdict::Reject(refusal),
+    }
+}
+
+/// The tail of the statement with another table in it; `tail` begins with `ON [ONLY] name`.
+fn tail_with_table(tail: &str, table: &str) -> String {
+    let rest = tail.find('(').map_or("(…)", |at| &tail[at..]);
+    let method = tail
+        .split_whitespace()
+        .skip_while(|word| !word.eq_ignore_ascii_case("using"))
+        .nth(1);
+    let using =
+        method.map(|method| format!("USING {} ", method.split('(').next().unwrap_or(method)));
+    format!("ON {table} {}{rest}", using.unwrap_or_default())
+}

@@ -1,0 +1,130 @@
+//! `DROP INDEX` takes ACCESS EXCLUSIVE on the index's table: every query on it waits, and while the request itself waits
+//! for a long reader, everybody waits behind it.
+//!
+//! Recipe: `DROP INDEX CONCURRENTLY`, one index a statement, without timeouts. Not for indexes of constraints, partitioned
+//! indexes, or with CASCADE where something depends on the index. On 13 to 18 alike.
+//! <https://www.postgresql.org/docs/current/sql-dropindex.html>
+
+use super::{Judgement, Policy, Rule, Verdict};
+use crate::catalog::{Facts, Index, Relation, RelationKind};
+use crate::lock::LockMode;
+use crate::plan::{Check, Context, Plan, Step, StepLock, Undo};
+use crate::sql::name::Name;
+use crate::sql::statement::DropIndex;
+
+/// The table's readers wait too.
+pub const BLOCKS_READS: Rule = Rule {
+    name: "drop-index-blocks-reads",
+    hazard: "DROP INDEX asks for an ACCESS EXCLUSIVE lock on the table: every query waits while it waits.",
+    remedy: "It is dropped by DROP INDEX CONCURRENTLY, which stops no query.",
+    manual: "https://www.postgresql.org/docs/current/sql-dropindex.html",
+};
+
+/// Judges `DROP INDEX`.
+pub fn judge(drop: &DropIndex, source: &str, facts: &Facts, _policy: Policy) -> Judgement {
+    let found: Vec<&Relation> = facts.relations.iter().flatten().collect();
+    let is_missing = found.len() < drop.indexes.len();
+    if is_missing && (!drop.if_exists || found.is_empty()) {
+        return Judgement::untouched(); // the server says so, without a lock
+    }
+    if found
+        .iter()
+        .any(|relation| !relation.owned || relation.index.is_none())
+    {
+        return Judgement::untouched(); // refused by the server
+    }
+    let rule = Some(&BLOCKS_READS);
+    if is_missing
+        || found
+            .iter()
+            .any(|relation| !can_go_concurrently(relation, drop))
+    {
+        return Judgement {
+            rule,
+            verdict: Verdict::Pass(plain(drop, source, &found)),
+        };
+    }
+    let mut steps: Vec<Step> = Vec::new();
+    for relation in &found {
+        let (Some(index), Some(table)) = (&relation.index, &relation.table) else {
+            return Judgement::untouched();
+        };
+        if steps
+            .iter()
+            .all(|step| step.check != Check::IndexIsGone { oid: index.oid })
+        {
+            steps.push(drop_concurrently(index, &table.qualified()));
+        }
+    }
+    let names: Vec<String> = found
+        .iter()
+        .map(|relation| relation.qualified().to_string())
+        .collect();
+    let notice = if drop.concurrently && steps.len() == 1 {
+        String::new()
+    } else {
+        format!(
+            "dropping {} concurrently: reads and writes go on",
+            names.join(", ")
+        )
+    };
+    Judgement {
+        rule,
+        verdict: Verdict::Rewrite(Plan { notice, steps }),
+    }
+}
+
+fn can_go_concurrently(relation: &Relation, drop: &DropIndex) -> bool {
+    let has_dependents = relation
+        .index
+        .as_ref()
+        .is_some_and(|index| index.dependents > 0 || index.constraint);
+    // Without CASCADE the server refuses when something depends on it, in the concurrent form as well.
+    relation.kind == RelationKind::Index
+        && !relation.temporary
+        && !relation.created_here
+        && relation.extension.is_none()
+        && !(drop.cascade && has_dependents)
+}
+
+/// The statement as it came, under a lock timeout.
+fn plain(drop: &DropIndex, source: &str, found: &[&Relation]) -> Plan {
+    let tables = found.iter().filter_map(|relation| relation.table.as_ref());
+    let context = if drop.concurrently {
+        Context::Concurrent { clear: None }
+    } else {
+        Context::Transaction
+    };
+    Plan::as_sent(Step {
+        title: "drop index as written".to_owned(),
+        sql: source.to_owned(),
+        locks: tables
+            .map(|table| StepLock {
+                relation: table.qualified(),
+                mode: LockMode::AccessExclusive,
+            })
+            .collect(),
+        context,
+        undo: Undo::NothingToUndo,
+        check: Check::Nothing,
+    })
+}
+
+/// The step that drops one index concurrently.
+pub(super) fn drop_concurrently(index: &Index, table: &Name) -> Step {
+    Step {
+        title: format!("drop index {} concurrently", index.name),
+        sql: format!("DROP INDEX CONCURRENTLY {}", index.qualified()),
+        locks: vec![StepLock {
+            relation: table.clone(),
+            mode: LockMode::ShareUpdateExclusive,
+        }],
+        context: Context::Concurrent {
+            clear: Some(table.clone()),
+        },
+        undo: Undo::Irreversible {
+            why: "the index would have to be built again".to_owned(),
+        },
+        check: Check::IndexIsGone { oid: index.oid },
+    }
+}
