@@ -364,13 +364,11 @@ impl Config {
             .build()
             .map_err(|error| ConfigError::Unreadable(error.to_string()))?;
         let tree: serde_json::Value = merged
-            .clone()
             .try_deserialize()
-            .map_err(|error| bad_value(&error.to_string()))?;
+            .map_err(|error| ConfigError::Unreadable(error.to_string()))?;
         refuse_unknown_keys(&tree, "")?;
-        let config: Config = merged
-            .try_deserialize()
-            .map_err(|error| bad_value(&error.to_string()))?;
+        let config: Config = serde_path_to_error::deserialize(tree)
+            .map_err(|error| bad_value(&error.path().to_string(), &error.inner().to_string()))?;
         config.check()?;
         Ok(config)
     }
@@ -443,8 +441,8 @@ pub fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Opt
     candidates.min_by_key(|candidate| strsim::damerau_levenshtein(word, candidate))
 }
 
-/// Serde's message, with the nearest valid word where it lists them.
-fn bad_value(message: &str) -> ConfigError {
+/// Serde's message with the key, and the nearest valid word where it lists them.
+fn bad_value(key: &str, message: &str) -> ConfigError {
     let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
     let hint = match quoted.split_first() {
         Some((wrong, valid)) if message.contains("unknown variant") && !valid.is_empty() => {
@@ -456,7 +454,7 @@ fn bad_value(message: &str) -> ConfigError {
         }
         _ => None,
     };
-    ConfigError::BadValue(format!("{message}{}", hint.unwrap_or_default()))
+    ConfigError::BadValue(format!("`{key}`: {message}{}", hint.unwrap_or_default()))
 }
 
 #[cfg(test)]

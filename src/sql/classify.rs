@@ -235,6 +235,7 @@ fn class_of(parsed: &Parsed) -> Class {
         (_, Sort::Copy) => Class::Copy,
         (_, Sort::Dynamic) => Class::Dynamic,
         (_, Sort::Utility) => Class::Utility,
+        (_, Sort::Unreadable) => Class::Unreadable,
     }
 }
 
@@ -258,11 +259,7 @@ fn by_first_words(text: &str, start: &StatementStart) -> Parsed {
                 },
                 Sort::Dynamic,
             ),
-            "select" | "insert" | "update" | "delete" | "merge" | "values" | "with" | "table" => {
-                (Statement::Harmless, Sort::Query)
-            }
-            "set" | "reset" | "discard" => (Statement::Harmless, Sort::Settings),
-            _ => (Statement::Harmless, Sort::Utility),
+            _ => (Statement::Harmless, Sort::Unreadable),
         }
     };
     Parsed {

@@ -42,6 +42,8 @@ pub enum Sort {
     Dynamic,
     /// Any other utility statement.
     Utility,
+    /// Nothing that a parser reads.
+    Unreadable,
 }
 
 /// Why a text gave no statements.

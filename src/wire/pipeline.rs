@@ -122,10 +122,10 @@ impl Pipeline {
 
     /// A Sync was forwarded.
     pub fn sent_sync(&mut self) {
-        self.batch = Batch::default();
         if self.copying_in {
             return; // ignored by the server
         }
+        self.batch = Batch::default();
         self.skipping = false;
         self.owed.push_back(Owed::Sync);
     }
@@ -178,6 +178,9 @@ impl Pipeline {
         self.copying_in = true;
         // What follows in the queue is read by the server while it copies: Syncs are ignored.
         self.owed.truncate(1);
+        if matches!(self.owed.front(), Some(Owed::Extended(_))) {
+            self.batch = Batch { messages: 1, executes: 1 }; // and the batch is still open
+        }
     }
 }
 

@@ -249,6 +249,21 @@ pub fn find_word(text: &[u8], mode: LexicalMode, word: &str) -> Option<usize> {
     found.map(to_usize)
 }
 
+/// Whether there is any statement at all: a token other than a semicolon. Reads no further than the first.
+pub fn has_statement(text: &[u8], mode: LexicalMode) -> bool {
+    const PIECE: usize = 256;
+    let mut found = false;
+    let mut lexer = Lexer::new(mode);
+    for piece in text.chunks(PIECE) {
+        lexer.feed(piece, &mut |token: Token| found |= token.kind != TokenKind::Semicolon);
+        if found {
+            return true;
+        }
+    }
+    lexer.finish(&mut |token: Token| found |= token.kind != TokenKind::Semicolon);
+    found
+}
+
 pub(super) fn to_usize(offset: u64) -> usize {
     usize::try_from(offset).unwrap_or(usize::MAX)
 }
