@@ -1,11 +1,21 @@
 //! The one door from what went wrong inside to what a client sees.
 
-use crate::exec::session::Interrupt;
 use crate::rules::Refusal;
 use crate::wire::backend::ErrorFields;
 
 /// What stands before every message of lockkeeper's own.
 pub const PREFIX: &str = "lockkeeper: ";
+
+/// What ends a plan from outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interrupt {
+    /// The client asked to cancel.
+    Cancelled,
+    /// The client is gone.
+    ClientGone,
+    /// lockkeeper is ending.
+    Shutdown,
+}
 
 fn fields(severity: &str, sqlstate: &str, message: impl Into<String>) -> ErrorFields {
     ErrorFields {

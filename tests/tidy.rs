@@ -43,12 +43,12 @@ const UNITS: &[Unit] = &[
     Unit("shutdown", Shell, ""),
     Unit("metrics", Shell, "CORE"),
     Unit("error", Shell, "CORE"),
-    Unit("pg", Shell, "CORE error metrics shutdown"),
     Unit(
         "exec",
         Shell,
-        "lock sql::name sql catalog plan queue audit::event error metrics shutdown pg",
+        "lock sql::name sql wire catalog plan queue audit::event error metrics shutdown",
     ),
+    Unit("pg", Shell, "CORE error metrics shutdown exec"),
     Unit(
         "queue::coordinator",
         Shell,

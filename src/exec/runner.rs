@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::acquire::{self, DEADLOCK_DETECTED, QUERY_CANCELED, Tries, array_literal};
+use super::acquire::{DEADLOCK_DETECTED, QUERY_CANCELED, Tries, array_literal};
 use super::session::{Command, Reply, RunError, Session};
 use crate::catalog::{SessionFacts, Setting};
 use crate::plan::{Check, Context, Leftovers, Limits, Plan, Step, Undo};

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use crate::error::Interrupt;
 use crate::wire::backend::ErrorFields;
 
 /// One command of a batch.
@@ -74,17 +75,6 @@ impl RunError {
             RunError::Gone => "",
         }
     }
-}
-
-/// What ends a plan from outside.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Interrupt {
-    /// The client asked to cancel.
-    Cancelled,
-    /// The client is gone.
-    ClientGone,
-    /// lockkeeper is ending.
-    Shutdown,
 }
 
 /// A server session that a plan runs on.

@@ -9,7 +9,7 @@ use super::{Judgement, Policy, Refusal, Rule, Verdict, other};
 use crate::catalog::{FactRequest, Facts, Index, Relation, RelationKind, Taken, human_bytes};
 use crate::lock::LockMode;
 use crate::plan::{Check, Context, Leftovers, Plan, Step, StepLock, Undo};
-use crate::sql::name::{Name, make_object_name, quote_identifier};
+use crate::sql::name::{make_object_name, quote_identifier};
 use crate::sql::statement::CreateIndex;
 
 /// The table's writers wait while the index is built.

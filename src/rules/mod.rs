@@ -80,6 +80,24 @@ pub fn judge(parsed: &Parsed, source: &str, facts: &Facts, policy: Policy) -> Ju
     }
 }
 
+/// The rule that a statement is judged by when no facts can be had: said, not done.
+pub fn assumed(statement: &Statement) -> Judgement {
+    let rule = match statement {
+        Statement::CreateIndex(_) => Some(&create_index::BLOCKS_WRITES),
+        Statement::DropIndex(_) => Some(&drop_index::BLOCKS_READS),
+        Statement::Reindex(_) => Some(&reindex::BLOCKS_READS),
+        Statement::Other(_) | Statement::Unreadable { .. } => Some(&other::LOCK_QUEUE),
+        Statement::Prepare { .. }
+        | Statement::Execute { .. }
+        | Statement::Dynamic { .. }
+        | Statement::Harmless => None,
+    };
+    Judgement {
+        rule,
+        verdict: Verdict::Untouched,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::RULES;

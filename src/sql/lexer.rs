@@ -21,8 +21,8 @@ mod tests;
 mod token;
 
 pub use self::statements::{
-    StatementScanner, StatementStart, StatementSummary, Words, find_word, has_statement, is_ddl_word,
-    statement_starts,
+    StatementScanner, StatementStart, StatementSummary, Words, find_word, has_statement,
+    is_ddl_word, statement_starts,
 };
 pub use self::token::{Token, TokenKind, Word};
 

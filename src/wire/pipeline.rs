@@ -52,6 +52,8 @@ pub struct Pipeline {
     /// Extended messages since the last Sync or Query, and among them Executes.
     batch: Batch,
     status: TransactionStatus,
+    extended_sent: u64,
+    extended_settled: u64,
 }
 
 /// What a client has sent since its last Sync.
@@ -94,6 +96,16 @@ impl Pipeline {
         self.copying_in
     }
 
+    /// How many extended-protocol messages were sent so far: the number of the last one.
+    pub fn extended_sent(&self) -> u64 {
+        self.extended_sent
+    }
+
+    /// The number of the last extended-protocol message that was answered, or thrown away by the server.
+    pub fn extended_settled(&self) -> u64 {
+        self.extended_settled
+    }
+
     /// A Query or FunctionCall was forwarded.
     pub fn sent_query(&mut self) {
         if !self.skipping && !self.copying_in {
@@ -106,7 +118,9 @@ impl Pipeline {
     pub fn sent_extended(&mut self, is_execute: bool) {
         self.batch.messages = self.batch.messages.saturating_add(1);
         self.batch.executes = self.batch.executes.saturating_add(u32::from(is_execute));
+        self.extended_sent += 1;
         if self.skipping || self.copying_in {
+            self.extended_settled += 1;
             return;
         }
         match self.owed.back_mut() {
@@ -142,11 +156,10 @@ impl Pipeline {
             b'E' => self.failed(),
             b'G' => self.copy_in_started(),
             b'Z' => {
-                while let Some(owed) = self.owed.pop_front() {
-                    if !matches!(owed, Owed::Extended(_)) {
-                        break;
-                    }
+                while let Some(Owed::Extended(_)) = self.owed.front() {
+                    self.settle_front();
                 }
+                self.owed.pop_front();
                 self.copying_in = false;
                 self.status = TransactionStatus::from_byte(body_front);
             }
@@ -157,9 +170,17 @@ impl Pipeline {
     fn answered(&mut self) {
         if let Some(Owed::Extended(count)) = self.owed.front_mut() {
             *count -= 1;
+            self.extended_settled += 1;
             if *count == 0 {
                 self.owed.pop_front();
             }
+        }
+    }
+
+    /// Takes off the front; what it held of extended messages gets no answer any more.
+    fn settle_front(&mut self) {
+        if let Some(Owed::Extended(count)) = self.owed.pop_front() {
+            self.extended_settled += u64::from(count);
         }
     }
 
@@ -169,7 +190,7 @@ impl Pipeline {
             return; // an error of a Query or of the Sync's commit: its ReadyForQuery follows
         }
         while self.owed.front().is_some_and(|owed| *owed != Owed::Sync) {
-            self.owed.pop_front();
+            self.settle_front();
         }
         self.skipping = self.owed.is_empty();
     }
@@ -177,9 +198,16 @@ impl Pipeline {
     fn copy_in_started(&mut self) {
         self.copying_in = true;
         // What follows in the queue is read by the server while it copies: Syncs are ignored.
-        self.owed.truncate(1);
+        while self.owed.len() > 1 {
+            if let Some(Owed::Extended(count)) = self.owed.pop_back() {
+                self.extended_settled += u64::from(count);
+            }
+        }
         if matches!(self.owed.front(), Some(Owed::Extended(_))) {
-            self.batch = Batch { messages: 1, executes: 1 }; // and the batch is still open
+            self.batch = Batch {
+                messages: 1,
+                executes: 1,
+            }; // and the batch is still open
         }
     }
 }
@@ -250,7 +278,8 @@ mod tests {
     proptest! {
         #[test]
         fn any_order_of_messages_is_survived(words in proptest::collection::vec("[><][PBDECSQHGcZI123nTs]", 0..64)) {
-            let _ = play(&words.join(" "));
+            let pipeline = play(&words.join(" "));
+            prop_assert!(pipeline.extended_settled() <= pipeline.extended_sent());
         }
     }
 }

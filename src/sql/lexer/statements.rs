@@ -255,7 +255,9 @@ pub fn has_statement(text: &[u8], mode: LexicalMode) -> bool {
     let mut found = false;
     let mut lexer = Lexer::new(mode);
     for piece in text.chunks(PIECE) {
-        lexer.feed(piece, &mut |token: Token| found |= token.kind != TokenKind::Semicolon);
+        lexer.feed(piece, &mut |token: Token| {
+            found |= token.kind != TokenKind::Semicolon
+        });
         if found {
             return true;
         }

@@ -1,0 +1,103 @@
+//! One schema change, attempted: passed, guarded or refused. Plain data, a JSON object a line.
+
+use serde::Serialize;
+
+/// The longest text that is recorded, in bytes.
+pub const MAX_SQL_BYTES: usize = 16 << 10;
+
+/// An event of the audit log.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Event {
+    /// When it ended: RFC 3339, UTC, milliseconds.
+    pub time: String,
+    /// Who sent it.
+    #[serde(flatten)]
+    pub who: Who,
+    /// The statement's command tag.
+    pub tag: String,
+    /// The statement as sent; withheld where it may hold a password.
+    pub sql: String,
+    /// `pass`, `rewrite` or `reject`.
+    pub verdict: &'static str,
+    /// The rule that the verdict rests on.
+    pub rule: Option<&'static str>,
+    /// Why it passed without being guarded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub because: Option<&'static str>,
+    /// `enforce` or `observe`.
+    pub mode: &'static str,
+    /// Relations, as `schema.name` where facts are known, else as written.
+    pub relations: Vec<RelationEntry>,
+    /// SQL of the steps that were done; withheld like `sql`.
+    pub executed: Vec<String>,
+    /// `done`, `failed`, `refused`, `passed` or `observed`.
+    pub outcome: &'static str,
+    /// SQLSTATE and message of the failure.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<ErrorEntry>,
+    /// Tries to get a lock.
+    pub attempts: u32,
+    /// Milliseconds spent in tries that failed.
+    pub lock_wait_ms: u64,
+    /// Milliseconds from the statement's arrival to its end.
+    pub elapsed_ms: u64,
+}
+
+/// Who sent a statement.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct Who {
+    /// The session's user.
+    pub user: String,
+    /// The database.
+    pub database: String,
+    /// `application_name` at start-up.
+    pub application: String,
+    /// The client's address.
+    pub client: String,
+    /// The server process.
+    pub server_pid: u32,
+}
+
+/// A relation that an event is about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RelationEntry {
+    /// Its name.
+    pub name: String,
+    /// Its size, when it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+}
+
+/// An error of an event.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ErrorEntry {
+    /// SQLSTATE.
+    pub sqlstate: String,
+    /// The message; withheld where it may repeat a password.
+    pub message: String,
+}
+
+/// A statement's text as it may be recorded.
+pub fn recorded_sql(text: &str, tag: &str, may_hold_secret: bool) -> String {
+    if may_hold_secret {
+        return format!("{tag} … (text withheld: it may hold a password)");
+    }
+    if text.len() <= MAX_SQL_BYTES {
+        return text.to_owned();
+    }
+    let kept = crate::sql::name::clip(text, MAX_SQL_BYTES);
+    format!("{kept} … ({} bytes in all)", text.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_withheld_and_long_texts_cut() {
+        let withheld = recorded_sql("ALTER ROLE r PASSWORD 'hunter2'", "ALTER ROLE", true);
+        assert!(withheld.starts_with("ALTER ROLE") && !withheld.contains("hunter2"));
+        let cut = recorded_sql(&"é".repeat(MAX_SQL_BYTES), "X", false);
+        assert!(cut.len() < MAX_SQL_BYTES + 64);
+    }
+}

@@ -1,0 +1,109 @@
+//! Writes events as JSON lines, from a thread of its own: a slow disk delays no session.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use super::event::Event;
+
+/// Events that may wait for the disk; more are logged as lost.
+const BACKLOG: usize = 4096;
+
+/// Where events go. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct AuditLog {
+    sender: Option<SyncSender<Message>>,
+}
+
+#[derive(Debug)]
+enum Message {
+    Event(Box<Event>),
+    Flush(SyncSender<()>),
+}
+
+impl AuditLog {
+    /// Opens the file for appending, readable by its owner only.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn open(path: &Path) -> io::Result<AuditLog> {
+        let file = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .mode(0o600)
+            .open(path)?;
+        let (sender, receiver) = sync_channel(BACKLOG);
+        let name = path.display().to_string();
+        thread::Builder::new()
+            .name("audit".to_owned())
+            .spawn(move || write_all(file, &receiver, &name))?;
+        Ok(AuditLog {
+            sender: Some(sender),
+        })
+    }
+
+    /// Records an event: in the program's log always, in the file when there is one.
+    pub fn record(&self, event: Event) {
+        tracing::info!(
+            target: "lockkeeper::audit",
+            tag = event.tag,
+            verdict = event.verdict,
+            rule = event.rule,
+            outcome = event.outcome,
+            because = event.because,
+            user = event.who.user,
+            database = event.who.database,
+            elapsed_ms = event.elapsed_ms,
+            "schema change"
+        );
+        let Some(sender) = &self.sender else { return };
+        match sender.try_send(Message::Event(Box::new(event))) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
+                metrics::counter!("lockkeeper_audit_events_lost_total").increment(1);
+                tracing::error!(
+                    "an audit event was lost: the audit file can't be written fast enough, or at all"
+                );
+            }
+        }
+    }
+
+    /// Waits until everything recorded so far is in the file.
+    pub fn flush(&self) {
+        let Some(sender) = &self.sender else { return };
+        let (done, wait) = sync_channel(1);
+        if sender.send(Message::Flush(done)).is_ok() {
+            // A file that can't be written must not keep the program from ending.
+            let _ = wait.recv_timeout(Duration::from_secs(5));
+        }
+    }
+}
+
+fn write_all(mut file: File, receiver: &Receiver<Message>, name: &str) {
+    while let Ok(message) = receiver.recv() {
+        match message {
+            Message::Event(event) => {
+                let written = serde_json::to_vec(&event)
+                    .map_err(io::Error::from)
+                    .and_then(|mut line| {
+                        line.push(b'\n');
+                        file.write_all(&line)
+                    });
+                if let Err(error) = written {
+                    metrics::counter!("lockkeeper_audit_events_lost_total").increment(1);
+                    tracing::error!(file = name, %error, "the audit file can't be written");
+                }
+            }
+            Message::Flush(done) => drop(done.send(())),
+        }
+    }
+}
+
+/// The time now, as events have it.
+pub fn now() -> String {
+    humantime::format_rfc3339_millis(SystemTime::now()).to_string()
+}

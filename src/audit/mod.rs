@@ -1,0 +1,4 @@
+//! The record of schema changes: what an event is, and where it is written.
+
+pub mod event;
+pub mod log;

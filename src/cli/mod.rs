@@ -1,0 +1,109 @@
+//! The command line.
+
+pub mod demo;
+pub mod health;
+pub mod serve;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// A PostgreSQL proxy that guards schema changes.
+///
+/// Point any client at lockkeeper instead of PostgreSQL and change nothing else: ordinary traffic passes untouched, CREATE
+/// INDEX, DROP INDEX and REINDEX run concurrently, other schema changes take their locks without making anybody wait.
+#[derive(Debug, Parser)]
+#[command(name = "lockkeeper", version = crate::cli::VERSION, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Version, and that of the parser.
+pub const VERSION: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    " (parser: PostgreSQL 18 grammar)"
+);
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve: accept clients and guard their schema changes
+    ///
+    /// Settings come from the file, then the environment (LOCKKEEPER__GUARD__MODE=observe sets guard.mode), then these
+    /// flags. config/lockkeeper.toml describes every one of them.
+    ///
+    /// Try it in front of an existing server:
+    ///   lockkeeper serve --upstream db.internal:5432
+    ///   psql -h 127.0.0.1 -p 6432 …
+    #[command(verbatim_doc_comment)]
+    Serve(serve::Flags),
+    /// Say whether a running lockkeeper is alive (for container health checks): exit 0 or 1
+    Health(health::Flags),
+    /// Show what an unsafe migration does to live traffic, directly and through lockkeeper (about a minute)
+    ///
+    /// Starts a temporary PostgreSQL of its own, and removes it. Exit 0: the direct run stalled for more than a second and
+    /// lockkeeper's stayed within the budget; 1: it didn't; 2: it could not run.
+    Demo(DemoFlags),
+}
+
+#[derive(Debug, clap::Args)]
+struct DemoFlags {
+    /// Rows of the table
+    #[arg(long, default_value_t = 3_000_000, value_parser = clap::value_parser!(u64).range(1_000..=100_000_000))]
+    rows: u64,
+    /// Clients that read and write it
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=100))]
+    clients: u16,
+    /// Write both latency curves to this SVG file
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
+    /// Directory of PostgreSQL's programs (initdb, postgres); found by itself otherwise
+    #[arg(long, value_name = "DIR")]
+    pg_bin: Option<PathBuf>,
+    /// No colours
+    #[arg(long)]
+    no_color: bool,
+}
+
+/// Runs the command that was asked for.
+pub fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::Serve(flags) => serve::main(flags),
+        Command::Health(flags) => health::main(&flags),
+        Command::Demo(flags) => demo_main(flags),
+    }
+}
+
+/// Reports why a command can't run: exit 2.
+fn unusable(why: impl std::fmt::Display) -> ExitCode {
+    eprintln!("lockkeeper: {why}");
+    ExitCode::from(2)
+}
+
+fn demo_main(flags: DemoFlags) -> ExitCode {
+    let options = demo::DemoOptions {
+        rows: flags.rows,
+        clients: usize::from(flags.clients),
+        svg: flags.svg,
+        binaries: flags.pg_bin,
+        color: !flags.no_color && std::env::var_os("NO_COLOR").is_none(),
+    };
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => return unusable(error),
+    };
+    match runtime.block_on(demo::run(
+        options,
+        &mut std::io::stdout(),
+        serve::in_background,
+    )) {
+        Ok(verdict) if verdict.passed() => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(error) if error.is::<demo::Interrupted>() => ExitCode::from(130),
+        Err(error) => unusable(format!("{error:#}")),
+    }
+}

@@ -1,0 +1,157 @@
+//! `lockkeeper serve`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+use tracing_subscriber::EnvFilter;
+
+use super::demo::ProxyHandle;
+use super::unusable;
+use crate::config::{Config, ConfigError, Log, LogFormat};
+use crate::metrics;
+use crate::server::Server;
+
+/// Flags of `lockkeeper serve`.
+#[derive(Debug, clap::Args)]
+pub struct Flags {
+    /// Settings (TOML)
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where clients connect [default: 127.0.0.1:6432]; may be repeated; a /directory is a Unix socket
+    #[arg(long, value_name = "ADDR:PORT")]
+    listen: Vec<String>,
+    /// The PostgreSQL server [default: 127.0.0.1:5432]
+    #[arg(long, value_name = "HOST:PORT")]
+    upstream: Option<String>,
+    /// Metrics and health [default: 127.0.0.1:6433]; "" turns them off
+    #[arg(long, value_name = "ADDR:PORT")]
+    http: Option<String>,
+}
+
+/// Serves until told to end: exit 0; 2 when it can't start.
+pub fn main(flags: Flags) -> ExitCode {
+    let config = match settings(flags) {
+        Ok(config) => config,
+        Err(error) => return unusable(error),
+    };
+    if let Err(why) = start_log(&config.log) {
+        return unusable(why);
+    }
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => return unusable(error),
+    };
+    match runtime.block_on(serve(config)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => unusable(format!("{error:#}")),
+    }
+}
+
+fn settings(flags: Flags) -> Result<Config, ConfigError> {
+    if let Some(file) = flags.config.as_deref().filter(|file| !file.is_file()) {
+        return Err(ConfigError::Unreadable(format!(
+            "no such file: {} (--config)",
+            file.display()
+        )));
+    }
+    let mut config = Config::load(flags.config.as_deref())?;
+    if !flags.listen.is_empty() {
+        config.listen.address = flags.listen;
+    }
+    if let Some(upstream) = flags.upstream {
+        config.upstream.address = upstream;
+    }
+    if let Some(http) = flags.http {
+        config.http.address = http;
+    }
+    config.check()?;
+    Ok(config)
+}
+
+fn start_log(log: &Log) -> Result<(), String> {
+    let filter = EnvFilter::try_new(&log.level).map_err(|error| {
+        format!(
+            "`log.level` = {:?}: {error}; write error, warn, info, debug or trace",
+            log.level
+        )
+    })?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    let started = match log.format {
+        LogFormat::Text => builder.with_target(false).try_init(),
+        LogFormat::Json => builder.json().try_init(),
+    };
+    started.map_err(|error| error.to_string())
+}
+
+async fn serve(config: Config) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let server = Server::bind(config, metrics::install()).await?;
+    let (first, second) = (oneshot::channel(), oneshot::channel());
+    tokio::spawn(async move {
+        for told in [first.0, second.0] {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            let _: Result<(), ()> = told.send(()); // the server may have ended already
+        }
+    });
+    let drain = async { drop(first.1.await) };
+    let close = async { drop(second.1.await) };
+    server
+        .run(drain, close)
+        .await
+        .context("the server could not run")
+}
+
+/// A lockkeeper in this process, on threads of its own and on free ports, in front of a server: for the demo.
+///
+/// # Errors
+/// What [`Server::bind`] says.
+pub async fn in_background(upstream: SocketAddr) -> anyhow::Result<ProxyHandle> {
+    let mut config = Config::default();
+    config.listen.address = vec!["127.0.0.1:0".to_owned()];
+    config.upstream.address = upstream.to_string();
+    config.http.address = String::new();
+    config.shutdown.grace = std::time::Duration::from_secs(1);
+    let (address_sender, address) = oneshot::channel();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let thread = std::thread::Builder::new()
+        .name("lockkeeper".to_owned())
+        .spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?;
+            runtime.block_on(async {
+                let server = Server::bind(config, None).await?;
+                let address = server.address().context("no TCP address")?;
+                if address_sender.send(address).is_err() {
+                    return Ok(());
+                }
+                let drain = async { drop(stopped.await) };
+                anyhow::Ok(server.run(drain, std::future::pending()).await?)
+            })
+        })?;
+    let Ok(address) = address.await else {
+        let why = thread
+            .join()
+            .map_err(|_| anyhow::anyhow!("lockkeeper panicked"))?;
+        return Err(why
+            .err()
+            .unwrap_or_else(|| anyhow::anyhow!("lockkeeper did not start")));
+    };
+    Ok(ProxyHandle::new(address, move || {
+        let _ = stop.send(()); // it may have ended already
+        let _ = thread.join();
+    }))
+}

@@ -1,0 +1,102 @@
+//! `/metrics`, `/live`, `/ready`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State as Extract;
+use axum::http::StatusCode;
+use axum::routing::get;
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::proxy::address::Address;
+use crate::proxy::worker::Phase;
+
+/// How long the server may take to accept a connection before it counts as unreachable.
+const READY_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often histograms are tidied.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// What the pages show.
+#[derive(Debug, Clone)]
+pub struct State {
+    metrics: Option<PrometheusHandle>,
+    upstream: Arc<Address>,
+    phase: watch::Receiver<Phase>,
+}
+
+impl State {
+    /// What the pages show.
+    pub fn new(
+        metrics: Option<PrometheusHandle>,
+        upstream: Arc<Address>,
+        phase: watch::Receiver<Phase>,
+    ) -> State {
+        State {
+            metrics,
+            upstream,
+            phase,
+        }
+    }
+}
+
+/// Serves the pages.
+pub async fn serve(listener: TcpListener, state: State) {
+    let upkeep = state.metrics.clone();
+    let app = Router::new()
+        .route("/live", get(async || "live\n"))
+        .route("/ready", get(ready))
+        .route("/metrics", get(metrics))
+        .with_state(state);
+    let tidy = async {
+        loop {
+            tokio::time::sleep(UPKEEP).await;
+            if let Some(handle) = &upkeep {
+                handle.run_upkeep();
+            }
+        }
+    };
+    tokio::select! {
+        result = axum::serve(listener, app) => {
+            if let Err(error) = result {
+                tracing::error!(%error, "the HTTP server has ended");
+            }
+        }
+        () = tidy => {}
+    }
+}
+
+async fn metrics(Extract(state): Extract<State>) -> (StatusCode, String) {
+    match &state.metrics {
+        Some(handle) => (StatusCode::OK, handle.render()),
+        None => (
+            StatusCode::NOT_FOUND,
+            "no metrics in this process\n".to_owned(),
+        ),
+    }
+}
+
+async fn ready(Extract(state): Extract<State>) -> (StatusCode, String) {
+    if *state.phase.borrow() != Phase::Running {
+        return (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "shutting down\n".to_owned(),
+        );
+    }
+    match tokio::time::timeout(READY_TIMEOUT, state.upstream.connect()).await {
+        Ok(Ok(_)) => (StatusCode::OK, "ready\n".to_owned()),
+        Ok(Err(error)) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!(
+                "the server at {} can't be reached: {error}\n",
+                state.upstream
+            ),
+        ),
+        Err(_) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("the server at {} doesn't answer\n", state.upstream),
+        ),
+    }
+}

@@ -1,0 +1,71 @@
+//! Cancel requests: the server's own key goes through unchanged, so a request can be forwarded by anyone; only a session
+//! whose statement waits inside lockkeeper, where the server knows of nothing to cancel, must be found.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use dashmap::DashMap;
+use tokio::sync::Notify;
+
+/// What a cancel request does to a session of ours.
+#[derive(Debug, Default)]
+pub struct CancelToken {
+    requested: AtomicBool,
+    notify: Notify,
+}
+
+impl CancelToken {
+    /// A cancel request came.
+    pub fn cancel(&self) {
+        self.requested.store(true, Ordering::Release);
+        self.notify.notify_waiters();
+    }
+
+    /// Whether one came since the last [`CancelToken::reset`].
+    pub fn is_requested(&self) -> bool {
+        self.requested.load(Ordering::Acquire)
+    }
+
+    /// Forgets what came before: a new statement begins.
+    pub fn reset(&self) {
+        self.requested.store(false, Ordering::Release);
+    }
+
+    /// Ends when a cancel request comes, or has come.
+    pub async fn requested(&self) {
+        loop {
+            let notified = self.notify.notified();
+            tokio::pin!(notified);
+            notified.as_mut().enable();
+            if self.is_requested() {
+                return;
+            }
+            notified.await;
+        }
+    }
+}
+
+/// The sessions of this process by process id and secret key, as BackendKeyData has them.
+#[derive(Debug, Default)]
+pub struct CancelRegistry {
+    sessions: DashMap<Box<[u8]>, Arc<CancelToken>>,
+}
+
+impl CancelRegistry {
+    /// Registers a session.
+    pub fn insert(&self, key: &[u8], token: Arc<CancelToken>) {
+        self.sessions.insert(key.into(), token);
+    }
+
+    /// Forgets a session.
+    pub fn remove(&self, key: &[u8]) {
+        self.sessions.remove(key);
+    }
+
+    /// Marks the session with that key.
+    pub fn cancel(&self, key: &[u8]) {
+        if let Some(token) = self.sessions.get(key) {
+            token.cancel();
+        }
+    }
+}

@@ -1,0 +1,601 @@
+//! Where a schema change leaves the relay: facts, verdict, plan, and one reply to the client.
+
+use bytes::BytesMut;
+
+use super::inspect::{By, Intercept, Passed};
+use super::server_session::{ServerSession, flush_client};
+use super::session::{Session, SessionError};
+use crate::audit::event::{ErrorEntry, Event, RelationEntry, recorded_sql};
+use crate::audit::log;
+use crate::catalog::{FactRequest, Facts, SessionFacts};
+use crate::config::Mode;
+use crate::error;
+use crate::exec::acquire::Tries;
+use crate::exec::runner::{self, Progress, Setup};
+use crate::exec::session::{RunError, Session as _};
+use crate::metrics;
+use crate::pg::introspect::{self, FactsError};
+use crate::plan::{Limits, Plan};
+use crate::rules::{self, Judgement, Policy, Verdict};
+use crate::sql::classify::Text;
+use crate::sql::name::Name;
+use crate::sql::parse::Parsed;
+use crate::wire::backend::{self, ErrorFields};
+use crate::wire::pipeline::TransactionStatus;
+
+/// How a guarded statement ended.
+enum Ending {
+    /// Nothing was done: the message goes on as it came.
+    GoesOn,
+    /// Done; the command tag.
+    Done(String),
+    /// Failed.
+    Failed(Box<ErrorFields>),
+    /// The server is gone.
+    Gone,
+}
+
+/// Guards the schema change that the relay stopped at.
+///
+/// # Errors
+/// [`SessionError`] when the client can't be answered any more.
+pub async fn handle(session: &mut Session, intercept: Intercept) -> Result<(), SessionError> {
+    let Some(parsed) = intercept.text.only_statement().cloned() else {
+        session.inspector.pass_next();
+        session.recheck();
+        return Ok(());
+    };
+    if session.worker.shared.config.guard.mode == Mode::Observe {
+        return observe(session, &intercept, &parsed).await;
+    }
+    if !intercept.text.exact {
+        // In an encoding that the parser doesn't read: its names can't be repeated by us.
+        record_passed(
+            session,
+            &Passed {
+                text: intercept.text.clone(),
+                because: "not ASCII, and not UTF-8",
+            },
+        );
+        session.inspector.pass_next();
+        session.recheck();
+        return Ok(());
+    }
+    let ending = enforce(session, &intercept, &parsed).await;
+    answer(session, &intercept, ending).await
+}
+
+/// Gives the client its one reply.
+async fn answer(
+    session: &mut Session,
+    intercept: &Intercept,
+    ending: Ending,
+) -> Result<(), SessionError> {
+    let mut buffer = BytesMut::new();
+    match ending {
+        Ending::GoesOn => {
+            session.inspector.pass_next();
+            session.recheck();
+            return flush_client(session).await;
+        }
+        Ending::Gone => return flush_client(session).await, // the relay meets the end of the stream and says so
+        Ending::Done(tag) => {
+            session.client.consume(intercept.frame_bytes);
+            backend::put_command_complete(&mut buffer, &tag);
+        }
+        Ending::Failed(fields) => {
+            session.client.consume(intercept.frame_bytes);
+            backend::put_error(&mut buffer, *fields);
+            if intercept.by == By::Execute {
+                session.inspector.discard_until_sync();
+            }
+        }
+    }
+    if intercept.by == By::Query {
+        backend::put_ready_for_query(&mut buffer, TransactionStatus::Idle);
+    }
+    session.client.queue(&buffer);
+    session.recheck();
+    flush_client(session).await
+}
+
+/// The facts, the verdict, the plan.
+async fn enforce(session: &mut Session, intercept: &Intercept, parsed: &Parsed) -> Ending {
+    let source = intercept.text.source(parsed).to_owned();
+    let config = session.worker.shared.config.clone();
+    let mut limits = Limits {
+        budget: ask_timeout(config.locks.budget),
+        deadline: config.locks.deadline,
+    };
+    let mut server = ServerSession::new(session);
+    if intercept.by == By::Execute {
+        match server.end_batch().await {
+            Ok(true) => {}
+            Ok(false) => {
+                // The client has its error; the rest of its batch is thrown away, as the server would.
+                let session = server.into_session();
+                session.inspector.discard_until_sync();
+                session.recheck();
+                return Ending::GoesOn;
+            }
+            Err(_) => return Ending::Gone,
+        }
+    }
+    let request = rules::facts_needed(&parsed.statement);
+    let facts = match facts(&mut server, &request, limits).await {
+        Ok(facts) => facts,
+        Err(FactsError::Run(RunError::Gone)) => return Ending::Gone,
+        Err(FactsError::Run(RunError::Sql(fields)))
+            if is_about_locks(&fields) || server.interrupt().is_some() =>
+        {
+            let judgement = Judgement {
+                rule: Some(&rules::other::LOCK_QUEUE),
+                verdict: Verdict::Untouched,
+            };
+            let progress = Progress::default();
+            let ended = Ended {
+                outcome: "failed",
+                error: Some(&fields),
+                progress: &progress,
+            };
+            let elapsed = server.elapsed();
+            record(
+                server.into_session(),
+                &intercept.text,
+                parsed,
+                &judgement,
+                None,
+                &ended,
+                elapsed,
+            );
+            return Ending::Failed(fields);
+        }
+        Err(failure) => {
+            // What the server can't tell, it will say itself about the statement.
+            tracing::debug!(error = %failure, "no facts");
+            no_facts()
+        }
+    };
+    server.obey(&facts.session.client_min_messages);
+    if facts.session.lock_timeout.by_client && facts.session.lock_timeout.ms > 0 {
+        limits.deadline = std::time::Duration::from_millis(facts.session.lock_timeout.ms);
+        limits.budget = limits.budget.min(limits.deadline);
+    }
+    let policy = Policy {
+        small_table_bytes: config.guard.small_table.as_u64(),
+    };
+    let judgement = if facts.relations.len() == request.relations.len() {
+        rules::judge(parsed, &source, &facts, policy)
+    } else {
+        Judgement::untouched()
+    };
+    metrics::verdict(
+        judgement.rule.map_or("none", |rule| rule.name),
+        judgement.verdict.as_str(),
+    );
+    carry_out(
+        server, intercept, parsed, &source, &facts, judgement, limits,
+    )
+    .await
+}
+
+/// A try gives up a little before the budget is spent, so that nobody waits longer than the budget.
+fn ask_timeout(budget: std::time::Duration) -> std::time::Duration {
+    (budget - budget / 10).max(std::time::Duration::from_millis(1))
+}
+
+fn is_about_locks(fields: &ErrorFields) -> bool {
+    matches!(fields.sqlstate.as_str(), "55P03" | "40P01")
+}
+
+/// Asks for facts, again while somebody holds ACCESS EXCLUSIVE on a relation.
+async fn facts(
+    server: &mut ServerSession<'_>,
+    request: &FactRequest,
+    limits: Limits,
+) -> Result<Facts, FactsError> {
+    let mut tries = Tries::new(&request.relations, limits);
+    let mut progress = Progress::default();
+    loop {
+        let began = server.elapsed();
+        progress.attempts += 1;
+        match introspect::facts(server, request, limits.budget).await {
+            Err(FactsError::Run(failure @ RunError::Sql(_))) => {
+                let spent = server.elapsed().saturating_sub(began);
+                tries.again(server, failure, spent, &mut progress).await?;
+                if let Some(interrupt) = server.interrupt() {
+                    return Err(RunError::Sql(Box::new(error::interrupted(interrupt))).into());
+                }
+            }
+            result => return result,
+        }
+    }
+}
+
+fn no_facts() -> Facts {
+    Facts {
+        version: 0,
+        relations: Vec::new(),
+        taken: Vec::new(),
+        session: SessionFacts::default(),
+    }
+}
+
+/// Carries a verdict out.
+async fn carry_out(
+    mut server: ServerSession<'_>,
+    intercept: &Intercept,
+    parsed: &Parsed,
+    source: &str,
+    facts: &Facts,
+    judgement: Judgement,
+    limits: Limits,
+) -> Ending {
+    let text = &intercept.text;
+    let plan = match &judgement.verdict {
+        Verdict::Reject(refusal) => {
+            let fields = error::refused(refusal, judgement.rule.map_or("none", |rule| rule.name));
+            let progress = Progress::default();
+            let ended = Ended {
+                outcome: "refused",
+                error: Some(&fields),
+                progress: &progress,
+            };
+            let elapsed = server.elapsed();
+            record(
+                server.into_session(),
+                text,
+                parsed,
+                &judgement,
+                Some(facts),
+                &ended,
+                elapsed,
+            );
+            return Ending::Failed(Box::new(fields));
+        }
+        Verdict::Untouched if intercept.by == By::Query => {
+            let elapsed = server.elapsed();
+            let progress = Progress::default();
+            let ended = Ended {
+                outcome: "passed",
+                error: None,
+                progress: &progress,
+            };
+            record(
+                server.into_session(),
+                text,
+                parsed,
+                &judgement,
+                Some(facts),
+                &ended,
+                elapsed,
+            );
+            return Ending::GoesOn;
+        }
+        // The batch in which its portal lived has ended: it runs from here.
+        Verdict::Untouched => untouched_plan(parsed, source),
+        Verdict::Pass(plan) | Verdict::Rewrite(plan) => plan.clone(),
+    };
+    if !plan.notice.is_empty() {
+        server.notice(&plan.notice, "");
+    }
+    let relations = relation_names(parsed, facts);
+    let setup = Setup {
+        settings: &facts.session,
+        limits,
+        relations: &relations,
+    };
+    let outcome = runner::run(&mut server, &plan, setup).await;
+    let elapsed = server.elapsed();
+    let interrupted = server.interrupt().is_some();
+    let session = server.into_session();
+    finish(
+        session,
+        intercept,
+        parsed,
+        facts,
+        &judgement,
+        outcome,
+        elapsed,
+        interrupted,
+    )
+}
+
+/// A statement that no rule is about, run as it is.
+fn untouched_plan(parsed: &Parsed, source: &str) -> Plan {
+    use crate::plan::{Check, Context, Step, Undo};
+    let refuses_block = match &parsed.statement {
+        crate::sql::statement::Statement::CreateIndex(create) => create.concurrently,
+        crate::sql::statement::Statement::DropIndex(drop) => drop.concurrently,
+        crate::sql::statement::Statement::Reindex(reindex) => reindex.concurrently,
+        _ => false,
+    };
+    Plan::as_sent(Step {
+        title: "as sent".to_owned(),
+        sql: source.to_owned(),
+        locks: Vec::new(),
+        context: if refuses_block {
+            Context::Concurrent { clear: None }
+        } else {
+            Context::Transaction
+        },
+        undo: Undo::NothingToUndo,
+        check: Check::Nothing,
+    })
+}
+
+fn relation_names(parsed: &Parsed, facts: &Facts) -> Vec<Name> {
+    let known = facts.relations.iter().flatten();
+    let names: Vec<Name> = known
+        .map(|relation| {
+            relation
+                .table
+                .as_ref()
+                .map_or_else(|| relation.qualified(), |table| table.qualified())
+        })
+        .collect();
+    if names.is_empty() {
+        parsed.statement.relations()
+    } else {
+        names
+    }
+}
+
+#[allow(clippy::too_many_arguments)]
+fn finish(
+    session: &mut Session,
+    intercept: &Intercept,
+    parsed: &Parsed,
+    facts: &Facts,
+    judgement: &Judgement,
+    outcome: runner::Outcome,
+    elapsed: std::time::Duration,
+    interrupted: bool,
+) -> Ending {
+    let progress = &outcome.progress;
+    let word = match &outcome.result {
+        Ok(_) => "done",
+        Err(RunError::Gone) => "server_gone",
+        Err(RunError::Sql(_)) if interrupted => "interrupted",
+        Err(RunError::Sql(_)) => "failed",
+    };
+    metrics::plan_ended(word, elapsed, progress.waited, progress.attempts);
+    let ending = match outcome.result {
+        Ok(tag) => Ending::Done(tag),
+        Err(RunError::Gone) => Ending::Gone,
+        Err(RunError::Sql(fields)) => Ending::Failed(Box::new(explain_failure(
+            *fields,
+            progress,
+            &intercept.text,
+        ))),
+    };
+    let error = match &ending {
+        Ending::Failed(fields) => Some(fields.as_ref()),
+        Ending::GoesOn | Ending::Done(_) | Ending::Gone => None,
+    };
+    let outcome_word = if word == "done" { "done" } else { "failed" };
+    let ended = Ended {
+        outcome: outcome_word,
+        error,
+        progress,
+    };
+    record(
+        session,
+        &intercept.text,
+        parsed,
+        judgement,
+        Some(facts),
+        &ended,
+        elapsed,
+    );
+    ending
+}
+
+/// The server's error, with what was done about it; its position is that in the client's own text, or none.
+fn explain_failure(mut fields: ErrorFields, progress: &Progress, text: &Text) -> ErrorFields {
+    let position = fields
+        .others
+        .iter()
+        .find(|(code, _)| *code == b'P')
+        .and_then(|(_, value)| value.parse().ok());
+    fields
+        .others
+        .retain(|(code, _)| !matches!(code, b'P' | b'p' | b'q'));
+    if let Some(position) =
+        position.and_then(|at| original_position(&progress.last_sql, &text.text, at))
+    {
+        fields.others.push((b'P', position.to_string()));
+    }
+    let mut lines: Vec<String> = Vec::new();
+    if !fields.detail.is_empty() {
+        lines.push(std::mem::take(&mut fields.detail));
+    }
+    lines.extend(
+        progress
+            .undone
+            .iter()
+            .map(|line| format!("{}{line}", error::PREFIX)),
+    );
+    if !progress.executed.is_empty() {
+        lines.push(format!(
+            "{}done before that: {}",
+            error::PREFIX,
+            progress.executed.join("; ")
+        ));
+    }
+    fields.detail = lines.join("\n");
+    fields
+}
+
+/// Where the character at `position` (from 1) of a step's SQL stands in the client's text.
+fn original_position(step: &str, original: &str, position: usize) -> Option<usize> {
+    let (at, _) = step.char_indices().nth(position.checked_sub(1)?)?;
+    let found = original.rfind(&step[at..])?;
+    Some(original[..found].chars().count() + 1)
+}
+
+/// Says what would be done, changes nothing.
+async fn observe(
+    session: &mut Session,
+    intercept: &Intercept,
+    parsed: &Parsed,
+) -> Result<(), SessionError> {
+    let source = intercept.text.source(parsed).to_owned();
+    let policy = Policy {
+        small_table_bytes: session.worker.shared.config.guard.small_table.as_u64(),
+    };
+    let request = rules::facts_needed(&parsed.statement);
+    let budget = ask_timeout(session.worker.shared.config.locks.budget);
+    let mut facts = None;
+    if intercept.by == By::Query && intercept.text.exact && !request.relations.is_empty() {
+        let mut server = ServerSession::new(session);
+        match introspect::facts(&mut server, &request, budget).await {
+            Ok(found) => facts = Some(found),
+            Err(FactsError::Run(RunError::Gone)) => return flush_client(session).await,
+            Err(failure) => tracing::debug!(error = %failure, "no facts"),
+        }
+    }
+    let judgement = match &facts {
+        Some(facts) => rules::judge(parsed, &source, facts, policy),
+        None if request.relations.is_empty() => rules::judge(parsed, &source, &no_facts(), policy),
+        None => rules::assumed(&parsed.statement),
+    };
+    metrics::verdict(
+        judgement.rule.map_or("none", |rule| rule.name),
+        judgement.verdict.as_str(),
+    );
+    let progress = Progress::default();
+    let ended = Ended {
+        outcome: "observed",
+        error: None,
+        progress: &progress,
+    };
+    record(
+        session,
+        &intercept.text,
+        parsed,
+        &judgement,
+        facts.as_ref(),
+        &ended,
+        std::time::Duration::ZERO,
+    );
+    session.inspector.pass_next();
+    session.recheck();
+    flush_client(session).await
+}
+
+/// How a statement ended, for the record.
+struct Ended<'a> {
+    outcome: &'static str,
+    error: Option<&'a ErrorFields>,
+    progress: &'a Progress,
+}
+
+fn record(
+    session: &Session,
+    text: &Text,
+    parsed: &Parsed,
+    judgement: &Judgement,
+    facts: Option<&Facts>,
+    ended: &Ended<'_>,
+    elapsed: std::time::Duration,
+) {
+    let mut event = event_of(session, text, parsed);
+    let is_secret = parsed.statement.may_hold_secret();
+    event.verdict = judgement.verdict.as_str();
+    event.rule = judgement.rule.map(|rule| rule.name);
+    event.outcome = ended.outcome;
+    event.error = ended.error.map(|fields| ErrorEntry {
+        sqlstate: fields.sqlstate.clone(),
+        message: if is_secret {
+            "(withheld)".to_owned()
+        } else {
+            fields.message.clone()
+        },
+    });
+    if let Some(facts) = facts.filter(|facts| facts.relations.iter().any(Option::is_some)) {
+        let entry = |relation: &crate::catalog::Relation| RelationEntry {
+            name: relation.qualified().to_string(),
+            bytes: Some(relation.bytes),
+        };
+        event.relations = facts.relations.iter().flatten().map(entry).collect();
+    }
+    let executed = ended.progress.executed.iter();
+    event.executed = executed
+        .map(|sql| recorded_sql(sql, &event.tag, is_secret))
+        .collect();
+    event.attempts = ended.progress.attempts;
+    event.lock_wait_ms = u64::try_from(ended.progress.waited.as_millis()).unwrap_or(u64::MAX);
+    event.elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+    session.worker.shared.audit.record(event);
+}
+
+fn event_of(session: &Session, text: &Text, parsed: &Parsed) -> Event {
+    let tag = parsed.statement.tag().to_owned();
+    let named = parsed.statement.relations();
+    Event {
+        time: log::now(),
+        who: session.who.clone(),
+        sql: recorded_sql(
+            text.source(parsed),
+            &tag,
+            parsed.statement.may_hold_secret(),
+        ),
+        tag,
+        verdict: "pass",
+        rule: None,
+        because: None,
+        mode: match session.worker.shared.config.guard.mode {
+            Mode::Enforce => "enforce",
+            Mode::Observe => "observe",
+            Mode::Off => "off",
+        },
+        relations: named
+            .iter()
+            .map(|name| RelationEntry {
+                name: name.to_string(),
+                bytes: None,
+            })
+            .collect(),
+        executed: Vec::new(),
+        outcome: "passed",
+        error: None,
+        attempts: 0,
+        lock_wait_ms: 0,
+        elapsed_ms: 0,
+    }
+}
+
+/// Records schema changes that went on as they came.
+pub fn record_passed(session: &Session, passed: &Passed) {
+    for parsed in passed
+        .text
+        .statements
+        .iter()
+        .filter(|parsed| parsed.statement.is_ddl())
+    {
+        metrics::verdict("none", "pass");
+        let event = Event {
+            because: Some(passed.because),
+            ..event_of(session, &passed.text, parsed)
+        };
+        session.worker.shared.audit.record(event);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn error_positions_are_those_of_the_clients_text() {
+        let step = "CREATE INDEX CONCURRENTLY t_x_idx ON t (x)";
+        let original = "/* é */ create index on t (x)";
+        let at = step.find("(x)").unwrap() + 2;
+        let expected = original.chars().position(|c| c == '(').unwrap() + 2;
+        assert_eq!(original_position(step, original, at), Some(expected));
+        assert_eq!(original_position(step, original, 0), None);
+        assert_eq!(original_position(step, original, 999), None);
+        assert_eq!(original_position("SET lock_timeout = 1", original, 5), None);
+    }
+}

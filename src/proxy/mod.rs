@@ -1,0 +1,13 @@
+//! Clients in front, one server session behind each.
+
+pub mod address;
+pub mod cancel;
+pub mod guard;
+pub mod inspect;
+pub mod leg;
+pub mod listener;
+pub mod server_session;
+pub mod session;
+pub mod startup;
+pub mod tls;
+pub mod worker;

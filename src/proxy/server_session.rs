@@ -1,0 +1,343 @@
+//! The client's own server session, as a plan uses it: one command batch at a time, while the client is watched.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+
+use super::session::{Session, SessionError};
+use super::startup;
+use super::worker::Phase;
+use crate::error::{self, Interrupt};
+use crate::exec::session::{Command, Reply, RunError};
+use crate::wire::backend::{self, ErrorFields};
+use crate::wire::frame::{HEADER_BYTES, Header};
+use crate::wire::{frontend, startup::SSL_REQUEST};
+
+/// How much a client may send ahead while a plan runs, in bytes; then it is no longer read, and no longer watched.
+const LOOK_AHEAD_BYTES: usize = 64 << 10;
+/// The longest message of the server's that is held while a plan runs, in bytes.
+const MAX_MESSAGE_BYTES: usize = 64 << 20;
+/// The most that is kept for a client that doesn't read while its plan runs, in bytes; NOTICEs beyond that are dropped.
+const MAX_QUEUED_BYTES: usize = 1 << 20;
+/// Rows of one answer that are kept.
+const MAX_ROWS: usize = 10_000;
+
+/// The server session of a [`Session`], for the time of one statement.
+pub struct ServerSession<'a> {
+    session: &'a mut Session,
+    began: Instant,
+    interrupt: Option<Interrupt>,
+    cancelling: Option<Pin<Box<dyn Future<Output = ()>>>>,
+    /// Ends when lockkeeper closes its sessions.
+    closing: Pin<Box<dyn Future<Output = ()>>>,
+    /// NOTICEs of lockkeeper's own go to the client.
+    notices: bool,
+    scratch: Vec<u8>,
+}
+
+/// One message of the server's.
+struct Message {
+    header: Header,
+    frame: BytesMut,
+}
+
+impl Message {
+    fn body(&self) -> &[u8] {
+        self.frame.get(HEADER_BYTES..).unwrap_or_default()
+    }
+}
+
+impl<'a> ServerSession<'a> {
+    /// Takes the session for one statement.
+    pub fn new(session: &'a mut Session) -> ServerSession<'a> {
+        session.cancel.reset();
+        let mut phase = session.worker.shared.phase.clone();
+        let closing = Box::pin(async move {
+            // An error means that whoever says so is gone: then there is nothing to wait for.
+            let _ = phase.wait_for(|phase| *phase == Phase::Closing).await;
+        });
+        let notices = session.worker.shared.config.guard.notices;
+        ServerSession {
+            session,
+            began: Instant::now(),
+            interrupt: None,
+            cancelling: None,
+            closing,
+            notices,
+            scratch: vec![0; 8192],
+        }
+    }
+
+    /// `client_min_messages` of the session: NOTICEs below it aren't sent.
+    pub fn obey(&mut self, client_min_messages: &str) {
+        self.notices &= !matches!(client_min_messages, "warning" | "error" | "fatal" | "panic");
+    }
+
+    /// Ends the client's open batch, in which only a Parse, a Bind and such have run, so that the server stands outside any
+    /// transaction. Their answers go to the client; `false` when one of them was an error.
+    ///
+    /// # Errors
+    /// [`RunError::Gone`].
+    pub async fn end_batch(&mut self) -> Result<bool, RunError> {
+        let mut buffer = BytesMut::new();
+        frontend::put_sync(&mut buffer);
+        self.session.server.queue(&buffer);
+        let mut ok = true;
+        loop {
+            let message = self.message().await?;
+            if message.header.tag == b'Z' {
+                return Ok(ok);
+            }
+            ok &= message.header.tag != b'E';
+            self.session
+                .note_server_frame(message.header, message.body());
+            self.session.client.queue(&message.frame);
+        }
+    }
+
+    /// The next message of the server's. The client is watched meanwhile: when it goes away, or lockkeeper ends, the
+    /// server is asked to cancel, once.
+    async fn message(&mut self) -> Result<Message, RunError> {
+        loop {
+            if let Some(message) = self.take_message()? {
+                return Ok(message);
+            }
+            let interrupt = std::future::poll_fn(|cx| self.poll_wait(cx)).await?;
+            if let Some(interrupt) = interrupt
+                && self.interrupt.is_none()
+            {
+                self.interrupt = Some(interrupt);
+                self.cancel_server();
+            }
+        }
+    }
+
+    fn take_message(&mut self) -> Result<Option<Message>, RunError> {
+        let unread = &mut self.session.server.unread;
+        let Some(header) = Header::parse(unread).map_err(|_| RunError::Gone)? else {
+            return Ok(None);
+        };
+        if header.frame_bytes() > MAX_MESSAGE_BYTES {
+            return Err(RunError::Gone);
+        }
+        if unread.len() < header.frame_bytes() {
+            return Ok(None);
+        }
+        let frame = unread.split_to(header.frame_bytes());
+        Ok(Some(Message { header, frame }))
+    }
+
+    /// Ready with `None` when the server sent something, with an interrupt when one came.
+    fn poll_wait(
+        &mut self,
+        cx: &mut std::task::Context<'_>,
+    ) -> Poll<Result<Option<Interrupt>, RunError>> {
+        if let Some(cancelling) = &mut self.cancelling
+            && cancelling.as_mut().poll(cx).is_ready()
+        {
+            self.cancelling = None;
+        }
+        if self
+            .session
+            .server
+            .poll_drained(cx)
+            .map_err(|_| RunError::Gone)?
+            .is_ready()
+            && let Poll::Ready(count) = self
+                .session
+                .server
+                .poll_fill(cx, &mut self.scratch)
+                .map_err(|_| RunError::Gone)?
+        {
+            return if count == 0 {
+                Poll::Ready(Err(RunError::Gone))
+            } else {
+                Poll::Ready(Ok(None))
+            };
+        }
+        self.poll_interrupt(cx).map(|interrupt| Ok(Some(interrupt)))
+    }
+
+    /// Ready when the client has gone, or lockkeeper ends. A cancel request needs nothing here: it is forwarded.
+    fn poll_interrupt(&mut self, cx: &mut std::task::Context<'_>) -> Poll<Interrupt> {
+        if self.interrupt.is_some() {
+            return Poll::Pending;
+        }
+        let client = &mut self.session.client;
+        if client
+            .poll_drained(cx)
+            .is_ready_and(|result| result.is_err())
+        {
+            return Poll::Ready(Interrupt::ClientGone);
+        }
+        while !client.eof && client.unread.len() < LOOK_AHEAD_BYTES {
+            match client.poll_fill(cx, &mut self.scratch) {
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Interrupt::ClientGone),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Pending => break,
+            }
+        }
+        self.closing.as_mut().poll(cx).map(|()| Interrupt::Shutdown)
+    }
+
+    fn cancel_server(&mut self) {
+        let worker = Rc::clone(&self.session.worker);
+        let mut packet = BytesMut::new();
+        let length = u32::try_from(8 + self.session.cancel_key.len()).unwrap_or(u32::MAX);
+        packet.extend_from_slice(&length.to_be_bytes());
+        // The code of CancelRequest is SSLRequest's less one.
+        packet.extend_from_slice(&SSL_REQUEST[4..7]);
+        packet.extend_from_slice(&[SSL_REQUEST[7] - 1]);
+        packet.extend_from_slice(&self.session.cancel_key);
+        self.cancelling = Some(Box::pin(async move {
+            startup::forward_cancel(&worker, &packet).await
+        }));
+    }
+
+    /// Relays what the client must see though a plan runs; keeps what the plan asked for.
+    fn take_in(&mut self, message: &Message, batch: &[Command], answers: &mut Answers) {
+        let relay = match message.header.tag {
+            b'A' | b'S' => true,
+            b'N' => batch
+                .get(answers.replies.len())
+                .is_some_and(|command| command.relay_notices),
+            b'D' => {
+                if answers.current.rows.len() < MAX_ROWS {
+                    answers
+                        .current
+                        .rows
+                        .extend(backend::data_row(message.body()));
+                }
+                false
+            }
+            b'C' | b'I' => {
+                let tag =
+                    String::from_utf8_lossy(backend::command_tag(message.body())).into_owned();
+                answers.replies.push(Reply {
+                    tag,
+                    ..std::mem::take(&mut answers.current)
+                });
+                false
+            }
+            b'E' => {
+                answers.error = Some(Box::new(ErrorFields::parse(message.body())));
+                false
+            }
+            _ => false,
+        };
+        if message.header.tag == b'S' {
+            self.session.inspector.parameter_status(message.body());
+        }
+        if relay && self.session.client.queued_bytes() < MAX_QUEUED_BYTES {
+            self.session.client.queue(&message.frame);
+        }
+    }
+
+    /// The client's leg, to answer on.
+    pub fn into_session(self) -> &'a mut Session {
+        self.session
+    }
+}
+
+trait ReadyAnd<T> {
+    fn is_ready_and(self, test: impl FnOnce(T) -> bool) -> bool;
+}
+
+impl<T> ReadyAnd<T> for Poll<T> {
+    fn is_ready_and(self, test: impl FnOnce(T) -> bool) -> bool {
+        match self {
+            Poll::Ready(value) => test(value),
+            Poll::Pending => false,
+        }
+    }
+}
+
+#[derive(Default)]
+struct Answers {
+    replies: Vec<Reply>,
+    current: Reply,
+    error: Option<Box<ErrorFields>>,
+}
+
+impl crate::exec::session::Session for ServerSession<'_> {
+    async fn run(&mut self, batch: &[Command]) -> Result<Vec<Reply>, RunError> {
+        let mut buffer = BytesMut::new();
+        for command in batch {
+            let parameters: Vec<&str> = command.parameters.iter().map(String::as_str).collect();
+            frontend::put_command(&mut buffer, &command.sql, &parameters);
+        }
+        frontend::put_sync(&mut buffer);
+        self.session.server.queue(&buffer);
+        let mut answers = Answers::default();
+        loop {
+            let message = match self.message().await {
+                Ok(message) => message,
+                Err(gone) => {
+                    // What the server said last is what the client should read.
+                    if let Some(fields) = answers.error {
+                        let mut buffer = BytesMut::new();
+                        backend::put_error(&mut buffer, *fields);
+                        self.session.client.queue(&buffer);
+                    }
+                    return Err(gone);
+                }
+            };
+            if message.header.tag == b'Z' {
+                break;
+            }
+            self.take_in(&message, batch, &mut answers);
+        }
+        if let Some(cancelling) = self.cancelling.take() {
+            cancelling.await; // so that a late cancel can't hit the next batch
+        }
+        match answers.error {
+            Some(fields) => Err(RunError::Sql(fields)),
+            None => Ok(answers.replies),
+        }
+    }
+
+    async fn sleep(&mut self, duration: Duration) {
+        let cancel = Arc::clone(&self.session.cancel);
+        let asked = tokio::select! {
+            () = tokio::time::sleep(duration) => None,
+            () = cancel.requested() => Some(Interrupt::Cancelled),
+            interrupt = std::future::poll_fn(|cx| self.poll_interrupt(cx)) => Some(interrupt),
+        };
+        self.interrupt = self.interrupt.or(asked);
+    }
+
+    fn interrupt(&self) -> Option<Interrupt> {
+        let cancelled = self
+            .session
+            .cancel
+            .is_requested()
+            .then_some(Interrupt::Cancelled);
+        self.interrupt.or(cancelled)
+    }
+
+    fn notice(&mut self, message: &str, detail: &str) {
+        if !self.notices || self.session.client.queued_bytes() >= MAX_QUEUED_BYTES {
+            return;
+        }
+        let mut buffer = BytesMut::new();
+        backend::put_notice(&mut buffer, error::notice(message, detail));
+        self.session.client.queue(&buffer);
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.began.elapsed()
+    }
+}
+
+/// Sends what is queued for the client.
+///
+/// # Errors
+/// [`SessionError::Client`].
+pub async fn flush_client(session: &mut Session) -> Result<(), SessionError> {
+    session.client.drain().await.map_err(SessionError::Client)
+}

@@ -1,0 +1,503 @@
+//! One session: a client, its server session, and the bytes between them. One future owns both sockets; there is no
+//! channel and no second task.
+
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use thiserror::Error;
+
+use super::cancel::CancelToken;
+use super::guard;
+use super::inspect::{Inspector, Intercept, Span, Tools};
+use super::leg::Leg;
+use super::startup;
+use super::worker::{Phase, Place, Worker};
+use crate::audit::event::Who;
+use crate::config::Mode;
+use crate::error;
+use crate::wire::backend::{self, ErrorFields};
+use crate::wire::frame::{BadFrame, HEADER_BYTES, Header};
+
+/// Rounds of both directions in one wake-up, before others have their turn.
+const ROUNDS: usize = 8;
+/// The longest body of a server's message that is looked at, in bytes; of longer ones only the front.
+const MAX_PEEK_BYTES: usize = 4096;
+/// How long a client may take to read what it is told at the end.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// Why a session ended before its time.
+#[derive(Debug, Error)]
+pub enum SessionError {
+    /// The client's socket failed.
+    #[error("client: {0}")]
+    Client(#[source] io::Error),
+    /// The server's socket failed.
+    #[error("server: {0}")]
+    Server(#[source] io::Error),
+    /// Somebody breaks the protocol.
+    #[error(transparent)]
+    Frame(#[from] BadFrame),
+}
+
+/// What the relay stops for.
+#[derive(Debug)]
+pub enum Event {
+    /// A schema change is to be guarded.
+    Intercept(Intercept),
+    /// The server has closed the connection.
+    ServerClosed,
+    /// The session stands idle and lockkeeper is ending.
+    Drained,
+}
+
+/// A client and its server session.
+#[derive(Debug)]
+pub struct Session {
+    /// The client's leg.
+    pub client: Leg,
+    /// The server's leg.
+    pub server: Leg,
+    /// Follows the client's messages.
+    pub inspector: Inspector,
+    walker: ServerWalker,
+    /// What the sessions of this thread share.
+    pub worker: Rc<Worker>,
+    /// Who the client is.
+    pub who: Who,
+    /// Set by cancel requests for this session.
+    pub cancel: Arc<CancelToken>,
+    /// Process id and secret key, as BackendKeyData has them.
+    pub cancel_key: Box<[u8]>,
+    /// What is unread is to be looked at though nothing new was read.
+    recheck: bool,
+    /// The inspector waits for the server's answers.
+    waiting: bool,
+    client_eof_forwarded: bool,
+    draining: bool,
+    _place: Place,
+}
+
+impl Session {
+    /// A session that is about to authenticate.
+    pub fn new(client: Leg, server: Leg, worker: Rc<Worker>, who: Who, place: Place) -> Session {
+        let (inspector, cancel) = startup::fresh();
+        Session {
+            client,
+            server,
+            inspector,
+            walker: ServerWalker::default(),
+            worker,
+            who,
+            cancel,
+            cancel_key: Box::default(),
+            recheck: true,
+            waiting: false,
+            client_eof_forwarded: false,
+            draining: false,
+            _place: place,
+        }
+    }
+
+    /// BackendKeyData came.
+    pub fn register(&mut self, body: &[u8]) {
+        self.cancel_key = body.into();
+        if let Some(pid) = body.first_chunk::<4>() {
+            self.who.server_pid = u32::from_be_bytes(*pid);
+        }
+        self.worker
+            .shared
+            .cancels
+            .insert(body, Arc::clone(&self.cancel));
+    }
+
+    /// Serves the session to its end.
+    ///
+    /// # Errors
+    /// [`SessionError`] for the log; the client has been told what can be told.
+    pub async fn serve(mut self) -> Result<(), SessionError> {
+        let (mut drain_phase, mut close_phase) = (
+            self.worker.shared.phase.clone(),
+            self.worker.shared.phase.clone(),
+        );
+        let mut draining = std::pin::pin!(drain_phase.wait_for(|phase| *phase >= Phase::Draining));
+        let mut closing = std::pin::pin!(close_phase.wait_for(|phase| *phase == Phase::Closing));
+        loop {
+            let event = tokio::select! {
+                biased;
+                event = relay(&mut self) => event,
+                _ = &mut closing => {
+                    self.farewell(error::shutting_down()).await;
+                    return Ok(());
+                }
+                _ = &mut draining, if !self.draining => {
+                    self.draining = true;
+                    continue;
+                }
+            };
+            match event {
+                Ok(Event::Intercept(intercept)) => guard::handle(&mut self, intercept).await?,
+                Ok(Event::ServerClosed) => {
+                    self.server_closed().await;
+                    return Ok(());
+                }
+                Ok(Event::Drained) => {
+                    self.farewell(error::shutting_down()).await;
+                    return Ok(());
+                }
+                Err(SessionError::Frame(bad)) => {
+                    self.farewell(error::protocol_violation(&bad.to_string()))
+                        .await;
+                    return Err(bad.into());
+                }
+                Err(SessionError::Server(failure)) => {
+                    self.server_closed().await;
+                    return Err(SessionError::Server(failure));
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+    }
+
+    /// What is unread will be looked at again.
+    pub fn recheck(&mut self) {
+        self.recheck = true;
+    }
+
+    /// The server has gone: what it said has been relayed; if it said nothing, the client is told.
+    async fn server_closed(&mut self) {
+        if self.walker.said_fatal || self.inspector.terminated || self.client_eof_forwarded {
+            let _ = tokio::time::timeout(FAREWELL, self.client.drain()).await;
+            return;
+        }
+        self.farewell(error::server_gone()).await;
+    }
+
+    /// Tells the client why this is the end.
+    async fn farewell(&mut self, fields: ErrorFields) {
+        if self.walker.rest == 0 {
+            let mut buffer = BytesMut::new();
+            backend::put_error(&mut buffer, fields);
+            self.client.queue(&buffer);
+        }
+        // A client that doesn't read is not waited for.
+        let shutdown = std::future::poll_fn(|cx| self.client.poll_shutdown(cx));
+        let _ = tokio::time::timeout(FAREWELL, shutdown).await;
+    }
+
+    fn poll_relay(&mut self, cx: &mut Context<'_>) -> Poll<Result<Event, SessionError>> {
+        for _ in 0..ROUNDS {
+            let upward = self.poll_client(cx)?;
+            if let Progress::Event(event) = upward {
+                return Poll::Ready(Ok(event));
+            }
+            let downward = self.poll_server(cx)?;
+            if let Progress::Event(event) = downward {
+                return Poll::Ready(Ok(event));
+            }
+            if matches!((&upward, &downward), (Progress::Stuck, Progress::Stuck)) {
+                if self.draining
+                    && self.inspector.is_between_messages()
+                    && self.client.unread.is_empty()
+                {
+                    use crate::wire::pipeline::TransactionStatus::Idle;
+                    if self.inspector.pipeline.status() == Idle && self.client.queued_bytes() == 0 {
+                        return Poll::Ready(Ok(Event::Drained));
+                    }
+                }
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Client to server.
+    fn poll_client(&mut self, cx: &mut Context<'_>) -> Result<Progress, SessionError> {
+        if self
+            .server
+            .poll_drained(cx)
+            .map_err(SessionError::Server)?
+            .is_pending()
+        {
+            return Ok(Progress::Stuck); // back-pressure: read no more than the server takes
+        }
+        if self.waiting && self.inspector.pipeline.is_synced() {
+            self.waiting = false;
+            self.recheck = true;
+        }
+        if std::mem::take(&mut self.recheck) && !self.client.unread.is_empty() {
+            return self.use_unread(cx);
+        }
+        if self.waiting || self.client_eof_forwarded {
+            return Ok(Progress::Stuck);
+        }
+        let worker = Rc::clone(&self.worker);
+        let mut scratch = worker.scratch.borrow_mut();
+        match self
+            .client
+            .poll_read(cx, &mut scratch)
+            .map_err(SessionError::Client)?
+        {
+            Poll::Pending => Ok(Progress::Stuck),
+            Poll::Ready(0) => self.client_closed(cx),
+            Poll::Ready(count) => {
+                worker.metrics.client_bytes.increment(count as u64);
+                if self.client.unread.is_empty() {
+                    let (used, progress) = self.inspect(cx, &scratch[..count])?;
+                    self.client.unread.extend_from_slice(&scratch[used..count]);
+                    return Ok(progress);
+                }
+                self.client.unread.extend_from_slice(&scratch[..count]);
+                self.use_unread(cx)
+            }
+        }
+    }
+
+    fn use_unread(&mut self, cx: &mut Context<'_>) -> Result<Progress, SessionError> {
+        let unread = std::mem::take(&mut self.client.unread);
+        let (used, progress) = self.inspect(cx, &unread)?;
+        self.client.unread = unread;
+        self.client.consume(used);
+        Ok(progress)
+    }
+
+    /// The client has closed its direction: the server is told so, and its answers still go out.
+    fn client_closed(&mut self, cx: &mut Context<'_>) -> Result<Progress, SessionError> {
+        let rest = std::mem::take(&mut self.client.unread); // an unfinished message: the server can't run it
+        self.server.send(cx, &rest).map_err(SessionError::Server)?;
+        // Not waiting for the socket here: what is left is sent with the next poll, or lost with the client.
+        let _ = self
+            .server
+            .poll_shutdown(cx)
+            .map_err(SessionError::Server)?;
+        self.client_eof_forwarded = true;
+        Ok(Progress::Made)
+    }
+
+    /// Looks at the client's bytes and sends on what goes on; how many were used.
+    fn inspect(
+        &mut self,
+        cx: &mut Context<'_>,
+        input: &[u8],
+    ) -> Result<(usize, Progress), SessionError> {
+        let worker = Rc::clone(&self.worker);
+        let config = &worker.shared.config;
+        let mut cache = worker.cache.borrow_mut();
+        let mut tools = Tools {
+            cache: &mut cache,
+            metrics: &worker.metrics,
+            max_text: usize::try_from(config.guard.max_text.as_u64()).unwrap_or(usize::MAX),
+            guards: config.guard.mode != Mode::Off,
+        };
+        let (mut from, mut at) = (0, 0);
+        let mut progress = Progress::Made;
+        loop {
+            match self.inspector.next(&input[at..], &mut tools)? {
+                Span::Forward(count) => at += count,
+                Span::Drop(count) => {
+                    self.server
+                        .send(cx, &input[from..at])
+                        .map_err(SessionError::Server)?;
+                    at += count;
+                    from = at;
+                }
+                Span::NeedMore => break,
+                Span::Wait => {
+                    self.waiting = true;
+                    break;
+                }
+                Span::Stop(intercept) => {
+                    progress = Progress::Event(Event::Intercept(intercept));
+                    break;
+                }
+            }
+        }
+        self.server
+            .send(cx, &input[from..at])
+            .map_err(SessionError::Server)?;
+        for passed in std::mem::take(&mut self.inspector.passed) {
+            guard::record_passed(self, &passed);
+        }
+        Ok((at, progress))
+    }
+
+    /// Server to client.
+    fn poll_server(&mut self, cx: &mut Context<'_>) -> Result<Progress, SessionError> {
+        if self
+            .client
+            .poll_drained(cx)
+            .map_err(SessionError::Client)?
+            .is_pending()
+        {
+            return Ok(Progress::Stuck);
+        }
+        let worker = Rc::clone(&self.worker);
+        if !self.server.unread.is_empty() {
+            let unread = std::mem::take(&mut self.server.unread); // left by a plan
+            self.walker.walk(&unread, &mut self.inspector, &worker)?;
+            self.client
+                .send(cx, &unread)
+                .map_err(SessionError::Client)?;
+            return Ok(Progress::Made);
+        }
+        let mut scratch = worker.scratch.borrow_mut();
+        match self
+            .server
+            .poll_read(cx, &mut scratch)
+            .map_err(SessionError::Server)?
+        {
+            Poll::Pending => Ok(Progress::Stuck),
+            Poll::Ready(0) => Ok(Progress::Event(Event::ServerClosed)),
+            Poll::Ready(count) => {
+                worker.metrics.server_bytes.increment(count as u64);
+                self.walker
+                    .walk(&scratch[..count], &mut self.inspector, &worker)?;
+                self.client
+                    .send(cx, &scratch[..count])
+                    .map_err(SessionError::Client)?;
+                Ok(Progress::Made)
+            }
+        }
+    }
+
+    /// The server sent something as a plan ran: the walker and the inspector learn of it.
+    pub fn note_server_frame(&mut self, header: Header, body: &[u8]) {
+        self.walker.note(header.tag, body);
+        self.inspector
+            .received(header.tag, body, &self.worker.metrics);
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if !self.cancel_key.is_empty() {
+            self.worker.shared.cancels.remove(&self.cancel_key);
+        }
+    }
+}
+
+#[derive(Debug)]
+enum Progress {
+    /// Bytes moved.
+    Made,
+    /// Nothing to do before a socket wakes us.
+    Stuck,
+    /// The relay stops.
+    Event(Event),
+}
+
+/// Relays until something else must be done. Cancel-safe: all state is in the session.
+async fn relay(session: &mut Session) -> Result<Event, SessionError> {
+    std::future::poll_fn(|cx| session.poll_relay(cx)).await
+}
+
+/// Follows the server's frames; everything goes on, only fronts of some bodies are looked at.
+#[derive(Debug, Default)]
+struct ServerWalker {
+    /// Bytes of the current body that are still to come.
+    rest: usize,
+    /// An unfinished header.
+    header: Vec<u8>,
+    /// The current frame's type while its body is being gathered.
+    gathering: Option<u8>,
+    /// Its body so far.
+    body: Vec<u8>,
+    /// The server's last message was a FATAL error.
+    said_fatal: bool,
+}
+
+impl ServerWalker {
+    fn walk(
+        &mut self,
+        mut bytes: &[u8],
+        inspector: &mut Inspector,
+        worker: &Worker,
+    ) -> Result<(), BadFrame> {
+        let mut messages = 0;
+        while !bytes.is_empty() {
+            if self.rest > 0 {
+                bytes = self.go_on(bytes, inspector, worker);
+                continue;
+            }
+            let header = match self.next_header(&mut bytes)? {
+                Some(header) => header,
+                None => break,
+            };
+            messages += 1;
+            let body_bytes = header.body_bytes();
+            if let Some(body) = bytes.get(..body_bytes) {
+                self.note(header.tag, body);
+                inspector.received(
+                    header.tag,
+                    &body[..body.len().min(MAX_PEEK_BYTES)],
+                    &worker.metrics,
+                );
+                bytes = &bytes[body_bytes..];
+                continue;
+            }
+            self.rest = body_bytes;
+            match header.tag {
+                b'Z' | b'S' | b'C' | b'E' => self.gathering = Some(header.tag),
+                tag => inspector.received(tag, &[], &worker.metrics),
+            }
+        }
+        worker.metrics.server_messages.increment(messages);
+        Ok(())
+    }
+
+    fn next_header(&mut self, bytes: &mut &[u8]) -> Result<Option<Header>, BadFrame> {
+        if self.header.is_empty()
+            && let Some(header) = Header::parse(bytes)?
+        {
+            *bytes = &bytes[HEADER_BYTES..];
+            return Ok(Some(header));
+        }
+        let missing = (HEADER_BYTES - self.header.len()).min(bytes.len());
+        self.header.extend_from_slice(&bytes[..missing]);
+        *bytes = &bytes[missing..];
+        let header = Header::parse(&self.header)?;
+        if header.is_some() {
+            self.header.clear();
+        }
+        Ok(header)
+    }
+
+    fn go_on<'a>(
+        &mut self,
+        bytes: &'a [u8],
+        inspector: &mut Inspector,
+        worker: &Worker,
+    ) -> &'a [u8] {
+        let count = self.rest.min(bytes.len());
+        let (front, after) = bytes.split_at(count);
+        self.rest -= count;
+        if let Some(tag) = self.gathering {
+            let room = MAX_PEEK_BYTES.saturating_sub(self.body.len());
+            self.body.extend_from_slice(&front[..front.len().min(room)]);
+            if self.rest == 0 {
+                let body = std::mem::take(&mut self.body);
+                self.gathering = None;
+                self.note(tag, &body);
+                inspector.received(tag, &body, &worker.metrics);
+            }
+        }
+        after
+    }
+
+    fn note(&mut self, tag: u8, body: &[u8]) {
+        match tag {
+            b'E' => {
+                self.said_fatal = matches!(
+                    ErrorFields::parse(body).severity.as_str(),
+                    "FATAL" | "PANIC"
+                )
+            }
+            b'N' | b'S' | b'A' => {}
+            _ => self.said_fatal = false,
+        }
+    }
+}

@@ -1,0 +1,366 @@
+//! From accept to the first ReadyForQuery: encryption, the start-up message, a server session, authentication as it is.
+//!
+//! Before TLS exactly as many bytes are read as belong to the request, so that nothing sent in the clear can be taken for
+//! something sent under TLS (CVE-2021-23214 and kin).
+
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use thiserror::Error;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::address::Peer;
+use super::cancel::CancelToken;
+use super::inspect::Inspector;
+use super::leg::{Leg, Raw, Stream};
+use super::session::Session;
+use super::tls::ALPN;
+use super::worker::{Place, SCRATCH_BYTES, Worker};
+use crate::audit::event::Who;
+use crate::config::{ClientTls, ServerTls};
+use crate::error;
+use crate::wire::backend::{self, ErrorFields};
+use crate::wire::frame::{BadFrame, HEADER_BYTES, Header};
+use crate::wire::startup::{self, BadStartup, PREFIX_BYTES, SSL_REQUEST, StartupKind};
+
+/// The longest authentication message of a client, in bytes: `PG_MAX_AUTH_TOKEN_LENGTH`.
+const MAX_AUTH_BYTES: usize = 65_535 + HEADER_BYTES;
+/// The first byte of a TLS handshake.
+const TLS_HANDSHAKE: u8 = 0x16;
+
+/// Why a start-up came to nothing.
+#[derive(Debug, Error)]
+pub enum StartupError {
+    /// A socket failed.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// Not a start-up packet.
+    #[error(transparent)]
+    Packet(#[from] BadStartup),
+    /// Not a frame.
+    #[error(transparent)]
+    Frame(#[from] BadFrame),
+    /// The client was told.
+    #[error("refused: {0}")]
+    Refused(String),
+    /// The client, or the server after an error of its own, closed the connection.
+    #[error("closed during start-up")]
+    Closed,
+}
+
+/// A client that has sent its start-up message.
+struct Client {
+    stream: Stream,
+    packet: Vec<u8>,
+}
+
+/// Takes a client to the point where its session begins; `None` when it wanted no session (a cancel request, a probe).
+///
+/// # Errors
+/// [`StartupError`]; the client has been told what can be told.
+pub async fn start(
+    raw: Raw,
+    peer: Peer,
+    place: Option<Place>,
+    worker: &Rc<Worker>,
+) -> Result<Option<Session>, StartupError> {
+    let Some(mut client) = negotiate(raw, worker).await? else {
+        return Ok(None);
+    };
+    let config = &worker.shared.config;
+    if config.listen.tls == ClientTls::Require && matches!(client.stream, Stream::Raw(Raw::Tcp(_)))
+    {
+        return Err(refuse(&mut client.stream, error::tls_required()).await);
+    }
+    let Some(place) = place else {
+        return Err(refuse(
+            &mut client.stream,
+            error::too_many_connections(config.limits.connections),
+        )
+        .await);
+    };
+    let mut server = match connect_server(worker).await {
+        Ok(server) => server,
+        Err(failure) => {
+            tracing::warn!(upstream = %worker.shared.upstream, error = %failure, "the server can't be reached");
+            return Err(refuse(
+                &mut client.stream,
+                error::server_unreachable(&failure.to_string()),
+            )
+            .await);
+        }
+    };
+    server.write_all(&client.packet).await?;
+    server.flush().await?;
+    if client.packet.get(4..6) != Some(&[0, 3]) {
+        // Another major version: the server's refusal isn't even made of frames.
+        tokio::io::copy(&mut server, &mut client.stream).await?;
+        return Err(StartupError::Closed);
+    }
+    let parameters = startup::parameters(client.packet.get(PREFIX_BYTES..).unwrap_or_default());
+    let who = Who {
+        user: parameters.user,
+        database: parameters.database,
+        application: parameters.application_name,
+        client: peer.to_string(),
+        server_pid: 0,
+    };
+    let session = Session::new(
+        Leg::new(client.stream),
+        Leg::new(server),
+        Rc::clone(worker),
+        who,
+        place,
+    );
+    authenticate(session, &peer).await.map(Some)
+}
+
+async fn refuse(stream: &mut Stream, fields: ErrorFields) -> StartupError {
+    let why = fields.message.clone();
+    let mut buffer = BytesMut::new();
+    backend::put_error(&mut buffer, fields);
+    // The client may be gone already; there is nobody else to tell.
+    let _ = stream.write_all(&buffer).await;
+    let _ = stream.shutdown().await;
+    StartupError::Refused(why)
+}
+
+/// Reads up to the start-up message, answering requests for encryption on the way.
+async fn negotiate(raw: Raw, worker: &Rc<Worker>) -> Result<Option<Client>, StartupError> {
+    let mut stream = match direct_tls(raw, worker).await? {
+        Some(stream) => stream,
+        None => return Ok(None),
+    };
+    // Each request may be made once, in either order (`src/backend/tcop/backend_startup.c`).
+    for _ in 0..3 {
+        let mut prefix = [0; PREFIX_BYTES];
+        match stream.read_exact(&mut prefix).await {
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None), // a probe
+            Err(error) => return Err(error.into()),
+        }
+        match startup::kind(prefix)? {
+            StartupKind::Ssl => stream = answer_ssl_request(stream, worker).await?,
+            StartupKind::GssEnc => {
+                stream.write_all(b"N").await?;
+                stream.flush().await?;
+            }
+            StartupKind::Cancel { rest } => {
+                let mut packet = prefix.to_vec();
+                packet.resize(PREFIX_BYTES + rest, 0);
+                stream.read_exact(&mut packet[PREFIX_BYTES..]).await?;
+                worker.shared.cancels.cancel(&packet[PREFIX_BYTES..]);
+                forward_cancel(worker, &packet).await;
+                let _ = stream.shutdown().await; // only now: libpq takes EOF for "delivered"
+                return Ok(None);
+            }
+            StartupKind::Startup { rest } => {
+                let mut packet = prefix.to_vec();
+                packet.resize(PREFIX_BYTES + rest, 0);
+                stream.read_exact(&mut packet[PREFIX_BYTES..]).await?;
+                return Ok(Some(Client { stream, packet }));
+            }
+        }
+    }
+    Err(refuse(
+        &mut stream,
+        error::protocol_violation("too many requests for encryption"),
+    )
+    .await)
+}
+
+/// PostgreSQL 17's direct TLS: the first byte is that of a handshake.
+async fn direct_tls(raw: Raw, worker: &Rc<Worker>) -> Result<Option<Stream>, StartupError> {
+    let Raw::Tcp(tcp) = &raw else {
+        return Ok(Some(Stream::Raw(raw)));
+    };
+    let mut first = [0];
+    if tcp.peek(&mut first).await? == 0 {
+        return Ok(None);
+    }
+    match &worker.shared.acceptor {
+        Some(acceptor) if first[0] == TLS_HANDSHAKE => {
+            let stream = acceptor.accept(raw).await?;
+            if stream.get_ref().1.alpn_protocol() != Some(ALPN) {
+                return Err(StartupError::Refused(
+                    "direct TLS without ALPN \"postgresql\"".to_owned(),
+                ));
+            }
+            Ok(Some(Stream::Accepted(Box::new(stream))))
+        }
+        _ => Ok(Some(Stream::Raw(raw))),
+    }
+}
+
+async fn answer_ssl_request(stream: Stream, worker: &Rc<Worker>) -> Result<Stream, StartupError> {
+    match (stream, &worker.shared.acceptor) {
+        (Stream::Raw(mut raw @ Raw::Tcp(_)), Some(acceptor)) => {
+            raw.write_all(b"S").await?;
+            Ok(Stream::Accepted(Box::new(acceptor.accept(raw).await?)))
+        }
+        (mut stream, _) => {
+            stream.write_all(b"N").await?;
+            stream.flush().await?;
+            Ok(stream)
+        }
+    }
+}
+
+/// A connection to the server, with TLS as configured.
+///
+/// # Errors
+/// What the system or the handshake says; `PermissionDenied` when TLS is demanded and the server has none.
+pub async fn connect_server(worker: &Rc<Worker>) -> io::Result<Stream> {
+    let mut raw = worker.shared.upstream.connect().await?;
+    let Some(connector) = &worker.shared.connector else {
+        return Ok(Stream::Raw(raw));
+    };
+    if matches!(raw, Raw::Unix(_)) {
+        return Ok(Stream::Raw(raw));
+    }
+    raw.write_all(&SSL_REQUEST).await?;
+    let mut answer = [0];
+    raw.read_exact(&mut answer).await?; // one byte and no more: CVE-2021-23222
+    match answer[0] {
+        b'S' => connector.connect(raw).await,
+        b'N' if worker.shared.config.upstream.tls == ServerTls::Prefer => Ok(Stream::Raw(raw)),
+        b'N' => Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            "the server offers no TLS, and upstream.tls demands it",
+        )),
+        // Never show what the server says before TLS: CVE-2024-10977.
+        _ => Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "the server answered SSLRequest with neither S nor N",
+        )),
+    }
+}
+
+/// Forwards a cancel request and waits until the server has taken it.
+pub async fn forward_cancel(worker: &Rc<Worker>, packet: &[u8]) {
+    let forward = async {
+        let mut server = connect_server(worker).await?;
+        server.write_all(packet).await?;
+        server.flush().await?;
+        let mut rest = [0];
+        server.read(&mut rest).await
+    };
+    let limit = std::time::Duration::from_secs(10); // libpq waits for us: psql must not hang
+    match tokio::time::timeout(limit, forward).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "a cancel request could not be forwarded"),
+        Err(_) => tracing::debug!("a cancel request could not be forwarded in time"),
+    }
+}
+
+/// Relays the authentication. From the client only authentication messages go on: a query sent early waits until the
+/// session is ready to look at it.
+async fn authenticate(mut session: Session, peer: &Peer) -> Result<Session, StartupError> {
+    let mut state = Authentication::default();
+    let mut scratch = vec![0; SCRATCH_BYTES / 8];
+    loop {
+        while let Some(header) = Header::parse(&session.server.unread)? {
+            if session.server.unread.len() < header.frame_bytes() {
+                break;
+            }
+            let frame = session.server.unread.split_to(header.frame_bytes());
+            if state.received(header, &frame[HEADER_BYTES..], &mut session, peer)
+                == Step::TrustRefused
+            {
+                return Err(tell_and_end(&mut session, error::trust_refused()).await);
+            }
+            session.client.queue(&frame);
+            if header.tag == b'Z' {
+                session.client.drain().await?;
+                return Ok(session);
+            }
+        }
+        while let Some(header) = Header::parse(&session.client.unread)? {
+            let is_auth = header.tag == b'p' && header.frame_bytes() <= MAX_AUTH_BYTES;
+            if !is_auth || session.client.unread.len() < header.frame_bytes() {
+                break;
+            }
+            let frame = session.client.unread.split_to(header.frame_bytes());
+            session.server.queue(&frame);
+        }
+        session.client.drain().await?;
+        session.server.drain().await?;
+        let client_may_send = session.client.unread.len() < MAX_AUTH_BYTES;
+        let read = std::future::poll_fn(|cx| {
+            if let std::task::Poll::Ready(read) = session.server.poll_fill(cx, &mut scratch) {
+                return std::task::Poll::Ready(read.map(|count| (count, false)));
+            }
+            if !client_may_send {
+                return std::task::Poll::Pending;
+            }
+            session
+                .client
+                .poll_fill(cx, &mut scratch)
+                .map(|read| read.map(|count| (count, true)))
+        });
+        match read.await? {
+            (0, true) => return Err(StartupError::Closed),
+            (0, false) if state.failed => return Err(StartupError::Closed),
+            (0, false) => return Err(tell_and_end(&mut session, error::server_gone()).await),
+            _ => {}
+        }
+    }
+}
+
+async fn tell_and_end(session: &mut Session, fields: ErrorFields) -> StartupError {
+    let why = fields.message.clone();
+    let mut buffer = BytesMut::new();
+    backend::put_error(&mut buffer, fields);
+    session.client.queue(&buffer);
+    let _ = session.client.drain().await;
+    StartupError::Refused(why)
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Step {
+    GoesOn,
+    TrustRefused,
+}
+
+#[derive(Debug, Default)]
+struct Authentication {
+    /// The server has asked for something.
+    challenged: bool,
+    /// The server has sent an error.
+    failed: bool,
+}
+
+impl Authentication {
+    fn received(
+        &mut self,
+        header: Header,
+        body: &[u8],
+        session: &mut Session,
+        peer: &Peer,
+    ) -> Step {
+        match header.tag {
+            b'R' if body.starts_with(&[0, 0, 0, 0]) => {
+                let allowed = peer.is_local() || session.worker.shared.config.auth.allow_trust;
+                if !self.challenged && !allowed {
+                    return Step::TrustRefused;
+                }
+            }
+            b'R' => self.challenged = true,
+            b'E' => self.failed = true,
+            b'K' => session.register(body),
+            b'S' => session.inspector.parameter_status(body),
+            b'Z' => session
+                .inspector
+                .received(b'Z', body, &session.worker.metrics),
+            _ => {}
+        }
+        Step::GoesOn
+    }
+}
+
+/// What a session begins with.
+pub(super) fn fresh() -> (Inspector, Arc<CancelToken>) {
+    (Inspector::default(), Arc::new(CancelToken::default()))
+}

@@ -1,0 +1,277 @@
+//! TLS towards clients and towards the server.
+
+use std::fs::File;
+use std::io::{self, BufReader};
+use std::path::Path;
+use std::sync::Arc;
+
+use thiserror::Error;
+use tokio_rustls::rustls::client::WebPkiServerVerifier;
+use tokio_rustls::rustls::client::danger::{
+    HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
+};
+use tokio_rustls::rustls::crypto::{
+    CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature,
+};
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use tokio_rustls::rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error as RustlsError, RootCertStore,
+    ServerConfig, SignatureScheme,
+};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+use crate::config::{ClientTls, Listen, ServerTls, Upstream};
+
+/// The ALPN protocol of PostgreSQL 17's direct TLS.
+pub const ALPN: &[u8] = b"postgresql";
+
+/// TLS settings that can't be used.
+#[derive(Debug, Error)]
+pub enum TlsError {
+    /// A file can't be read.
+    #[error("{path}: {why}")]
+    File {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// The library refuses them.
+    #[error(transparent)]
+    Rustls(#[from] RustlsError),
+    /// Verification needs authorities.
+    #[error("no certificate authority is known: set upstream.ca to a PEM file")]
+    NoAuthorities,
+}
+
+fn file_error(path: &Path, why: impl std::fmt::Display) -> TlsError {
+    TlsError::File {
+        path: path.display().to_string(),
+        why: why.to_string(),
+    }
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let file = File::open(path).map_err(|error| file_error(path, error))?;
+    let read: Result<Vec<_>, _> = CertificateDer::pem_reader_iter(BufReader::new(file)).collect();
+    let certificates = read.map_err(|error| file_error(path, error))?;
+    if certificates.is_empty() {
+        Err(file_error(path, "holds no PEM certificate"))
+    } else {
+        Ok(certificates)
+    }
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(ring::default_provider())
+}
+
+/// What accepts TLS from clients; `None` when it is disabled.
+///
+/// # Errors
+/// [`TlsError`].
+pub fn acceptor(listen: &Listen) -> Result<Option<TlsAcceptor>, TlsError> {
+    let (Some(certificate), Some(key)) = (&listen.certificate, &listen.key) else {
+        return Ok(None);
+    };
+    if listen.tls == ClientTls::Disable {
+        return Ok(None);
+    }
+    let chain = certificates(certificate)?;
+    let key = PrivateKeyDer::from_pem_file(key).map_err(|error| file_error(key, error))?;
+    let mut config = ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)?;
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    Ok(Some(TlsAcceptor::from(Arc::new(config))))
+}
+
+/// What speaks TLS to the server, and under which name it knows it.
+#[derive(Clone)]
+pub struct ServerConnector {
+    connector: TlsConnector,
+    name: ServerName<'static>,
+}
+
+impl std::fmt::Debug for ServerConnector {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ServerConnector")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ServerConnector {
+    /// From the settings; `None` when TLS is disabled.
+    ///
+    /// # Errors
+    /// [`TlsError`].
+    pub fn new(
+        upstream: &Upstream,
+        host: Option<&str>,
+    ) -> Result<Option<ServerConnector>, TlsError> {
+        let Some(host) = host else { return Ok(None) };
+        let verifier: Arc<dyn ServerCertVerifier> = match upstream.tls {
+            ServerTls::Disable => return Ok(None),
+            ServerTls::Prefer | ServerTls::Require => Arc::new(AnyCertificate {
+                provider: provider(),
+            }),
+            ServerTls::VerifyFull => web_pki(upstream)?,
+            ServerTls::VerifyCa => Arc::new(AnyName {
+                inner: web_pki(upstream)?,
+            }),
+        };
+        let config = ClientConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()?
+            .dangerous()
+            .with_custom_certificate_verifier(verifier)
+            .with_no_client_auth();
+        let name = ServerName::try_from(host.to_owned()).map_err(|error| TlsError::File {
+            path: format!("upstream.address {host}"),
+            why: error.to_string(),
+        })?;
+        Ok(Some(ServerConnector {
+            connector: TlsConnector::from(Arc::new(config)),
+            name,
+        }))
+    }
+
+    /// Performs the handshake.
+    ///
+    /// # Errors
+    /// What the handshake says.
+    pub async fn connect(&self, raw: super::leg::Raw) -> io::Result<super::leg::Stream> {
+        let stream = self.connector.connect(self.name.clone(), raw).await?;
+        Ok(super::leg::Stream::Connected(Box::new(stream)))
+    }
+}
+
+fn web_pki(upstream: &Upstream) -> Result<Arc<WebPkiServerVerifier>, TlsError> {
+    let mut roots = RootCertStore::empty();
+    match &upstream.ca {
+        Some(path) => {
+            for certificate in certificates(path)? {
+                roots.add(certificate)?;
+            }
+        }
+        None => {
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        }
+    }
+    if roots.is_empty() {
+        return Err(TlsError::NoAuthorities);
+    }
+    WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider())
+        .build()
+        .map_err(|error| TlsError::Rustls(RustlsError::General(error.to_string())))
+}
+
+/// libpq's `sslmode=prefer` and `require`: the certificate isn't checked.
+#[derive(Debug)]
+struct AnyCertificate {
+    provider: Arc<CryptoProvider>,
+}
+
+/// libpq's `verify-ca`: the signature is checked, the name isn't.
+#[derive(Debug)]
+struct AnyName {
+    inner: Arc<WebPkiServerVerifier>,
+}
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, RustlsError> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, RustlsError> {
+        verify_tls12_signature(
+            message,
+            certificate,
+            signed,
+            &self.provider.signature_verification_algorithms,
+        )
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, RustlsError> {
+        verify_tls13_signature(
+            message,
+            certificate,
+            signed,
+            &self.provider.signature_verification_algorithms,
+        )
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
+    }
+}
+
+impl ServerCertVerifier for AnyName {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, RustlsError> {
+        use CertificateError::{NotValidForName, NotValidForNameContext};
+        match self.inner.verify_server_cert(
+            end_entity,
+            intermediates,
+            server_name,
+            ocsp_response,
+            now,
+        ) {
+            Err(RustlsError::InvalidCertificate(
+                NotValidForName | NotValidForNameContext { .. },
+            )) => Ok(ServerCertVerified::assertion()),
+            result => result,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, RustlsError> {
+        self.inner
+            .verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, RustlsError> {
+        self.inner
+            .verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.inner.supported_verify_schemes()
+    }
+}

@@ -1,0 +1,235 @@
+//! The whole program, put together: settings in, listeners bound, then run until told to end. Tests bind port 0.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use metrics_exporter_prometheus::PrometheusHandle;
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::audit::log::AuditLog;
+use crate::config::{ClientTls, Config, Mode, ServerTls};
+use crate::http;
+use crate::proxy::address::Address;
+use crate::proxy::cancel::CancelRegistry;
+use crate::proxy::listener::{Listener, Threads};
+use crate::proxy::tls::{self, ServerConnector, TlsError};
+use crate::proxy::worker::{Phase, Shared};
+
+/// The port that a bare Unix directory among the listeners stands for.
+const DEFAULT_LISTEN_PORT: u16 = 6432;
+/// PostgreSQL's port.
+const DEFAULT_UPSTREAM_PORT: u16 = 5432;
+/// How long sessions may take to say goodbye after the grace is over.
+const LAST_WORDS: Duration = Duration::from_secs(6);
+
+/// Why lockkeeper can't start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// An address can't be bound.
+    #[error("can't listen on {address}: {source}")]
+    Bind {
+        /// The address.
+        address: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// TLS settings can't be used.
+    #[error("TLS: {0}")]
+    Tls(#[from] TlsError),
+    /// The audit file can't be opened.
+    #[error("can't open audit.file {path}: {source}")]
+    Audit {
+        /// The file.
+        path: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Threads can't be started.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// A server that is bound and not yet serving.
+#[derive(Debug)]
+pub struct Server {
+    listeners: Vec<Listener>,
+    http: Option<TcpListener>,
+    shared: Shared,
+    phase: watch::Sender<Phase>,
+    metrics: Option<PrometheusHandle>,
+}
+
+impl Server {
+    /// Binds everything that the settings name.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn bind(
+        config: Config,
+        metrics: Option<PrometheusHandle>,
+    ) -> Result<Server, StartError> {
+        let bind = |address: String, source| StartError::Bind { address, source };
+        let mut listeners = Vec::new();
+        for text in &config.listen.address {
+            let address = Address::parse(text, DEFAULT_LISTEN_PORT);
+            listeners.push(
+                Listener::bind(&address)
+                    .await
+                    .map_err(|error| bind(text.clone(), error))?,
+            );
+        }
+        let http = match config.http.address.as_str() {
+            "" => None,
+            address => Some(
+                TcpListener::bind(address)
+                    .await
+                    .map_err(|error| bind(address.to_owned(), error))?,
+            ),
+        };
+        let upstream = Address::parse(&config.upstream.address, DEFAULT_UPSTREAM_PORT);
+        let acceptor = tls::acceptor(&config.listen)?;
+        let connector = ServerConnector::new(&config.upstream, upstream.host())?;
+        let audit = match &config.audit.file {
+            None => AuditLog::default(),
+            Some(path) => AuditLog::open(path).map_err(|source| StartError::Audit {
+                path: path.display().to_string(),
+                source,
+            })?,
+        };
+        let (phase, receiver) = watch::channel(Phase::Running);
+        let shared = Shared {
+            config: Arc::new(config),
+            upstream: Arc::new(upstream),
+            acceptor,
+            connector,
+            cancels: Arc::new(CancelRegistry::default()),
+            audit,
+            phase: receiver,
+            clients: Arc::new(AtomicUsize::new(0)),
+        };
+        Ok(Server {
+            listeners,
+            http,
+            shared,
+            phase,
+            metrics,
+        })
+    }
+
+    /// The first TCP address that clients can connect to.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.listeners.iter().find_map(|listener| match listener {
+            Listener::Tcp(listener) => listener.local_addr().ok(),
+            Listener::Unix(..) => None,
+        })
+    }
+
+    /// The address of `/metrics` and kin.
+    pub fn http_address(&self) -> Option<SocketAddr> {
+        self.http
+            .as_ref()
+            .and_then(|listener| listener.local_addr().ok())
+    }
+
+    /// Serves until `drain` ends; then lets sessions finish for `shutdown.grace`, or until `close` ends.
+    ///
+    /// # Errors
+    /// [`StartError::Io`] when threads can't be started.
+    pub async fn run(
+        self,
+        drain: impl Future<Output = ()>,
+        close: impl Future<Output = ()>,
+    ) -> Result<(), StartError> {
+        self.announce();
+        let config = Arc::clone(&self.shared.config);
+        let count = match config.runtime.threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            count => count,
+        };
+        let threads = Arc::new(Threads::start(&self.shared, count)?);
+        let http = self.http.map(|listener| {
+            let state = http::State::new(
+                self.metrics,
+                Arc::clone(&self.shared.upstream),
+                self.shared.phase.clone(),
+            );
+            tokio::spawn(http::serve(listener, state))
+        });
+        let serving: Vec<_> = self
+            .listeners
+            .into_iter()
+            .map(|listener| tokio::spawn(listener.serve(Arc::clone(&threads))))
+            .collect();
+        drain.await;
+        tracing::info!(grace = ?config.shutdown.grace, "draining: no new clients; sessions end when they stand idle");
+        for task in &serving {
+            task.abort();
+        }
+        self.phase.send_replace(Phase::Draining);
+        tokio::select! {
+            () = no_clients(&self.shared.clients) => {}
+            () = tokio::time::sleep(config.shutdown.grace) => tracing::warn!("the grace is over: sessions are closed"),
+            () = close => tracing::warn!("told again: sessions are closed"),
+        }
+        self.phase.send_replace(Phase::Closing);
+        let _ = tokio::time::timeout(LAST_WORDS, no_clients(&self.shared.clients)).await;
+        self.shared.audit.flush();
+        if let Some(http) = http {
+            http.abort();
+        }
+        tracing::info!("ended");
+        Ok(())
+    }
+
+    /// Says what was bound, and what won't work.
+    fn announce(&self) {
+        let config = &self.shared.config;
+        let listening: Vec<String> = self.listeners.iter().map(Listener::address).collect();
+        let http = self
+            .http_address()
+            .map_or_else(|| "off".to_owned(), |address| address.to_string());
+        tracing::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            listen = listening.join(", "),
+            upstream = %self.shared.upstream,
+            http,
+            mode = ?config.guard.mode,
+            "lockkeeper serves"
+        );
+        let tls_on_server_leg =
+            config.upstream.tls != ServerTls::Disable && self.shared.upstream.host().is_some();
+        if tls_on_server_leg && config.listen.tls == ClientTls::Disable {
+            tracing::warn!(
+                "the server leg has TLS and the client leg has not: SCRAM with channel binding can't be had, and libpq \
+                 refuses a server that offers it; set upstream.tls = \"disable\" or give listen.* a certificate"
+            );
+        } else if tls_on_server_leg {
+            tracing::warn!(
+                "TLS on both legs: SCRAM works only when listen.certificate is the server's own certificate (channel \
+                 binding)"
+            );
+        }
+        if config.auth.allow_trust {
+            tracing::warn!(
+                "auth.allow_trust: whoever the server trusts here, it trusts for the whole network"
+            );
+        }
+        if config.guard.mode == Mode::Off {
+            tracing::warn!("guard.mode = off: schema changes pass unguarded");
+        }
+        if self.shared.config.audit.file.is_none() {
+            tracing::info!("no audit.file: schema changes are recorded in this log only");
+        }
+    }
+}
+
+async fn no_clients(clients: &AtomicUsize) {
+    while clients.load(Ordering::Acquire) > 0 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
