@@ -15,10 +15,8 @@ pub struct FactRequest {
 }
 
 /// The answer to a [`FactRequest`].
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Facts {
-    /// `server_version_num`, such as 150018.
-    pub version: u32,
     /// One for each relation asked for, in that order; `None` where there is none of that name.
     pub relations: Vec<Option<Relation>>,
     /// Those of the candidates that are taken.
@@ -30,6 +28,8 @@ pub struct Facts {
 /// Settings of the client's session that a plan changes, or obeys.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 pub struct SessionFacts {
+    /// `server_version_num`, such as 150018.
+    pub version: u32,
     /// `lock_timeout`.
     pub lock_timeout: Setting,
     /// `statement_timeout`.

@@ -94,10 +94,11 @@ impl<'a> Tries<'a> {
         };
         let holders = holders(session, self.relations).await;
         fields.message = format!(
-            "could not get the lock within {}: {} tries of at most {} each",
-            seconds(self.limits.deadline),
+            "lockkeeper: could not get the lock: {} tries of at most {} in {}; the deadline is {}",
             progress.attempts,
-            seconds(self.limits.budget)
+            seconds(self.limits.budget),
+            seconds(session.elapsed()),
+            seconds(self.limits.deadline),
         );
         fields.detail = holders;
         fields.hint = "Nothing was changed. End the transactions that hold the lock, or raise locks.deadline (or the \
@@ -114,6 +115,9 @@ fn jitter(sleep: Duration, attempt: u32) -> Duration {
 
 /// A duration in seconds, for people.
 pub fn seconds(duration: Duration) -> String {
+    if duration < Duration::from_secs(1) {
+        return format!("{} ms", duration.as_millis());
+    }
     if duration < Duration::from_secs(10) {
         format!("{:.1} s", duration.as_secs_f64())
     } else {

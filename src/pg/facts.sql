@@ -1,15 +1,6 @@
 WITH asked AS (
     SELECT n.at, pg_catalog.to_regclass(n.name)::pg_catalog.oid AS oid
     FROM pg_catalog.unnest($1::pg_catalog.text[]) WITH ORDINALITY AS n (name, at)
-), settings AS (
-    SELECT s.name, s.setting, s.source FROM pg_catalog.pg_settings s
-    WHERE s.name IN ('lock_timeout', 'statement_timeout', 'transaction_timeout', 'client_min_messages')
-), timeouts AS (
-    SELECT s.name, pg_catalog.jsonb_build_object(
-        'ms', s.setting::pg_catalog.int8,
-        'by_client', s.source IN ('session', 'client'),
-        'in_session', s.source = 'session') AS value
-    FROM settings s WHERE s.name <> 'client_min_messages'
 ), tables AS (
     -- the tables whose indexes are listed: those asked for, their TOAST tables, and the tables of indexes asked for
     SELECT a.at, c.oid AS table_oid FROM asked a JOIN pg_catalog.pg_class c ON c.oid = a.oid
@@ -39,10 +30,6 @@ WITH asked AS (
     WHERE i.indrelid IN (SELECT t.table_oid FROM tables t)
 )
 SELECT pg_catalog.jsonb_build_object(
-    'version', pg_catalog.current_setting('server_version_num')::pg_catalog.int4,
-    'session', (SELECT pg_catalog.jsonb_object_agg(t.name, t.value) FROM timeouts t)
-        || pg_catalog.jsonb_build_object('client_min_messages',
-            (SELECT s.setting FROM settings s WHERE s.name = 'client_min_messages')),
     'taken', (
         SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
             'name', c.relname, 'kind', c.relkind,

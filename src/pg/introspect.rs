@@ -7,9 +7,12 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::catalog::{FactRequest, Facts};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use crate::catalog::{FactRequest, Facts, Relation, Taken};
 use crate::exec::acquire::array_literal;
-use crate::exec::session::{Command, RunError, Session};
+use crate::exec::session::{Command, Reply, RunError, Session};
 
 /// Facts that could not be had.
 #[derive(Debug, Error)]
@@ -22,7 +25,7 @@ pub enum FactsError {
     Unexpected(String),
 }
 
-/// Asks for facts.
+/// Asks for the session's settings, and for the facts of a request that asks for any.
 ///
 /// # Errors
 /// [`FactsError`]; the session is then out of its transaction again.
@@ -31,20 +34,21 @@ pub async fn facts<S: Session>(
     request: &FactRequest,
     budget: Duration,
 ) -> Result<Facts, FactsError> {
-    let relations: Vec<String> = request.relations.iter().map(ToString::to_string).collect();
-    let parameters = vec![
-        array_literal(&relations),
-        array_literal(&request.candidates),
-    ];
-    let batch = [
-        Command::own("BEGIN READ ONLY"),
-        Command::own(format!(
+    // The settings are read first: the transaction changes one of them.
+    let mut batch = vec![Command::own("BEGIN READ ONLY"), Command::own(SETTINGS_SQL)];
+    if !request.relations.is_empty() {
+        let relations: Vec<String> = request.relations.iter().map(ToString::to_string).collect();
+        let parameters = vec![
+            array_literal(&relations),
+            array_literal(&request.candidates),
+        ];
+        batch.push(Command::own(format!(
             "SET LOCAL lock_timeout = {}",
             budget.as_millis().max(1)
-        )),
-        Command::with(FACTS_SQL, parameters),
-        Command::own("COMMIT"),
-    ];
+        )));
+        batch.push(Command::with(FACTS_SQL, parameters));
+    }
+    batch.push(Command::own("COMMIT"));
     let replies = match session.run(&batch).await {
         Ok(replies) => replies,
         Err(error) => {
@@ -52,12 +56,35 @@ pub async fn facts<S: Session>(
             return Err(error.into());
         }
     };
-    let text = replies
-        .get(2)
-        .and_then(|reply| reply.rows.first()?.first()?.as_deref())
-        .unwrap_or_default();
-    serde_json::from_str(text).map_err(|error| FactsError::Unexpected(error.to_string()))
+    let session = read(&replies, 1)?;
+    let catalog = if request.relations.is_empty() {
+        CatalogFacts::default()
+    } else {
+        read(&replies, 3)?
+    };
+    Ok(Facts {
+        session,
+        relations: catalog.relations,
+        taken: catalog.taken,
+    })
 }
 
+/// The part of [`Facts`] that comes from the catalog.
+#[derive(Debug, Default, Deserialize)]
+struct CatalogFacts {
+    relations: Vec<Option<Relation>>,
+    taken: Vec<Taken>,
+}
+
+fn read<T: DeserializeOwned>(replies: &[Reply], at: usize) -> Result<T, FactsError> {
+    let first = replies
+        .get(at)
+        .and_then(|reply| reply.rows.first()?.first()?.as_deref());
+    serde_json::from_str(first.unwrap_or_default())
+        .map_err(|error| FactsError::Unexpected(error.to_string()))
+}
+
+/// PostgreSQL 13 to 18.
+const SETTINGS_SQL: &str = include_str!("settings.sql");
 /// `$1` names of relations, `$2` names that may be taken in the schema of the first. PostgreSQL 13 to 18.
 const FACTS_SQL: &str = include_str!("facts.sql");

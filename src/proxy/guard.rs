@@ -7,7 +7,7 @@ use super::server_session::{ServerSession, flush_client};
 use super::session::{Session, SessionError};
 use crate::audit::event::{ErrorEntry, Event, RelationEntry, recorded_sql};
 use crate::audit::log;
-use crate::catalog::{FactRequest, Facts, SessionFacts};
+use crate::catalog::{FactRequest, Facts};
 use crate::config::Mode;
 use crate::error;
 use crate::exec::acquire::Tries;
@@ -153,7 +153,7 @@ async fn enforce(session: &mut Session, intercept: &Intercept, parsed: &Parsed) 
         Err(failure) => {
             // What the server can't tell, it will say itself about the statement.
             tracing::debug!(error = %failure, "no facts");
-            no_facts()
+            Facts::default()
         }
     };
     server.obey(&facts.session.client_min_messages);
@@ -209,15 +209,6 @@ async fn facts(
             }
             result => return result,
         }
-    }
-}
-
-fn no_facts() -> Facts {
-    Facts {
-        version: 0,
-        relations: Vec::new(),
-        taken: Vec::new(),
-        session: SessionFacts::default(),
     }
 }
 
@@ -457,7 +448,9 @@ async fn observe(
     }
     let judgement = match &facts {
         Some(facts) => rules::judge(parsed, &source, facts, policy),
-        None if request.relations.is_empty() => rules::judge(parsed, &source, &no_facts(), policy),
+        None if request.relations.is_empty() => {
+            rules::judge(parsed, &source, &Facts::default(), policy)
+        }
         None => rules::assumed(&parsed.statement),
     };
     metrics::verdict(

@@ -36,7 +36,7 @@ pub fn judge(reindex: &Reindex, source: &str, facts: &Facts, policy: Policy) -> 
     );
     if relation.temporary
         || relation.extension.is_some()
-        || (is_partitioned && facts.version < 140_000)
+        || (is_partitioned && facts.session.version < 140_000)
     {
         return Judgement {
             rule,

@@ -42,7 +42,7 @@ impl fmt::Display for Name {
 /// Quotes an identifier unless it is plainly safe without; as `quote_ident()`, but keywords are always quoted here
 /// because any word shorter than this list could become one.
 pub fn quote_identifier(name: &str) -> String {
-    let plain = name.len() > 1
+    let plain = !name.is_empty()
         && name.bytes().enumerate().all(|(at, byte)| match byte {
             b'a'..=b'z' | b'_' => true,
             b'0'..=b'9' => at > 0,
@@ -260,7 +260,7 @@ mod tests {
             ("say \"hi\"", "\"say \"\"hi\"\"\""),
             ("1st", "\"1st\""),
             ("", "\"\""),
-            ("x", "\"x\""),
+            ("x", "x"),
             ("naïve", "\"naïve\""),
         ] {
             assert_eq!(quote_identifier(name), quoted);
