@@ -1,5 +1,5 @@
-//! What the catalog says about the relations that a statement touches: plain data. The rules ask for it by a
-//! [`FactRequest`] and never fetch.
+//! What the catalog says about the relations that a statement touches: plain data. The rules ask
+//! for it by a [`FactRequest`] and never fetch.
 
 use serde::Deserialize;
 
@@ -45,7 +45,8 @@ pub struct SessionFacts {
 pub struct Setting {
     /// Milliseconds; 0 is none.
     pub ms: u64,
-    /// The client set it in this session (`pg_settings.source` is `session`), or at start-up (`client`).
+    /// The client set it in this session (`pg_settings.source` is `session`), or at start-up
+    /// (`client`).
     pub by_client: bool,
     /// It was changed by SET, so that RESET wouldn't bring it back.
     pub in_session: bool,
@@ -151,7 +152,8 @@ pub struct Index {
     pub constraint: bool,
     /// A backend is building it now.
     pub building: bool,
-    /// Objects that depend on it, other than constraints of its own: foreign keys on a unique index.
+    /// Objects that depend on it, other than constraints of its own: foreign keys on a unique
+    /// index.
     pub dependents: u32,
 }
 

@@ -1,5 +1,5 @@
-//! The settings: `config/lockkeeper.toml` is their manual. File, then environment, then flags; what is unknown is refused
-//! with the nearest valid name.
+//! The settings: `config/lockkeeper.toml` is their manual. File, then environment, then flags; what
+//! is unknown is refused with the nearest valid name.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -99,7 +99,8 @@ pub struct Upstream {
     pub address: String,
     /// TLS towards the server.
     pub tls: ServerTls,
-    /// PEM file of the authorities that sign the server's certificate; the system's own when missing.
+    /// PEM file of the authorities that sign the server's certificate; the system's own when
+    /// missing.
     pub ca: Option<PathBuf>,
 }
 

@@ -1,4 +1,5 @@
-//! The whole program, put together: settings in, listeners bound, then run until told to end. Tests bind port 0.
+//! The whole program, put together: settings in, listeners bound, then run until told to end. Tests
+//! bind port 0.
 
 use std::io;
 use std::net::SocketAddr;
@@ -136,7 +137,8 @@ impl Server {
             .and_then(|listener| listener.local_addr().ok())
     }
 
-    /// Serves until `drain` ends; then lets sessions finish for `shutdown.grace`, or until `close` ends.
+    /// Serves until `drain` ends; then lets sessions finish for `shutdown.grace`, or until `close`
+    /// ends.
     ///
     /// # Errors
     /// [`StartError::Io`] when threads can't be started.

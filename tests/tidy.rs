@@ -59,12 +59,12 @@ const UNITS: &[Unit] = &[
     Unit("journal", Shell, "CORE error metrics shutdown pg exec"),
     Unit("config", Shell, "CORE error"),
     Unit("console", Shell, "BELOW"),
-    Unit("http", Shell, "BELOW"),
     Unit(
         "proxy",
         Shell,
         "CORE error metrics shutdown pg exec queue::coordinator audit::log audit journal config console",
     ),
+    Unit("http", Shell, "BELOW"),
     Unit("server", Shell, "BELOW"),
     Unit("cli", Shell, "BELOW"),
 ];
@@ -133,7 +133,7 @@ fn the_import_table_has_no_cycle_and_keeps_its_promises() {
         .collect();
     assert_eq!(
         readers,
-        ["config", "console", "http", "proxy", "server", "cli"],
+        ["config", "console", "proxy", "http", "server", "cli"],
         "who may read config"
     );
 }

@@ -11,8 +11,9 @@ use clap::{Parser, Subcommand};
 
 /// A PostgreSQL proxy that guards schema changes.
 ///
-/// Point any client at lockkeeper instead of PostgreSQL and change nothing else: ordinary traffic passes untouched, CREATE
-/// INDEX, DROP INDEX and REINDEX run concurrently, other schema changes take their locks without making anybody wait.
+/// Point any client at lockkeeper instead of PostgreSQL and change nothing else: ordinary traffic
+/// passes untouched, CREATE INDEX, DROP INDEX and REINDEX run concurrently, other schema changes
+/// take their locks without making anybody wait.
 #[derive(Debug, Parser)]
 #[command(name = "lockkeeper", version = crate::cli::VERSION, max_term_width = 100)]
 pub struct Cli {
@@ -30,8 +31,8 @@ pub const VERSION: &str = concat!(
 enum Command {
     /// Serve: accept clients and guard their schema changes
     ///
-    /// Settings come from the file, then the environment (LOCKKEEPER__GUARD__MODE=observe sets guard.mode), then these
-    /// flags. config/lockkeeper.toml describes every one of them.
+    /// Settings come from the file, then the environment (LOCKKEEPER__GUARD__MODE=observe sets
+    /// guard.mode), then these flags. config/lockkeeper.toml describes every one of them.
     ///
     /// Try it in front of an existing server:
     ///   lockkeeper serve --upstream db.internal:5432
@@ -40,10 +41,12 @@ enum Command {
     Serve(serve::Flags),
     /// Say whether a running lockkeeper is alive (for container health checks): exit 0 or 1
     Health(health::Flags),
-    /// Show what an unsafe migration does to live traffic, directly and through lockkeeper (about a minute)
+    /// Show what an unsafe migration does to live traffic, directly and through lockkeeper (about a
+    /// minute)
     ///
-    /// Starts a temporary PostgreSQL of its own, and removes it. Exit 0: the direct run stalled for more than a second and
-    /// lockkeeper's stayed within the budget; 1: it didn't; 2: it could not run.
+    /// Starts a temporary PostgreSQL of its own, and removes it. Exit 0: the direct run stalled for
+    /// more than a second and lockkeeper's stayed within the budget; 1: it didn't; 2: it could not
+    /// run.
     Demo(DemoFlags),
 }
 

@@ -21,7 +21,8 @@ pub struct Flags {
     /// Settings (TOML)
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Where clients connect [default: 127.0.0.1:6432]; may be repeated; a /directory is a Unix socket
+    /// Where clients connect [default: 127.0.0.1:6432]; may be repeated; a /directory is a Unix
+    /// socket
     #[arg(long, value_name = "ADDR:PORT")]
     listen: Vec<String>,
     /// The PostgreSQL server [default: 127.0.0.1:5432]
@@ -114,7 +115,8 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         .context("the server could not run")
 }
 
-/// A lockkeeper in this process, on threads of its own and on free ports, in front of a server: for the demo.
+/// A lockkeeper in this process, on threads of its own and on free ports, in front of a server: for
+/// the demo.
 ///
 /// # Errors
 /// What [`Server::bind`] says.

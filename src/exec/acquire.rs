@@ -1,5 +1,6 @@
-//! Taking a lock: ask with a short timeout, never queue for long; after a try that failed sleep at least ten times what
-//! it took, so that the queue drains and ordinary traffic is held up for less than a tenth of the time.
+//! Taking a lock: ask with a short timeout, never queue for long; after a try that failed sleep at
+//! least ten times what it took, so that the queue drains and ordinary traffic is held up for less
+//! than a tenth of the time.
 
 use std::time::Duration;
 
@@ -42,11 +43,12 @@ impl<'a> Tries<'a> {
         }
     }
 
-    /// After a try that ended in `error` and took `spent`: sleeps and returns when another try is due, or returns the
-    /// error when there is none.
+    /// After a try that ended in `error` and took `spent`: sleeps and returns when another try is
+    /// due, or returns the error when there is none.
     ///
     /// # Errors
-    /// The error as given, when it isn't about a lock; with a report of who holds the lock when the deadline has passed.
+    /// The error as given, when it isn't about a lock; with a report of who holds the lock when
+    /// the deadline has passed.
     pub async fn again<S: Session>(
         &mut self,
         session: &mut S,
@@ -125,7 +127,8 @@ pub fn seconds(duration: Duration) -> String {
     }
 }
 
-/// Who holds locks on the relations, oldest transaction first, for people; empty when it can't be seen.
+/// Who holds locks on the relations, oldest transaction first, for people; empty when it can't be
+/// seen.
 pub async fn holders<S: Session>(session: &mut S, relations: &[Name]) -> String {
     let names: Vec<String> = relations.iter().map(ToString::to_string).collect();
     if names.is_empty() {

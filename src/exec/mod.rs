@@ -1,4 +1,5 @@
-//! Running a plan through a small [`session::Session`]: a real one in `proxy::guard`, a recording one in the tests.
+//! Running a plan through a small [`session::Session`]: a real one in `proxy::guard`, a recording
+//! one in the tests.
 
 pub mod acquire;
 pub mod runner;

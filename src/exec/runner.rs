@@ -1,4 +1,5 @@
-//! Runs one plan: step by step, each checked before the next, what fails taken back, settings put back as found.
+//! Runs one plan: step by step, each checked before the next, what fails taken back, settings put
+//! back as found.
 
 use std::time::Duration;
 
@@ -130,7 +131,8 @@ async fn in_transaction<S: Session>(
     }
 }
 
-/// A step outside a transaction block under the session's lock timeout, tried until it has its lock.
+/// A step outside a transaction block under the session's lock timeout, tried until it has its
+/// lock.
 async fn in_autocommit<S: Session>(
     session: &mut S,
     step: &Step,
@@ -170,7 +172,8 @@ async fn in_autocommit<S: Session>(
     result
 }
 
-/// A step that waits for other transactions and blocks nobody: without timeouts, checked, cleaned up when it fails.
+/// A step that waits for other transactions and blocks nobody: without timeouts, checked, cleaned
+/// up when it fails.
 async fn concurrently<S: Session>(
     session: &mut S,
     step: &Step,
@@ -208,8 +211,8 @@ async fn concurrently<S: Session>(
     }
 }
 
-/// Waits, without queueing, until no build, VACUUM or other schema change holds the table: a build that queues behind
-/// another deadlocks with it.
+/// Waits, without queueing, until no build, VACUUM or other schema change holds the table: a build
+/// that queues behind another deadlocks with it.
 async fn wait_until_clear<S: Session>(
     session: &mut S,
     table: &Name,
@@ -413,7 +416,8 @@ SELECT NOT EXISTS (SELECT FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class t 
   WHERE i.indrelid IN (t.oid, t.reltoastrelid) AND NOT i.indisvalid
   AND i.indexrelid <> ALL ($2::pg_catalog.oid[]))";
 
-/// Only what this plan can have left: new, INVALID, of the right name, and not being built by another session.
+/// Only what this plan can have left: new, INVALID, of the right name, and not being built by
+/// another session.
 const LEFTOVERS_SQL: &str = "
 SELECT pg_catalog.format('%I.%I', n.nspname, c.relname)
 FROM pg_catalog.pg_index i

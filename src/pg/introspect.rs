@@ -1,7 +1,9 @@
-//! Facts, in one round trip, on the client's own session: names are resolved as its statement would resolve them.
+//! Facts, in one round trip, on the client's own session: names are resolved as its statement would
+//! resolve them.
 //!
-//! Names travel as parameters, never as SQL; every function, type and cast is qualified. The query runs in a transaction
-//! of its own under the budget, for `pg_relation_size` waits for whoever holds ACCESS EXCLUSIVE.
+//! Names travel as parameters, never as SQL; every function, type and cast is qualified. The query
+//! runs in a transaction of its own under the budget, for `pg_relation_size` waits for whoever
+//! holds ACCESS EXCLUSIVE.
 
 use std::time::Duration;
 
@@ -86,5 +88,6 @@ fn read<T: DeserializeOwned>(replies: &[Reply], at: usize) -> Result<T, FactsErr
 
 /// PostgreSQL 13 to 18.
 const SETTINGS_SQL: &str = include_str!("settings.sql");
-/// `$1` names of relations, `$2` names that may be taken in the schema of the first. PostgreSQL 13 to 18.
+/// `$1` names of relations, `$2` names that may be taken in the schema of the first. PostgreSQL 13
+/// to 18.
 const FACTS_SQL: &str = include_str!("facts.sql");

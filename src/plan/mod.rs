@@ -46,15 +46,17 @@ pub struct StepLock {
 pub enum Context {
     /// In a transaction of its own under a lock timeout, tried again.
     Transaction,
-    /// The same under a statement timeout of the budget; when that is spent, the other steps take its place.
+    /// The same under a statement timeout of the budget; when that is spent, the other steps take
+    /// its place.
     Brief {
         /// What runs when the budget was too short.
         otherwise: Vec<Step>,
     },
     /// Outside a transaction block under a lock timeout, tried again.
     Autocommit,
-    /// Outside a transaction block, without timeouts: it waits for other transactions and blocks nobody. It starts only
-    /// when `clear` can be locked at once, for behind a running build it would deadlock.
+    /// Outside a transaction block, without timeouts: it waits for other transactions and blocks
+    /// nobody. It starts only when `clear` can be locked at once, for behind a running build it
+    /// would deadlock.
     Concurrent {
         /// The table on which no other build may be running; `None` where that can't be asked for.
         clear: Option<Name>,

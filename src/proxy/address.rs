@@ -19,7 +19,8 @@ pub enum Address {
     Unix(PathBuf),
 }
 
-/// How long a TCP peer may be silent before it is probed, between probes, and how often (then it is given up).
+/// How long a TCP peer may be silent before it is probed, between probes, and how often (then it is
+/// given up).
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_PROBES: u32 = 6;
@@ -27,7 +28,8 @@ const KEEPALIVE_PROBES: u32 = 6;
 const USER_TIMEOUT: Duration = Duration::from_secs(120);
 
 impl Address {
-    /// Reads an address; `default_port` names the Unix socket of a bare directory, and a host without a port.
+    /// Reads an address; `default_port` names the Unix socket of a bare directory, and a host
+    /// without a port.
     pub fn parse(text: &str, default_port: u16) -> Address {
         if !text.starts_with('/') {
             let has_port = text.rsplit_once(':').is_some_and(|(host, port)| {

@@ -1,5 +1,6 @@
-//! Cancel requests: the server's own key goes through unchanged, so a request can be forwarded by anyone; only a session
-//! whose statement waits inside lockkeeper, where the server knows of nothing to cancel, must be found.
+//! Cancel requests: the server's own key goes through unchanged, so a request can be forwarded by
+//! anyone; only a session whose statement waits inside lockkeeper, where the server knows of
+//! nothing to cancel, must be found.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,5 +1,7 @@
 //! Where a schema change leaves the relay: facts, verdict, plan, and one reply to the client.
 
+use std::time::Duration;
+
 use bytes::BytesMut;
 
 use super::inspect::{By, Intercept, Passed};
@@ -101,7 +103,11 @@ async fn answer(
 
 /// The facts, the verdict, the plan.
 async fn enforce(session: &mut Session, intercept: &Intercept, parsed: &Parsed) -> Ending {
-    let source = intercept.text.source(parsed).to_owned();
+    let case = Case {
+        intercept,
+        parsed,
+        source: intercept.text.source(parsed).to_owned(),
+    };
     let config = session.worker.shared.config.clone();
     let mut limits = Limits {
         budget: ask_timeout(config.locks.budget),
@@ -112,10 +118,9 @@ async fn enforce(session: &mut Session, intercept: &Intercept, parsed: &Parsed) 
         match server.end_batch().await {
             Ok(true) => {}
             Ok(false) => {
-                // The client has its error; the rest of its batch is thrown away, as the server would.
-                let session = server.into_session();
-                session.inspector.discard_until_sync();
-                session.recheck();
+                // The client has its error; the rest of its batch is thrown away, as the server
+                // would.
+                server.into_session().inspector.discard_until_sync();
                 return Ending::GoesOn;
             }
             Err(_) => return Ending::Gone,
@@ -128,27 +133,7 @@ async fn enforce(session: &mut Session, intercept: &Intercept, parsed: &Parsed) 
         Err(FactsError::Run(RunError::Sql(fields)))
             if is_about_locks(&fields) || server.interrupt().is_some() =>
         {
-            let judgement = Judgement {
-                rule: Some(&rules::other::LOCK_QUEUE),
-                verdict: Verdict::Untouched,
-            };
-            let progress = Progress::default();
-            let ended = Ended {
-                outcome: "failed",
-                error: Some(&fields),
-                progress: &progress,
-            };
-            let elapsed = server.elapsed();
-            record(
-                server.into_session(),
-                &intercept.text,
-                parsed,
-                &judgement,
-                None,
-                &ended,
-                elapsed,
-            );
-            return Ending::Failed(fields);
+            return case.never_began(server, *fields);
         }
         Err(failure) => {
             // What the server can't tell, it will say itself about the statement.
@@ -158,30 +143,29 @@ async fn enforce(session: &mut Session, intercept: &Intercept, parsed: &Parsed) 
     };
     server.obey(&facts.session.client_min_messages);
     if facts.session.lock_timeout.by_client && facts.session.lock_timeout.ms > 0 {
-        limits.deadline = std::time::Duration::from_millis(facts.session.lock_timeout.ms);
+        limits.deadline = Duration::from_millis(facts.session.lock_timeout.ms);
         limits.budget = limits.budget.min(limits.deadline);
     }
     let policy = Policy {
         small_table_bytes: config.guard.small_table.as_u64(),
     };
     let judgement = if facts.relations.len() == request.relations.len() {
-        rules::judge(parsed, &source, &facts, policy)
+        rules::judge(parsed, &case.source, &facts, policy)
     } else {
         Judgement::untouched()
     };
-    metrics::verdict(
-        judgement.rule.map_or("none", |rule| rule.name),
-        judgement.verdict.as_str(),
-    );
-    carry_out(
-        server, intercept, parsed, &source, &facts, judgement, limits,
-    )
-    .await
+    count_verdict(&judgement);
+    case.carry_out(server, &facts, judgement, limits).await
+}
+
+fn count_verdict(judgement: &Judgement) {
+    let rule = judgement.rule.map_or("none", |rule| rule.name);
+    metrics::verdict(rule, judgement.verdict.as_str());
 }
 
 /// A try gives up a little before the budget is spent, so that nobody waits longer than the budget.
-fn ask_timeout(budget: std::time::Duration) -> std::time::Duration {
-    (budget - budget / 10).max(std::time::Duration::from_millis(1))
+fn ask_timeout(budget: Duration) -> Duration {
+    (budget - budget / 10).max(Duration::from_millis(1))
 }
 
 fn is_about_locks(fields: &ErrorFields) -> bool {
@@ -212,84 +196,138 @@ async fn facts(
     }
 }
 
-/// Carries a verdict out.
-async fn carry_out(
-    mut server: ServerSession<'_>,
-    intercept: &Intercept,
-    parsed: &Parsed,
-    source: &str,
-    facts: &Facts,
-    judgement: Judgement,
-    limits: Limits,
-) -> Ending {
-    let text = &intercept.text;
-    let plan = match &judgement.verdict {
-        Verdict::Reject(refusal) => {
-            let fields = error::refused(refusal, judgement.rule.map_or("none", |rule| rule.name));
-            let progress = Progress::default();
-            let ended = Ended {
-                outcome: "refused",
-                error: Some(&fields),
-                progress: &progress,
-            };
-            let elapsed = server.elapsed();
-            record(
-                server.into_session(),
-                text,
-                parsed,
-                &judgement,
-                Some(facts),
-                &ended,
-                elapsed,
-            );
-            return Ending::Failed(Box::new(fields));
-        }
-        Verdict::Untouched if intercept.by == By::Query => {
-            let elapsed = server.elapsed();
-            let progress = Progress::default();
-            let ended = Ended {
-                outcome: "passed",
-                error: None,
-                progress: &progress,
-            };
-            record(
-                server.into_session(),
-                text,
-                parsed,
-                &judgement,
-                Some(facts),
-                &ended,
-                elapsed,
-            );
-            return Ending::GoesOn;
-        }
-        // The batch in which its portal lived has ended: it runs from here.
-        Verdict::Untouched => untouched_plan(parsed, source),
-        Verdict::Pass(plan) | Verdict::Rewrite(plan) => plan.clone(),
-    };
-    if !plan.notice.is_empty() {
-        server.notice(&plan.notice, "");
+/// One guarded statement.
+struct Case<'a> {
+    intercept: &'a Intercept,
+    parsed: &'a Parsed,
+    /// The statement's own text.
+    source: String,
+}
+
+impl Case<'_> {
+    /// The lock wasn't even had for the facts.
+    fn never_began(&self, server: ServerSession<'_>, fields: ErrorFields) -> Ending {
+        let judgement = Judgement {
+            rule: Some(&rules::other::LOCK_QUEUE),
+            verdict: Verdict::Untouched,
+        };
+        let elapsed = server.elapsed();
+        let ended = Ended {
+            outcome: "failed",
+            error: Some(&fields),
+            elapsed,
+            ..Ended::default()
+        };
+        self.record(server.into_session(), &judgement, None, &ended);
+        Ending::Failed(Box::new(fields))
     }
-    let relations = relation_names(parsed, facts);
-    let setup = Setup {
-        settings: &facts.session,
-        limits,
-        relations: &relations,
-    };
-    let outcome = runner::run(&mut server, &plan, setup).await;
-    let elapsed = server.elapsed();
-    let interrupted = server.interrupt().is_some();
-    let session = server.into_session();
-    finish(
-        session,
-        intercept,
-        parsed,
-        facts,
-        &judgement,
-        outcome,
-        elapsed,
-        interrupted,
-    )
+
+    /// Carries a verdict out.
+    async fn carry_out(
+        &self,
+        mut server: ServerSession<'_>,
+        facts: &Facts,
+        judgement: Judgement,
+        limits: Limits,
+    ) -> Ending {
+        let plan = match &judgement.verdict {
+            Verdict::Reject(refusal) => {
+                let rule = judgement.rule.map_or("none", |rule| rule.name);
+                let fields = error::refused(refusal, rule);
+                let elapsed = server.elapsed();
+                let ended = Ended {
+                    outcome: "refused",
+                    error: Some(&fields),
+                    elapsed,
+                    ..Ended::default()
+                };
+                self.record(server.into_session(), &judgement, Some(facts), &ended);
+                return Ending::Failed(Box::new(fields));
+            }
+            Verdict::Untouched if self.intercept.by == By::Query => {
+                let elapsed = server.elapsed();
+                let ended = Ended {
+                    outcome: "passed",
+                    elapsed,
+                    ..Ended::default()
+                };
+                self.record(server.into_session(), &judgement, Some(facts), &ended);
+                return Ending::GoesOn;
+            }
+            // The batch in which its portal lived has ended: it runs from here.
+            Verdict::Untouched => untouched_plan(self.parsed, &self.source),
+            Verdict::Pass(plan) | Verdict::Rewrite(plan) => plan.clone(),
+        };
+        if !plan.notice.is_empty() {
+            server.notice(&plan.notice, "");
+        }
+        let relations = relation_names(self.parsed, facts);
+        let setup = Setup {
+            settings: &facts.session,
+            limits,
+            relations: &relations,
+        };
+        let outcome = runner::run(&mut server, &plan, setup).await;
+        self.finish(server, facts, &judgement, outcome)
+    }
+
+    /// Counts, explains and records a plan's end.
+    fn finish(
+        &self,
+        server: ServerSession<'_>,
+        facts: &Facts,
+        judgement: &Judgement,
+        outcome: runner::Outcome,
+    ) -> Ending {
+        let (elapsed, progress) = (server.elapsed(), &outcome.progress);
+        let word = match &outcome.result {
+            Ok(_) => "done",
+            Err(RunError::Gone) => "server_gone",
+            Err(RunError::Sql(_)) if server.interrupt().is_some() => "interrupted",
+            Err(RunError::Sql(_)) => "failed",
+        };
+        metrics::plan_ended(word, elapsed, progress.waited, progress.attempts);
+        let ending = match outcome.result {
+            Ok(tag) => Ending::Done(tag),
+            Err(RunError::Gone) => Ending::Gone,
+            Err(RunError::Sql(fields)) => {
+                let fields = explain_failure(*fields, progress, &self.intercept.text);
+                Ending::Failed(Box::new(fields))
+            }
+        };
+        let gone = error::server_gone();
+        let error = match &ending {
+            Ending::Failed(fields) => Some(fields.as_ref()),
+            Ending::Gone => Some(&gone),
+            Ending::GoesOn | Ending::Done(_) => None,
+        };
+        let outcome = if word == "done" { "done" } else { "failed" };
+        let ended = Ended {
+            outcome,
+            error,
+            progress: Some(progress),
+            elapsed,
+        };
+        self.record(server.into_session(), judgement, Some(facts), &ended);
+        ending
+    }
+
+    fn record(
+        &self,
+        session: &Session,
+        judgement: &Judgement,
+        facts: Option<&Facts>,
+        ended: &Ended<'_>,
+    ) {
+        record(
+            session,
+            &self.intercept.text,
+            self.parsed,
+            judgement,
+            facts,
+            ended,
+        );
+    }
 }
 
 /// A statement that no rule is about, run as it is.
@@ -332,57 +370,8 @@ fn relation_names(parsed: &Parsed, facts: &Facts) -> Vec<Name> {
     }
 }
 
-#[allow(clippy::too_many_arguments)]
-fn finish(
-    session: &mut Session,
-    intercept: &Intercept,
-    parsed: &Parsed,
-    facts: &Facts,
-    judgement: &Judgement,
-    outcome: runner::Outcome,
-    elapsed: std::time::Duration,
-    interrupted: bool,
-) -> Ending {
-    let progress = &outcome.progress;
-    let word = match &outcome.result {
-        Ok(_) => "done",
-        Err(RunError::Gone) => "server_gone",
-        Err(RunError::Sql(_)) if interrupted => "interrupted",
-        Err(RunError::Sql(_)) => "failed",
-    };
-    metrics::plan_ended(word, elapsed, progress.waited, progress.attempts);
-    let ending = match outcome.result {
-        Ok(tag) => Ending::Done(tag),
-        Err(RunError::Gone) => Ending::Gone,
-        Err(RunError::Sql(fields)) => Ending::Failed(Box::new(explain_failure(
-            *fields,
-            progress,
-            &intercept.text,
-        ))),
-    };
-    let error = match &ending {
-        Ending::Failed(fields) => Some(fields.as_ref()),
-        Ending::GoesOn | Ending::Done(_) | Ending::Gone => None,
-    };
-    let outcome_word = if word == "done" { "done" } else { "failed" };
-    let ended = Ended {
-        outcome: outcome_word,
-        error,
-        progress,
-    };
-    record(
-        session,
-        &intercept.text,
-        parsed,
-        judgement,
-        Some(facts),
-        &ended,
-        elapsed,
-    );
-    ending
-}
-
-/// The server's error, with what was done about it; its position is that in the client's own text, or none.
+/// The server's error, with what was done about it; its position is that in the client's own text,
+/// or none.
 fn explain_failure(mut fields: ErrorFields, progress: &Progress, text: &Text) -> ErrorFields {
     let position = fields
         .others
@@ -453,15 +442,10 @@ async fn observe(
         }
         None => rules::assumed(&parsed.statement),
     };
-    metrics::verdict(
-        judgement.rule.map_or("none", |rule| rule.name),
-        judgement.verdict.as_str(),
-    );
-    let progress = Progress::default();
+    count_verdict(&judgement);
     let ended = Ended {
         outcome: "observed",
-        error: None,
-        progress: &progress,
+        ..Ended::default()
     };
     record(
         session,
@@ -470,7 +454,6 @@ async fn observe(
         &judgement,
         facts.as_ref(),
         &ended,
-        std::time::Duration::ZERO,
     );
     session.inspector.pass_next();
     session.recheck();
@@ -478,10 +461,12 @@ async fn observe(
 }
 
 /// How a statement ended, for the record.
+#[derive(Default)]
 struct Ended<'a> {
     outcome: &'static str,
     error: Option<&'a ErrorFields>,
-    progress: &'a Progress,
+    progress: Option<&'a Progress>,
+    elapsed: Duration,
 }
 
 fn record(
@@ -491,7 +476,6 @@ fn record(
     judgement: &Judgement,
     facts: Option<&Facts>,
     ended: &Ended<'_>,
-    elapsed: std::time::Duration,
 ) {
     let mut event = event_of(session, text, parsed);
     let is_secret = parsed.statement.may_hold_secret();
@@ -513,14 +497,20 @@ fn record(
         };
         event.relations = facts.relations.iter().flatten().map(entry).collect();
     }
-    let executed = ended.progress.executed.iter();
-    event.executed = executed
-        .map(|sql| recorded_sql(sql, &event.tag, is_secret))
-        .collect();
-    event.attempts = ended.progress.attempts;
-    event.lock_wait_ms = u64::try_from(ended.progress.waited.as_millis()).unwrap_or(u64::MAX);
-    event.elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+    if let Some(progress) = ended.progress {
+        let executed = progress.executed.iter();
+        event.executed = executed
+            .map(|sql| recorded_sql(sql, &event.tag, is_secret))
+            .collect();
+        event.attempts = progress.attempts;
+        event.lock_wait_ms = milliseconds(progress.waited);
+    }
+    event.elapsed_ms = milliseconds(ended.elapsed);
     session.worker.shared.audit.record(event);
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn event_of(session: &Session, text: &Text, parsed: &Parsed) -> Event {

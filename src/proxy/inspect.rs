@@ -15,8 +15,8 @@ use crate::wire::{backend, frontend};
 
 /// The longest front of a Bind that is searched for its two names, in bytes.
 const MAX_NAMES_BYTES: usize = 8192;
-/// Names of schema changes that are kept for one session, and the bytes of their texts; beyond that they pass, and are
-/// reported.
+/// Names of schema changes that are kept for one session, and the bytes of their texts; beyond that
+/// they pass, and are reported.
 const MAX_NAMES: usize = 256;
 const MAX_KEPT_BYTES: usize = 4 << 20;
 
@@ -77,6 +77,17 @@ pub struct Tools<'a> {
     pub guards: bool,
 }
 
+/// A Parse that may still fail.
+#[derive(Debug)]
+struct Unsettled {
+    /// Its number among the extended-protocol messages.
+    number: u64,
+    /// The statement's name.
+    name: Box<[u8]>,
+    /// What the name was before.
+    before: Option<Arc<Text>>,
+}
+
 /// Follows one session's client.
 #[derive(Debug, Default)]
 pub struct Inspector {
@@ -92,13 +103,15 @@ pub struct Inspector {
     pub lexical: LexicalSettings,
     /// Something was sent that may change that.
     uncertain: bool,
-    /// After an error of ours in the extended protocol: everything up to the next Sync is thrown away.
+    /// After an error of ours in the extended protocol: everything up to the next Sync is thrown
+    /// away.
     discarding: bool,
     /// The message at the front passes, whatever it is.
     pass_next: bool,
     statements: HashMap<Box<[u8]>, Arc<Text>>,
-    /// What to put back should a Parse fail: its number among the extended messages, its name, what the name was before.
-    unsettled: VecDeque<(u64, Box<[u8]>, Option<Arc<Text>>)>,
+    /// What to put back should a Parse fail: its number among the extended messages, its name, what
+    /// the name was before.
+    unsettled: VecDeque<Unsettled>,
     portals: HashMap<Box<[u8]>, Arc<Text>>,
     /// Schema changes that went on since last asked.
     pub passed: Vec<Passed>,
@@ -237,8 +250,12 @@ impl Inspector {
                 let before = self.parsed(name, classified);
                 let span = self.forward(header, input);
                 if let Some(before) = before {
-                    self.unsettled
-                        .push_back((self.pipeline.extended_sent(), name.into(), before));
+                    let number = self.pipeline.extended_sent();
+                    self.unsettled.push_back(Unsettled {
+                        number,
+                        name: name.into(),
+                        before,
+                    });
                 }
                 span
             }
@@ -389,7 +406,8 @@ impl Inspector {
         }
     }
 
-    /// An Execute of a schema change: guarded when it is all that its batch runs, which the next message tells.
+    /// An Execute of a schema change: guarded when it is all that its batch runs, which the next
+    /// message tells.
     fn execute(
         &mut self,
         header: Header,
@@ -425,8 +443,8 @@ impl Inspector {
         self.forward(header, input)
     }
 
-    /// A Parse: remembers a schema change by its name, forgets the name's former one. What the name was before, when it
-    /// changed.
+    /// A Parse: remembers a schema change by its name, forgets the name's former one. What the name
+    /// was before, when it changed.
     #[allow(clippy::option_option)]
     fn parsed(&mut self, name: &[u8], classified: Classified) -> Option<Option<Arc<Text>>> {
         match classified {
@@ -453,9 +471,14 @@ impl Inspector {
         while self
             .unsettled
             .front()
-            .is_some_and(|(number, ..)| *number <= settled)
+            .is_some_and(|unsettled| unsettled.number <= settled)
         {
-            let Some((number, name, before)) = self.unsettled.pop_front() else {
+            let Some(Unsettled {
+                number,
+                name,
+                before,
+            }) = self.unsettled.pop_front()
+            else {
                 return;
             };
             if number == settled && tag == b'1' {
@@ -489,7 +512,8 @@ impl Inspector {
         }
     }
 
-    /// The schema change that a text runs: itself, or what its only EXECUTE names. `None` when it runs none.
+    /// The schema change that a text runs: itself, or what its only EXECUTE names. `None` when it
+    /// runs none.
     fn resolve_execute(&self, text: Arc<Text>) -> Option<Arc<Text>> {
         if text.class == Class::Ddl {
             return Some(text);
@@ -579,7 +603,8 @@ impl Inspector {
     }
 }
 
-/// Whether the messages after an Execute end its batch: Sync, behind any number of Close. `None` when too little is there.
+/// Whether the messages after an Execute end its batch: Sync, behind any number of Close. `None`
+/// when too little is there.
 fn ends_with_sync(mut input: &[u8]) -> Option<bool> {
     loop {
         let header = match Header::parse(input) {

@@ -1,4 +1,5 @@
-//! One leg of a session: a socket, what was read from it and not yet used, and what it has not yet taken.
+//! One leg of a session: a socket, what was read from it and not yet used, and what it has not yet
+//! taken.
 
 use std::io;
 use std::pin::Pin;
@@ -135,8 +136,8 @@ impl Leg {
         Poll::Ready(Ok(count))
     }
 
-    /// Sends bytes: at once as far as the socket takes them, the rest is kept. The caller reads no more of the other leg
-    /// before [`Leg::poll_drained`] is ready.
+    /// Sends bytes: at once as far as the socket takes them, the rest is kept. The caller reads no
+    /// more of the other leg before [`Leg::poll_drained`] is ready.
     ///
     /// # Errors
     /// What the socket says.

@@ -1,4 +1,5 @@
-//! The client's own server session, as a plan uses it: one command batch at a time, while the client is watched.
+//! The client's own server session, as a plan uses it: one command batch at a time, while the
+//! client is watched.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -18,11 +19,13 @@ use crate::wire::backend::{self, ErrorFields};
 use crate::wire::frame::{HEADER_BYTES, Header};
 use crate::wire::{frontend, startup::SSL_REQUEST};
 
-/// How much a client may send ahead while a plan runs, in bytes; then it is no longer read, and no longer watched.
+/// How much a client may send ahead while a plan runs, in bytes; then it is no longer read, and no
+/// longer watched.
 const LOOK_AHEAD_BYTES: usize = 64 << 10;
 /// The longest message of the server's that is held while a plan runs, in bytes.
 const MAX_MESSAGE_BYTES: usize = 64 << 20;
-/// The most that is kept for a client that doesn't read while its plan runs, in bytes; NOTICEs beyond that are dropped.
+/// The most that is kept for a client that doesn't read while its plan runs, in bytes; NOTICEs
+/// beyond that are dropped.
 const MAX_QUEUED_BYTES: usize = 1 << 20;
 /// Rows of one answer that are kept.
 const MAX_ROWS: usize = 10_000;
@@ -78,8 +81,9 @@ impl<'a> ServerSession<'a> {
         self.notices &= !matches!(client_min_messages, "warning" | "error" | "fatal" | "panic");
     }
 
-    /// Ends the client's open batch, in which only a Parse, a Bind and such have run, so that the server stands outside any
-    /// transaction. Their answers go to the client; `false` when one of them was an error.
+    /// Ends the client's open batch, in which only a Parse, a Bind and such have run, so that the
+    /// server stands outside any transaction. Their answers go to the client; `false` when one of
+    /// them was an error.
     ///
     /// # Errors
     /// [`RunError::Gone`].
@@ -100,8 +104,8 @@ impl<'a> ServerSession<'a> {
         }
     }
 
-    /// The next message of the server's. The client is watched meanwhile: when it goes away, or lockkeeper ends, the
-    /// server is asked to cancel, once.
+    /// The next message of the server's. The client is watched meanwhile: when it goes away, or
+    /// lockkeeper ends, the server is asked to cancel, once.
     async fn message(&mut self) -> Result<Message, RunError> {
         loop {
             if let Some(message) = self.take_message()? {
@@ -163,16 +167,14 @@ impl<'a> ServerSession<'a> {
         self.poll_interrupt(cx).map(|interrupt| Ok(Some(interrupt)))
     }
 
-    /// Ready when the client has gone, or lockkeeper ends. A cancel request needs nothing here: it is forwarded.
+    /// Ready when the client has gone, or lockkeeper ends. A cancel request needs nothing here: it
+    /// is forwarded.
     fn poll_interrupt(&mut self, cx: &mut std::task::Context<'_>) -> Poll<Interrupt> {
         if self.interrupt.is_some() {
             return Poll::Pending;
         }
         let client = &mut self.session.client;
-        if client
-            .poll_drained(cx)
-            .is_ready_and(|result| result.is_err())
-        {
+        if let Poll::Ready(Err(_)) = client.poll_drained(cx) {
             return Poll::Ready(Interrupt::ClientGone);
         }
         while !client.eof && client.unread.len() < LOOK_AHEAD_BYTES {
@@ -241,19 +243,6 @@ impl<'a> ServerSession<'a> {
     /// The client's leg, to answer on.
     pub fn into_session(self) -> &'a mut Session {
         self.session
-    }
-}
-
-trait ReadyAnd<T> {
-    fn is_ready_and(self, test: impl FnOnce(T) -> bool) -> bool;
-}
-
-impl<T> ReadyAnd<T> for Poll<T> {
-    fn is_ready_and(self, test: impl FnOnce(T) -> bool) -> bool {
-        match self {
-            Poll::Ready(value) => test(value),
-            Poll::Pending => false,
-        }
     }
 }
 

@@ -1,5 +1,5 @@
-//! One session: a client, its server session, and the bytes between them. One future owns both sockets; there is no
-//! channel and no second task.
+//! One session: a client, its server session, and the bytes between them. One future owns both
+//! sockets; there is no channel and no second task.
 
 use std::io;
 use std::rc::Rc;
@@ -24,7 +24,8 @@ use crate::wire::frame::{BadFrame, HEADER_BYTES, Header};
 
 /// Rounds of both directions in one wake-up, before others have their turn.
 const ROUNDS: usize = 8;
-/// The longest body of a server's message that is looked at, in bytes; of longer ones only the front.
+/// The longest body of a server's message that is looked at, in bytes; of longer ones only the
+/// front.
 const MAX_PEEK_BYTES: usize = 4096;
 /// How long a client may take to read what it is told at the end.
 const FAREWELL: Duration = Duration::from_secs(5);

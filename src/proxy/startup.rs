@@ -1,7 +1,8 @@
-//! From accept to the first ReadyForQuery: encryption, the start-up message, a server session, authentication as it is.
+//! From accept to the first ReadyForQuery: encryption, the start-up message, a server session,
+//! authentication as it is.
 //!
-//! Before TLS exactly as many bytes are read as belong to the request, so that nothing sent in the clear can be taken for
-//! something sent under TLS (CVE-2021-23214 and kin).
+//! Before TLS exactly as many bytes are read as belong to the request, so that nothing sent in the
+//! clear can be taken for something sent under TLS (CVE-2021-23214 and kin).
 
 use std::io;
 use std::rc::Rc;
@@ -56,7 +57,8 @@ struct Client {
     packet: Vec<u8>,
 }
 
-/// Takes a client to the point where its session begins; `None` when it wanted no session (a cancel request, a probe).
+/// Takes a client to the point where its session begins; `None` when it wanted no session (a cancel
+/// request, a probe).
 ///
 /// # Errors
 /// [`StartupError`]; the client has been told what can be told.
@@ -255,8 +257,8 @@ pub async fn forward_cancel(worker: &Rc<Worker>, packet: &[u8]) {
     }
 }
 
-/// Relays the authentication. From the client only authentication messages go on: a query sent early waits until the
-/// session is ready to look at it.
+/// Relays the authentication. From the client only authentication messages go on: a query sent
+/// early waits until the session is ready to look at it.
 async fn authenticate(mut session: Session, peer: &Peer) -> Result<Session, StartupError> {
     let mut state = Authentication::default();
     let mut scratch = vec![0; SCRATCH_BYTES / 8];

@@ -1,15 +1,15 @@
-//! `CREATE INDEX` takes SHARE on the table until it is built: every INSERT, UPDATE and DELETE waits, for minutes on a
-//! large table.
+//! `CREATE INDEX` takes SHARE on the table until it is built: every INSERT, UPDATE and DELETE
+//! waits, for minutes on a large table.
 //!
-//! Recipe: `CREATE INDEX CONCURRENTLY` with a name of its own, outside a transaction block, without timeouts; then see
-//! that it is valid; if it failed, drop what it left. On 13 to 18 alike.
+//! Recipe: `CREATE INDEX CONCURRENTLY` with a name of its own, outside a transaction block, without
+//! timeouts; then see that it is valid; if it failed, drop what it left. On 13 to 18 alike.
 //! <https://www.postgresql.org/docs/current/sql-createindex.html#SQL-CREATEINDEX-CONCURRENTLY>
 
 use super::{Judgement, Policy, Refusal, Rule, Verdict, other};
 use crate::catalog::{FactRequest, Facts, Index, Relation, RelationKind, Taken, human_bytes};
 use crate::lock::LockMode;
 use crate::plan::{Check, Context, Leftovers, Plan, Step, StepLock, Undo};
-use crate::sql::name::{make_object_name, quote_identifier};
+use crate::sql::name::{MAX_IDENTIFIER_BYTES, make_object_name, quote_identifier};
 use crate::sql::statement::CreateIndex;
 
 /// The table's writers wait while the index is built.
@@ -24,7 +24,7 @@ pub const BLOCKS_WRITES: Rule = Rule {
 pub const PARTITIONED: Rule = Rule {
     name: "create-index-partitioned",
     hazard: "CREATE INDEX on a partitioned table locks every partition against writes until the last one is built.",
-    remedy: "It is refused with the recipe: build concurrently on each partition, then on the parent, which adopts them.",
+    remedy: "It is refused with the recipe: the parent's index first, empty, then each partition's concurrently.",
     manual: "https://www.postgresql.org/docs/current/ddl-partitioning.html",
 };
 
@@ -53,8 +53,8 @@ pub fn facts_needed(create: &CreateIndex) -> FactRequest {
     }
 }
 
-/// The name that PostgreSQL gives an unnamed index when `number` names before it are taken: `ChooseIndexName` and
-/// `ChooseRelationName` of `src/backend/commands/indexcmds.c`.
+/// The name that PostgreSQL gives an unnamed index when `number` names before it are taken:
+/// `ChooseIndexName` and `ChooseRelationName` of `src/backend/commands/indexcmds.c`.
 fn candidate(create: &CreateIndex, number: usize) -> String {
     let label = if number == 0 {
         "idx".to_owned()
@@ -83,7 +83,7 @@ fn column_names(columns: &[Option<String>]) -> String {
             joined.push('_');
         }
         joined.push_str(name);
-        if joined.len() >= crate::sql::name::MAX_IDENTIFIER_BYTES + 1 {
+        if joined.len() > MAX_IDENTIFIER_BYTES {
             break;
         }
     }
@@ -321,7 +321,8 @@ fn partitioned(create: &CreateIndex, source: &str, table: &Relation, policy: Pol
             LockMode::Share.stops()
         ),
         hint: format!(
-            "Build it in steps, each of which passes:\n  CREATE {unique}INDEX {name} ON ONLY {};\nfor each partition:\n  \
+            "Build it in steps, each of which passes:\n  \
+             CREATE {unique}INDEX {name} ON ONLY {};\nfor each partition:\n  \
              CREATE {unique}INDEX CONCURRENTLY <partition_index> {on_partition};\n  \
              ALTER INDEX {name} ATTACH PARTITION <partition_index>;",
             on_table.trim_start_matches("ON "),

@@ -1,9 +1,9 @@
-//! `DROP INDEX` takes ACCESS EXCLUSIVE on the index's table: every query on it waits, and while the request itself waits
-//! for a long reader, everybody waits behind it.
+//! `DROP INDEX` takes ACCESS EXCLUSIVE on the index's table: every query on it waits, and while the
+//! request itself waits for a long reader, everybody waits behind it.
 //!
-//! Recipe: `DROP INDEX CONCURRENTLY`, one index a statement, without timeouts. Not for indexes of constraints, partitioned
-//! indexes, or with CASCADE where something depends on the index. On 13 to 18 alike.
-//! <https://www.postgresql.org/docs/current/sql-dropindex.html>
+//! Recipe: `DROP INDEX CONCURRENTLY`, one index a statement, without timeouts. Not for indexes of
+//! constraints, partitioned indexes, or with CASCADE where something depends on the index. On 13 to
+//! 18 alike. <https://www.postgresql.org/docs/current/sql-dropindex.html>
 
 use super::{Judgement, Policy, Rule, Verdict};
 use crate::catalog::{Facts, Index, Relation, RelationKind};

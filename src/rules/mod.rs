@@ -1,6 +1,7 @@
 //! The judge: statement and facts in, verdict out. Pure.
 //!
-//! A rule is static data in one table ([`RULES`]) and, for a statement family, one pure function in a file of its own.
+//! A rule is static data in one table ([`RULES`]) and, for a statement family, one pure function in
+//! a file of its own.
 
 pub mod create_index;
 pub mod drop_index;

@@ -1,8 +1,9 @@
-//! Every other schema change, until its family has a rule: the danger common to all is the lock queue. A request for a
-//! strong lock that waits behind one long reader makes everybody wait behind it.
+//! Every other schema change, until its family has a rule: the danger common to all is the lock
+//! queue. A request for a strong lock that waits behind one long reader makes everybody wait behind
+//! it.
 //!
-//! Recipe: the statement itself in a transaction of its own under a short `lock_timeout`, tried again.
-//! <https://www.postgresql.org/docs/current/explicit-locking.html>
+//! Recipe: the statement itself in a transaction of its own under a short `lock_timeout`, tried
+//! again. <https://www.postgresql.org/docs/current/explicit-locking.html>
 
 use super::{Judgement, Rule, Verdict};
 use crate::plan::{Check, Context, Plan, Step, Undo};
@@ -15,7 +16,7 @@ pub const REFUSED: &str = "LK001";
 pub const LOCK_QUEUE: Rule = Rule {
     name: "lock-queue",
     hazard: "A strong lock request that waits for one long transaction makes every other query wait behind it.",
-    remedy: "It runs under a short lock_timeout in a transaction of its own, and is tried again until it gets its lock.",
+    remedy: "It runs in a transaction of its own under a short lock_timeout, and is tried again until it has its lock.",
     manual: "https://www.postgresql.org/docs/current/explicit-locking.html",
 };
 

@@ -1,10 +1,10 @@
-//! `REINDEX` holds SHARE on the table and ACCESS EXCLUSIVE on the index: writes wait, and so does every SELECT that is
-//! planned on the table, by another index too (measured).
+//! `REINDEX` holds SHARE on the table and ACCESS EXCLUSIVE on the index: writes wait, and so does
+//! every SELECT that is planned on the table, by another index too (measured).
 //!
-//! Recipe: `REINDEX … CONCURRENTLY` without timeouts. `REINDEX TABLE CONCURRENTLY` skips INVALID indexes and those of
-//! exclusion constraints with a WARNING: they are handled by name, the latter in the plain form, for there is no other.
-//! On 13 to 18; of partitioned tables and indexes since 14.
-//! <https://www.postgresql.org/docs/current/sql-reindex.html#SQL-REINDEX-CONCURRENTLY>
+//! Recipe: `REINDEX … CONCURRENTLY` without timeouts. `REINDEX TABLE CONCURRENTLY` skips INVALID
+//! indexes and those of exclusion constraints with a WARNING: they are handled by name, the latter
+//! in the plain form, for there is no other. On 13 to 18; of partitioned tables and indexes since
+//! 14. <https://www.postgresql.org/docs/current/sql-reindex.html#SQL-REINDEX-CONCURRENTLY>
 
 use super::{Judgement, Policy, Rule, Verdict};
 use crate::catalog::{Facts, Index, Relation, RelationKind};
@@ -16,7 +16,7 @@ use crate::sql::statement::{Reindex, ReindexKind};
 /// Writers wait, and readers too.
 pub const BLOCKS_READS: Rule = Rule {
     name: "reindex-blocks-reads",
-    hazard: "REINDEX locks the index exclusively while it is rebuilt: writes wait, and every query planned on the table.",
+    hazard: "REINDEX locks the index exclusively while it is rebuilt: writes wait, and queries planned on the table.",
     remedy: "It is rebuilt by REINDEX CONCURRENTLY, which stops no query; what a failed rebuild leaves is dropped.",
     manual: "https://www.postgresql.org/docs/current/sql-reindex.html",
 };
@@ -60,27 +60,34 @@ pub fn judge(reindex: &Reindex, source: &str, facts: &Facts, policy: Policy) -> 
         .as_ref()
         .map_or(relation.bytes, |table| table.bytes);
     let is_small = bytes <= policy.small_table_bytes && !reindex.concurrently && !is_partitioned;
+    Judgement {
+        rule,
+        verdict: with_steps(reindex, source, relation, steps, is_small),
+    }
+}
+
+fn with_steps(
+    reindex: &Reindex,
+    source: &str,
+    relation: &Relation,
+    steps: Vec<Step>,
+    is_small: bool,
+) -> Verdict {
     if is_small && reindex.kind == ReindexKind::Index {
-        let brief = Step {
-            context: Context::Brief { otherwise: steps },
+        let context = Context::Brief { otherwise: steps };
+        return Verdict::Pass(Plan::as_sent(Step {
+            context,
             ..plain_step(reindex, source, relation)
-        };
-        return Judgement {
-            rule,
-            verdict: Verdict::Pass(Plan::as_sent(brief)),
-        };
+        }));
     }
     if steps
         .iter()
         .all(|step| step.context == Context::Transaction)
     {
-        return Judgement {
-            rule,
-            verdict: Verdict::Pass(Plan {
-                notice: String::new(),
-                steps,
-            }),
-        };
+        return Verdict::Pass(Plan {
+            notice: String::new(),
+            steps,
+        });
     }
     let notice = if reindex.concurrently && steps.len() == 1 {
         String::new()
@@ -90,10 +97,7 @@ pub fn judge(reindex: &Reindex, source: &str, facts: &Facts, policy: Policy) -> 
             relation.qualified()
         )
     };
-    Judgement {
-        rule,
-        verdict: Verdict::Rewrite(Plan { notice, steps }),
-    }
+    Verdict::Rewrite(Plan { notice, steps })
 }
 
 fn index_steps(reindex: &Reindex, relation: &Relation) -> Vec<Step> {
@@ -103,7 +107,8 @@ fn index_steps(reindex: &Reindex, relation: &Relation) -> Vec<Step> {
     }
 }
 
-/// The concurrent form, then by name what it skips; the plain form of exclusion constraints' indexes last.
+/// The concurrent form, then by name what it skips; the plain form of exclusion constraints'
+/// indexes last.
 fn table_steps(reindex: &Reindex, table: &Relation) -> Vec<Step> {
     let mut steps = vec![concurrently(reindex, table)];
     let left = |index: &&Index| !index.building;
@@ -137,7 +142,8 @@ fn table_steps(reindex: &Reindex, table: &Relation) -> Vec<Step> {
     steps
 }
 
-/// Whether a name is one that REINDEX CONCURRENTLY gives its copies (`src/backend/commands/indexcmds.c`).
+/// Whether a name is one that REINDEX CONCURRENTLY gives its copies
+/// (`src/backend/commands/indexcmds.c`).
 pub fn is_reindex_copy(name: &str) -> bool {
     let stem = name.trim_end_matches(|digit: char| digit.is_ascii_digit());
     stem.ends_with("_ccnew") || stem.ends_with("_ccold")

@@ -1,9 +1,10 @@
 //! A cache of classified texts, bounded in bytes.
 //!
-//! Two generations: new texts go into the young one; when that holds half of the limit it becomes the old one and the old
-//! one is forgotten; a text found in the old one becomes young again. A flood of ever-new texts costs one parse each and
-//! never more memory than the limit. The hash is keyed (`ahash` with random keys) and the full text is compared, so no
-//! client can make another's text be taken for its own.
+//! Two generations: new texts go into the young one; when that holds half of the limit it becomes
+//! the old one and the old one is forgotten; a text found in the old one becomes young again. A
+//! flood of ever-new texts costs one parse each and never more memory than the limit. The hash is
+//! keyed (`ahash` with random keys) and the full text is compared, so no client can make another's
+//! text be taken for its own.
 
 use ahash::AHashMap;
 
@@ -20,11 +21,13 @@ pub struct ClassCache {
     old: Generation,
 }
 
+type Texts = AHashMap<Box<[u8]>, Classified>;
+
 #[derive(Debug, Default)]
 struct Generation {
     bytes: usize,
     /// One map for each lexical setting met; nearly always one.
-    maps: Vec<(LexicalSettings, AHashMap<Box<[u8]>, Classified>)>,
+    maps: Vec<(LexicalSettings, Texts)>,
 }
 
 impl Generation {
@@ -46,7 +49,7 @@ impl Generation {
         let map = match self.maps.iter_mut().position(|(of, _)| *of == settings) {
             Some(at) => &mut self.maps[at].1,
             None => {
-                self.maps.push((settings, AHashMap::new()));
+                self.maps.push((settings, Texts::default()));
                 let last = self.maps.len() - 1;
                 &mut self.maps[last].1
             }

@@ -1,7 +1,8 @@
 //! What a query text is: ordinary traffic, or something that lockkeeper must look at.
 //!
-//! Three depths, cheapest first: a glance at the first keyword ([`glance`]), the raw parser, the full parser. A text that
-//! no parser reads but that begins like a schema change *is* a schema change, of unknown shape.
+//! Three depths, cheapest first: a glance at the first keyword ([`glance`]), the raw parser, the
+//! full parser. A text that no parser reads but that begins like a schema change *is* a schema
+//! change, of unknown shape.
 
 use std::sync::Arc;
 
@@ -88,7 +89,8 @@ pub enum Classified {
     Plain {
         /// What it is.
         class: Class,
-        /// It may change how the texts after it are read (`SET client_encoding`, `set_config(…)`, ROLLBACK …).
+        /// It may change how the texts after it are read (`SET client_encoding`, `set_config(…)`,
+        /// ROLLBACK …).
         changes_lexical_settings: bool,
     },
     /// A schema change, or something that may run one.
@@ -269,10 +271,12 @@ fn by_first_words(text: &str, start: &StatementStart) -> Parsed {
     }
 }
 
-/// The usual case at a glance: one statement whose first keyword tells that it changes no schema. `None` says nothing.
+/// The usual case at a glance: one statement whose first keyword tells that it changes no schema.
+/// `None` says nothing.
 ///
-/// Sound only where bytes below 0x80 are always themselves and strings have no backslash escapes, hence the conditions
-/// on the settings; a semicolon anywhere but at the end, or `into` in a SELECT, is left to the parser.
+/// Sound only where bytes below 0x80 are always themselves and strings have no backslash escapes,
+/// hence the conditions on the settings; a semicolon anywhere but at the end, or `into` in a
+/// SELECT, is left to the parser.
 pub fn glance(text: &[u8], settings: LexicalSettings) -> Option<Classified> {
     let safe = matches!(
         settings.encoding,
@@ -647,7 +651,8 @@ mod tests {
     proptest! {
         #[test]
         fn a_glance_never_disagrees_with_the_parser(
-            text in "(--a\n|/\\*a\\*/| )?(select|with|insert|begin|rollback|show|create|SET) ?[a-z_(); '$\"/*-]{0,24}( into t)?;?"
+            text in "(--a\n|/\\*a\\*/| )?(select|with|insert|begin|rollback|show|create|SET) ?\
+                     [a-z_(); '$\"/*-]{0,24}( into t)?;?"
         ) {
             if glance(text.as_bytes(), LexicalSettings::default()).is_some() {
                 let lexable = text.as_str();

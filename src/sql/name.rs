@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-/// A possibly qualified name, as PostgreSQL's parser read it: folded to lower case unless it was quoted.
+/// A possibly qualified name, as PostgreSQL's parser read it: folded to lower case unless it was
+/// quoted.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Name {
     /// The schema, when it was written.
@@ -39,8 +40,8 @@ impl fmt::Display for Name {
     }
 }
 
-/// Quotes an identifier unless it is plainly safe without; as `quote_ident()`, but keywords are always quoted here
-/// because any word shorter than this list could become one.
+/// Quotes an identifier unless it is plainly safe without; as `quote_ident()`, but keywords are
+/// always quoted here because any word shorter than this list could become one.
 pub fn quote_identifier(name: &str) -> String {
     let plain = !name.is_empty()
         && name.bytes().enumerate().all(|(at, byte)| match byte {
@@ -56,150 +57,24 @@ pub fn quote_identifier(name: &str) -> String {
     }
 }
 
-/// Words that PostgreSQL reserves in some position (PostgreSQL manual, appendix C, "reserved" and "can be function or
-/// type" of any version since 13, and those that are special in the statements that lockkeeper writes).
+/// Words that PostgreSQL reserves in some position (PostgreSQL manual, appendix C, "reserved" and
+/// "can be function or type" of any version since 13, and those that are special in the statements
+/// that lockkeeper writes).
 fn is_keyword_like(word: &str) -> bool {
-    const WORDS: &[&str] = &[
-        "all",
-        "analyse",
-        "analyze",
-        "and",
-        "any",
-        "array",
-        "as",
-        "asc",
-        "asymmetric",
-        "authorization",
-        "between",
-        "bigint",
-        "binary",
-        "bit",
-        "boolean",
-        "both",
-        "case",
-        "cast",
-        "char",
-        "character",
-        "check",
-        "coalesce",
-        "collate",
-        "collation",
-        "column",
-        "concurrently",
-        "constraint",
-        "create",
-        "cross",
-        "database",
-        "dec",
-        "decimal",
-        "default",
-        "deferrable",
-        "desc",
-        "distinct",
-        "do",
-        "else",
-        "end",
-        "except",
-        "exists",
-        "extract",
-        "false",
-        "fetch",
-        "float",
-        "for",
-        "foreign",
-        "freeze",
-        "from",
-        "full",
-        "grant",
-        "greatest",
-        "group",
-        "grouping",
-        "having",
-        "if",
-        "ilike",
-        "in",
-        "index",
-        "initially",
-        "inner",
-        "inout",
-        "int",
-        "integer",
-        "intersect",
-        "interval",
-        "into",
-        "is",
-        "isnull",
-        "join",
-        "json",
-        "lateral",
-        "leading",
-        "least",
-        "left",
-        "like",
-        "limit",
-        "localtime",
-        "localtimestamp",
-        "national",
-        "natural",
-        "nchar",
-        "none",
-        "normalize",
-        "not",
-        "notnull",
-        "null",
-        "nullif",
-        "numeric",
-        "offset",
-        "on",
-        "only",
-        "or",
-        "order",
-        "out",
-        "outer",
-        "overlaps",
-        "overlay",
-        "placing",
-        "position",
-        "precision",
-        "primary",
-        "real",
-        "references",
-        "returning",
-        "right",
-        "row",
-        "schema",
-        "select",
-        "setof",
-        "similar",
-        "smallint",
-        "some",
-        "substring",
-        "symmetric",
-        "system",
-        "table",
-        "tablesample",
-        "then",
-        "time",
-        "timestamp",
-        "to",
-        "trailing",
-        "treat",
-        "trim",
-        "true",
-        "union",
-        "unique",
-        "user",
-        "using",
-        "values",
-        "varchar",
-        "variadic",
-        "verbose",
-        "when",
-        "where",
-        "window",
-        "with",
-    ];
-    WORDS.binary_search(&word).is_ok()
+    const WORDS: &str = "\
+        all analyse analyze and any array as asc asymmetric authorization between bigint binary \
+        bit boolean both case cast char character check coalesce collate collation column \
+        concurrently constraint create cross database dec decimal default deferrable desc \
+        distinct do else end except exists extract false fetch float for foreign freeze from \
+        full grant greatest group grouping having if ilike in index initially inner inout int \
+        integer intersect interval into is isnull join json lateral leading least left like \
+        limit localtime localtimestamp national natural nchar none normalize not notnull null \
+        nullif numeric offset on only or order out outer overlaps overlay placing position \
+        precision primary real references returning right row schema select setof similar \
+        smallint some substring symmetric system table tablesample then time timestamp to \
+        trailing treat trim true union unique user using values varchar variadic verbose when \
+        where window with";
+    WORDS.split(' ').any(|keyword| keyword == word)
 }
 
 /// Quotes a string literal for SQL, whatever `standard_conforming_strings` says.

@@ -1,8 +1,9 @@
 //! From text to [`Statement`], by PostgreSQL's own parser. The only file that names `pg_query`.
 //!
-//! Two depths: [`utility_statements`] runs the raw parser alone (microseconds, no nesting limit of its own), [`parse`]
-//! carries the tree over by protobuf, which fails for trees nested deeper than 100 levels (48 JOINs are enough): so only
-//! texts that hold a utility statement, or may hold `SELECT … INTO`, are parsed in full.
+//! Two depths: [`utility_statements`] runs the raw parser alone (microseconds, no nesting limit of
+//! its own), [`parse`] carries the tree over by protobuf, which fails for trees nested deeper than
+//! 100 levels (48 JOINs are enough): so only texts that hold a utility statement, or may hold
+//! `SELECT … INTO`, are parsed in full.
 
 use std::ops::Range;
 
@@ -69,8 +70,9 @@ impl From<pg_query::Error> for ParseError {
 /// The version of the parser, as `major.minor` of its grammar.
 pub const PARSER_VERSION: &str = "pg_query 18 (PostgreSQL 18 grammar)";
 
-/// For each statement of the text whether it is a utility statement (anything but SELECT, INSERT, UPDATE, DELETE, MERGE,
-/// VALUES); `SELECT … INTO` isn't. Raw parse only; `standard_conforming_strings` is taken as on.
+/// For each statement of the text whether it is a utility statement (anything but SELECT, INSERT,
+/// UPDATE, DELETE, MERGE, VALUES); `SELECT … INTO` isn't. Raw parse only;
+/// `standard_conforming_strings` is taken as on.
 ///
 /// # Errors
 /// [`ParseError::Syntax`].
@@ -364,7 +366,8 @@ fn definitions(nodes: &[Node]) -> impl DoubleEndedIterator<Item = &protobuf::Def
     })
 }
 
-/// A boolean option's value: `defGetBoolean` of `src/backend/commands/define.c`; missing means true.
+/// A boolean option's value: `defGetBoolean` of `src/backend/commands/define.c`; missing means
+/// true.
 fn boolean(arg: Option<&Node>) -> bool {
     match arg.and_then(|node| node.node.as_ref()) {
         None => true,
@@ -423,8 +426,9 @@ fn selects_into(select: &protobuf::SelectStmt) -> bool {
     false
 }
 
-/// Schema changes without a rule of their own: PostgreSQL's `GetCommandLogLevel` (`src/backend/tcop/utility.c`,
-/// `LOGSTMT_DDL`) and the maintenance commands that take strong locks.
+/// Schema changes without a rule of their own: PostgreSQL's `GetCommandLogLevel`
+/// (`src/backend/tcop/utility.c`, `LOGSTMT_DDL`) and the maintenance commands that take strong
+/// locks.
 fn other_ddl(node: &NodeEnum) -> Option<OtherDdl> {
     let (tag, scope, relations) = relation_ddl(node).or_else(|| {
         let (tag, scope) = object_ddl(node)?;
@@ -459,24 +463,17 @@ fn other_ddl(node: &NodeEnum) -> Option<OtherDdl> {
 /// Schema changes that name relations.
 fn relation_ddl(node: &NodeEnum) -> Option<(&'static str, Scope, Vec<Name>)> {
     use Scope::{LocksNothing, OwnTransaction, Transactional};
+    let on = |tag, relation| (tag, Transactional, names_of(relation));
     Some(match node {
-        NodeEnum::CreateStmt(create) => (
-            "CREATE TABLE",
-            Transactional,
-            names_of(create.relation.as_ref()),
-        ),
-        NodeEnum::CreateForeignTableStmt(_) => ("CREATE FOREIGN TABLE", Transactional, Vec::new()),
+        NodeEnum::CreateStmt(create) => on("CREATE TABLE", create.relation.as_ref()),
+        NodeEnum::CreateForeignTableStmt(_) => on("CREATE FOREIGN TABLE", None),
         NodeEnum::AlterTableStmt(alter) => alter_table(alter),
-        NodeEnum::RenameStmt(rename) => (
-            alter_tag(rename.rename_type()),
-            Transactional,
-            names_of(rename.relation.as_ref()),
-        ),
-        NodeEnum::AlterObjectSchemaStmt(alter) => (
-            alter_tag(alter.object_type()),
-            Transactional,
-            names_of(alter.relation.as_ref()),
-        ),
+        NodeEnum::RenameStmt(rename) => {
+            on(alter_tag(rename.rename_type()), rename.relation.as_ref())
+        }
+        NodeEnum::AlterObjectSchemaStmt(alter) => {
+            on(alter_tag(alter.object_type()), alter.relation.as_ref())
+        }
         NodeEnum::DropStmt(drop) => (
             drop_tag(drop.remove_type()),
             Transactional,
@@ -487,47 +484,21 @@ fn relation_ddl(node: &NodeEnum) -> Option<(&'static str, Scope, Vec<Name>)> {
             Transactional,
             listed_relations(&truncate.relations),
         ),
-        NodeEnum::CreateTrigStmt(trigger) => (
-            "CREATE TRIGGER",
-            Transactional,
-            names_of(trigger.relation.as_ref()),
-        ),
-        NodeEnum::RuleStmt(rule) => (
-            "CREATE RULE",
-            Transactional,
-            names_of(rule.relation.as_ref()),
-        ),
-        NodeEnum::CreatePolicyStmt(policy) => (
-            "CREATE POLICY",
-            Transactional,
-            names_of(policy.table.as_ref()),
-        ),
-        NodeEnum::AlterPolicyStmt(policy) => (
-            "ALTER POLICY",
-            Transactional,
-            names_of(policy.table.as_ref()),
-        ),
-        NodeEnum::ViewStmt(view) => ("CREATE VIEW", Transactional, names_of(view.view.as_ref())),
-        NodeEnum::CreateSeqStmt(_) => ("CREATE SEQUENCE", Transactional, Vec::new()),
-        NodeEnum::AlterSeqStmt(alter) => (
-            "ALTER SEQUENCE",
-            Transactional,
-            names_of(alter.sequence.as_ref()),
-        ),
+        NodeEnum::CreateTrigStmt(trigger) => on("CREATE TRIGGER", trigger.relation.as_ref()),
+        NodeEnum::RuleStmt(rule) => on("CREATE RULE", rule.relation.as_ref()),
+        NodeEnum::CreatePolicyStmt(policy) => on("CREATE POLICY", policy.table.as_ref()),
+        NodeEnum::AlterPolicyStmt(policy) => on("ALTER POLICY", policy.table.as_ref()),
+        NodeEnum::ViewStmt(view) => on("CREATE VIEW", view.view.as_ref()),
+        NodeEnum::CreateSeqStmt(_) => on("CREATE SEQUENCE", None),
+        NodeEnum::AlterSeqStmt(alter) => on("ALTER SEQUENCE", alter.sequence.as_ref()),
         NodeEnum::CreateTableAsStmt(create) => (create_as_tag(create), LocksNothing, Vec::new()),
-        NodeEnum::RefreshMatViewStmt(refresh) => (
-            "REFRESH MATERIALIZED VIEW",
-            Transactional,
-            names_of(refresh.relation.as_ref()),
-        ),
-        NodeEnum::ClusterStmt(cluster) => {
-            let scope = if cluster.relation.is_some() {
-                Transactional
-            } else {
-                OwnTransaction
-            };
-            ("CLUSTER", scope, names_of(cluster.relation.as_ref()))
+        NodeEnum::RefreshMatViewStmt(refresh) => {
+            on("REFRESH MATERIALIZED VIEW", refresh.relation.as_ref())
         }
+        NodeEnum::ClusterStmt(cluster) if cluster.relation.is_none() => {
+            ("CLUSTER", OwnTransaction, Vec::new())
+        }
+        NodeEnum::ClusterStmt(cluster) => on("CLUSTER", cluster.relation.as_ref()),
         NodeEnum::VacuumStmt(vacuum) if is_vacuum_full(vacuum) => {
             ("VACUUM", OwnTransaction, Vec::new())
         }
@@ -585,7 +556,8 @@ fn listed_relations(nodes: &[Node]) -> Vec<Name> {
     nodes.iter().filter_map(name).collect()
 }
 
-/// The relations that a DROP names; of a trigger, rule or policy the table, which is all but the last part of the name.
+/// The relations that a DROP names; of a trigger, rule or policy the table, which is all but the
+/// last part of the name.
 fn dropped_relations(drop: &protobuf::DropStmt) -> Vec<Name> {
     match drop.remove_type() {
         ObjectType::ObjectTable
@@ -655,6 +627,29 @@ fn object_ddl(node: &NodeEnum) -> Option<(&'static str, Scope)> {
         NodeEnum::CreateDomainStmt(_) => "CREATE DOMAIN",
         NodeEnum::AlterDomainStmt(_) => "ALTER DOMAIN",
         NodeEnum::DefineStmt(define) => create_tag(define.kind()),
+        NodeEnum::CreatePublicationStmt(_) => "CREATE PUBLICATION",
+        NodeEnum::AlterPublicationStmt(_) => "ALTER PUBLICATION",
+        NodeEnum::CreateRoleStmt(_) => "CREATE ROLE",
+        NodeEnum::AlterRoleStmt(_) | NodeEnum::AlterRoleSetStmt(_) => "ALTER ROLE",
+        NodeEnum::DropRoleStmt(_) => "DROP ROLE",
+        NodeEnum::DropOwnedStmt(_) => "DROP OWNED",
+        NodeEnum::ReassignOwnedStmt(_) => "REASSIGN OWNED",
+        NodeEnum::AlterDatabaseSetStmt(_) | NodeEnum::AlterDatabaseRefreshCollStmt(_) => {
+            "ALTER DATABASE"
+        }
+        NodeEnum::AlterTableSpaceOptionsStmt(_) => "ALTER TABLESPACE",
+        _ => {
+            return extension_ddl(node)
+                .map(|tag| (tag, Transactional))
+                .or_else(|| own_transaction_ddl(node).map(|tag| (tag, OwnTransaction)));
+        }
+    };
+    Some((transactional, Transactional))
+}
+
+/// Schema changes of what extends the server: casts, operators, languages, foreign data.
+fn extension_ddl(node: &NodeEnum) -> Option<&'static str> {
+    Some(match node {
         NodeEnum::CreateCastStmt(_) => "CREATE CAST",
         NodeEnum::CreateTransformStmt(_) => "CREATE TRANSFORM",
         NodeEnum::CreateConversionStmt(_) => "CREATE CONVERSION",
@@ -678,20 +673,8 @@ fn object_ddl(node: &NodeEnum) -> Option<(&'static str, Scope)> {
         NodeEnum::AlterUserMappingStmt(_) => "ALTER USER MAPPING",
         NodeEnum::DropUserMappingStmt(_) => "DROP USER MAPPING",
         NodeEnum::ImportForeignSchemaStmt(_) => "IMPORT FOREIGN SCHEMA",
-        NodeEnum::CreatePublicationStmt(_) => "CREATE PUBLICATION",
-        NodeEnum::AlterPublicationStmt(_) => "ALTER PUBLICATION",
-        NodeEnum::CreateRoleStmt(_) => "CREATE ROLE",
-        NodeEnum::AlterRoleStmt(_) | NodeEnum::AlterRoleSetStmt(_) => "ALTER ROLE",
-        NodeEnum::DropRoleStmt(_) => "DROP ROLE",
-        NodeEnum::DropOwnedStmt(_) => "DROP OWNED",
-        NodeEnum::ReassignOwnedStmt(_) => "REASSIGN OWNED",
-        NodeEnum::AlterDatabaseSetStmt(_) | NodeEnum::AlterDatabaseRefreshCollStmt(_) => {
-            "ALTER DATABASE"
-        }
-        NodeEnum::AlterTableSpaceOptionsStmt(_) => "ALTER TABLESPACE",
-        _ => return own_transaction_ddl(node).map(|tag| (tag, OwnTransaction)),
-    };
-    Some((transactional, Transactional))
+        _ => return None,
+    })
 }
 
 /// Schema changes that refuse a transaction block, always or in one of their forms.

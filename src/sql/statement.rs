@@ -55,7 +55,8 @@ impl Statement {
         }
     }
 
-    /// The command tag, as CommandComplete says it; for statements that can't be read, their first words.
+    /// The command tag, as CommandComplete says it; for statements that can't be read, their first
+    /// words.
     pub fn tag(&self) -> &str {
         match self {
             Statement::CreateIndex(_) => "CREATE INDEX",
@@ -117,7 +118,8 @@ pub struct CreateIndex {
     pub only: bool,
     /// The access method, `btree` by default.
     pub method: String,
-    /// The name that PostgreSQL gives each column when it has to name the index; `None` for an expression that gives none.
+    /// The name that PostgreSQL gives each column when it has to name the index; `None` for an
+    /// expression that gives none.
     pub columns: Vec<Option<String>>,
     /// It has an expression column or a WHERE clause, and so may run user code.
     pub has_expressions: bool,
@@ -169,10 +171,11 @@ pub enum Scope {
     Transactional,
     /// It refuses a transaction block.
     OwnTransaction,
-    /// It refuses a transaction block and waits for other transactions without blocking anyone: a lock timeout would
-    /// only kill it half-way (`DETACH PARTITION … CONCURRENTLY`).
+    /// It refuses a transaction block and waits for other transactions without blocking anyone: a
+    /// lock timeout would only kill it half-way (`DETACH PARTITION … CONCURRENTLY`).
     Concurrent,
-    /// It takes no lock on anything that exists but ACCESS SHARE, and may carry parameters: `CREATE TABLE AS` and kin.
+    /// It takes no lock on anything that exists but ACCESS SHARE, and may carry parameters: `CREATE
+    /// TABLE AS` and kin.
     LocksNothing,
 }
 

@@ -1,4 +1,5 @@
-//! Messages of the server: the fields that lockkeeper reads, and the messages that it says in the server's place.
+//! Messages of the server: the fields that lockkeeper reads, and the messages that it says in the
+//! server's place.
 
 use bytes::BytesMut;
 use pgwire::messages::Message;
@@ -7,7 +8,8 @@ use pgwire::messages::response::{CommandComplete, ErrorResponse, NoticeResponse,
 use super::pipeline::TransactionStatus;
 use super::split_cstr;
 
-/// The fields of an ErrorResponse or NoticeResponse that lockkeeper reads; every one may be missing.
+/// The fields of an ErrorResponse or NoticeResponse that lockkeeper reads; every one may be
+/// missing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ErrorFields {
     /// `V`, else `S`: `ERROR`, `FATAL`, `NOTICE` …
@@ -20,7 +22,8 @@ pub struct ErrorFields {
     pub detail: String,
     /// `H`: the hint.
     pub hint: String,
-    /// The fields that lockkeeper passes on without reading them: schema, table, column, constraint, where …
+    /// The fields that lockkeeper passes on without reading them: schema, table, column,
+    /// constraint, where …
     pub others: Vec<(u8, String)>,
 }
 
@@ -78,7 +81,8 @@ pub fn command_tag(body: &[u8]) -> &[u8] {
     split_cstr(body).map_or(body, |(tag, _)| tag)
 }
 
-/// The columns of a DataRow in text format; a NULL is `None`. `None` when the body isn't well formed.
+/// The columns of a DataRow in text format; a NULL is `None`. `None` when the body isn't well
+/// formed.
 pub fn data_row(body: &[u8]) -> Option<Vec<Option<String>>> {
     let (count, mut rest) = body.split_first_chunk::<2>()?;
     let mut columns = Vec::new();
@@ -96,8 +100,8 @@ pub fn data_row(body: &[u8]) -> Option<Vec<Option<String>>> {
     Some(columns)
 }
 
-/// A CommandComplete tag that only a schema change has (`src/include/tcop/cmdtaglist.h`): used to notice a schema change
-/// that the classifier didn't see.
+/// A CommandComplete tag that only a schema change has (`src/include/tcop/cmdtaglist.h`): used to
+/// notice a schema change that the classifier didn't see.
 pub fn is_ddl_tag(tag: &[u8]) -> bool {
     let word = tag.split(|byte| *byte == b' ').next().unwrap_or_default();
     matches!(
@@ -135,7 +139,8 @@ pub fn put_ready_for_query(buffer: &mut BytesMut, status: TransactionStatus) {
     put(buffer, &ReadyForQuery::new(status));
 }
 
-/// Appends one message; the messages built here are far below every length limit, so encoding can't fail.
+/// Appends one message; the messages built here are far below every length limit, so encoding can't
+/// fail.
 fn put(buffer: &mut BytesMut, message: &impl Message) {
     let before = buffer.len();
     if message.encode(buffer).is_err() {

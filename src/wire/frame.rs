@@ -1,12 +1,13 @@
-//! The frame that carries every message after start-up: one type byte and a length that counts itself.
+//! The frame that carries every message after start-up: one type byte and a length that counts
+//! itself.
 
 use thiserror::Error;
 
 /// Bytes of a frame header: the type byte and the four length bytes.
 pub const HEADER_BYTES: usize = 5;
 
-/// The longest frame that PostgreSQL accepts from a client: `PQ_LARGE_MESSAGE_LIMIT`, `MaxAllocSize - 1`
-/// (`src/include/libpq/libpq.h`). The length field of such a frame, in bytes.
+/// The longest frame that PostgreSQL accepts from a client: `PQ_LARGE_MESSAGE_LIMIT`, `MaxAllocSize
+/// - 1` (`src/include/libpq/libpq.h`). The length field of such a frame, in bytes.
 pub const MAX_FRAME_LENGTH: u32 = 0x3fff_fffe;
 
 /// Type byte and length of one frame.
@@ -29,7 +30,8 @@ pub struct BadFrame {
 }
 
 impl Header {
-    /// Reads a header from the front of `bytes`; `Ok(None)` when fewer than [`HEADER_BYTES`] are there.
+    /// Reads a header from the front of `bytes`; `Ok(None)` when fewer than [`HEADER_BYTES`] are
+    /// there.
     ///
     /// # Errors
     /// [`BadFrame`] when the length is below 4 or above [`MAX_FRAME_LENGTH`].

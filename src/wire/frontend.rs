@@ -1,4 +1,5 @@
-//! Messages of a client: the fields that lockkeeper reads, and the messages that it sends for itself.
+//! Messages of a client: the fields that lockkeeper reads, and the messages that it sends for
+//! itself.
 
 use bytes::BytesMut;
 use pgwire::messages::Message;
@@ -15,7 +16,8 @@ pub struct ParseBody<'a> {
     pub text: &'a [u8],
 }
 
-/// The text of a `Query`; `None` when the body isn't one text with one final NUL: the server refuses such a message.
+/// The text of a `Query`; `None` when the body isn't one text with one final NUL: the server
+/// refuses such a message.
 pub fn query_text(body: &[u8]) -> Option<&[u8]> {
     match split_cstr(body)? {
         (text, []) => Some(text),
@@ -48,11 +50,13 @@ pub fn close_target(body: &[u8]) -> Option<(u8, &[u8])> {
     Some((*kind, split_cstr(rest)?.0))
 }
 
-/// Name of the prepared statement and portal in which lockkeeper runs its own commands: the client's unnamed ones stay.
+/// Name of the prepared statement and portal in which lockkeeper runs its own commands: the
+/// client's unnamed ones stay.
 const OWN_NAME: &str = "__lockkeeper";
 
-/// Appends the messages that run `sql` with text `parameters` under lockkeeper's own names, without a Sync:
-/// Close, Parse, Bind, Execute, Close. The leading Close forgets what a failed command left behind.
+/// Appends the messages that run `sql` with text `parameters` under lockkeeper's own names, without
+/// a Sync: Close, Parse, Bind, Execute, Close. The leading Close forgets what a failed command left
+/// behind.
 pub fn put_command(buffer: &mut BytesMut, sql: &str, parameters: &[&str]) {
     let name = || Some(OWN_NAME.to_owned());
     let values = parameters
@@ -76,7 +80,8 @@ pub fn put_sync(buffer: &mut BytesMut) {
     put(buffer, &Sync::new());
 }
 
-/// Appends one message; the messages built here are far below every length limit, so encoding can't fail.
+/// Appends one message; the messages built here are far below every length limit, so encoding can't
+/// fail.
 fn put(buffer: &mut BytesMut, message: &impl Message) {
     let before = buffer.len();
     if message.encode(buffer).is_err() {
@@ -117,7 +122,8 @@ mod tests {
     proptest! {
         #[test]
         fn no_body_panics(body in proptest::collection::vec(any::<u8>(), 0..48)) {
-            let _ = (query_text(&body), parse_body(&body), bind_names(&body), execute_portal(&body), close_target(&body));
+            let _ = (query_text(&body), parse_body(&body), bind_names(&body));
+            let _ = (execute_portal(&body), close_target(&body));
         }
     }
 }

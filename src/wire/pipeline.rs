@@ -1,9 +1,10 @@
 //! Which requests of a client the server still owes an answer to.
 //!
-//! `ReadyForQuery` isn't simply owed once for each Query, FunctionCall and Sync: after an error in the extended protocol
-//! the server throws away everything up to the next Sync, and while it copies in it ignores Sync (PostgreSQL manual,
-//! "Pipelining" and "COPY Operations"; `src/backend/tcop/postgres.c`). So the requests are kept in order, and every
-//! answer is matched with the request at the front.
+//! `ReadyForQuery` isn't simply owed once for each Query, FunctionCall and Sync: after an error in
+//! the extended protocol the server throws away everything up to the next Sync, and while it copies
+//! in it ignores Sync (PostgreSQL manual, "Pipelining" and "COPY Operations";
+//! `src/backend/tcop/postgres.c`). So the requests are kept in order, and every answer is matched
+//! with the request at the front.
 
 use std::collections::VecDeque;
 
@@ -40,8 +41,8 @@ enum Owed {
     Sync,
 }
 
-/// Follows requests and answers of one session. Bounded by what the server has not answered yet: consecutive extended
-/// messages take one entry.
+/// Follows requests and answers of one session. Bounded by what the server has not answered yet:
+/// consecutive extended messages take one entry.
 #[derive(Debug, Default)]
 pub struct Pipeline {
     owed: VecDeque<Owed>,
@@ -101,7 +102,8 @@ impl Pipeline {
         self.extended_sent
     }
 
-    /// The number of the last extended-protocol message that was answered, or thrown away by the server.
+    /// The number of the last extended-protocol message that was answered, or thrown away by the
+    /// server.
     pub fn extended_settled(&self) -> u64 {
         self.extended_settled
     }
@@ -217,7 +219,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// `>` lines are sent, `<` lines received: `PBDECSQ` messages, `c` copy end, `Z` with its status.
+    /// `>` lines are sent, `<` lines received: `PBDECSQ` messages, `c` copy end, `Z` with its
+    /// status.
     fn play(script: &str) -> Pipeline {
         let mut pipeline = Pipeline::default();
         for word in script.split_whitespace() {

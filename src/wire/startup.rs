@@ -1,4 +1,5 @@
-//! What a client says before the first frame: requests for encryption, cancel requests, the start-up message.
+//! What a client says before the first frame: requests for encryption, cancel requests, the
+//! start-up message.
 
 use thiserror::Error;
 
@@ -6,7 +7,8 @@ use super::split_cstr;
 
 /// Bytes that tell the kind of a start-up packet: its length and its request code.
 pub const PREFIX_BYTES: usize = 8;
-/// The longest start-up packet, in bytes: `MAX_STARTUP_PACKET_LENGTH` of `src/include/libpq/pqcomm.h`.
+/// The longest start-up packet, in bytes: `MAX_STARTUP_PACKET_LENGTH` of
+/// `src/include/libpq/pqcomm.h`.
 pub const MAX_STARTUP_BYTES: usize = 10_000;
 /// The longest cancel key, in bytes: `MAX_CANCEL_KEY_LENGTH`, protocol 3.2.
 pub const MAX_CANCEL_KEY_BYTES: usize = 256;

@@ -1,5 +1,5 @@
-//! What talks to the database in the demo: the ordinary queries (and how long each of them took), the
-//! long reader, the migration, and the monitor that counts who is stuck.
+//! What talks to the database in the demo: the ordinary queries (and how long each of them took),
+//! the long reader, the migration, and the monitor that counts who is stuck.
 //!
 //! The clients live on a thread with a runtime of its own, so that neither the drawing nor a proxy
 //! in the same process can delay the measuring. Latency is what the client sees: from handing the

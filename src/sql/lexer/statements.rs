@@ -249,7 +249,8 @@ pub fn find_word(text: &[u8], mode: LexicalMode, word: &str) -> Option<usize> {
     found.map(to_usize)
 }
 
-/// Whether there is any statement at all: a token other than a semicolon. Reads no further than the first.
+/// Whether there is any statement at all: a token other than a semicolon. Reads no further than the
+/// first.
 pub fn has_statement(text: &[u8], mode: LexicalMode) -> bool {
     const PIECE: usize = 256;
     let mut found = false;

@@ -104,7 +104,8 @@ const TRAPS: &[(&str, LexicalMode, u32, &str)] = &[
     ),
     ("create schema s create table t()", ON, 1, "create"),
     (
-        "create or replace function f() returns int language sql begin atomic select case when a then 1 else 2 end; select 2; end; drop table x",
+        "create or replace function f() returns int language sql begin atomic \
+         select case when a then 1 else 2 end; select 2; end; drop table x",
         ON,
         2,
         "create",
