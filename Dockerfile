@@ -21,8 +21,8 @@ COPY --from=builder /out/lockkeeper /usr/local/bin/lockkeeper
 COPY config/lockkeeper.toml /etc/lockkeeper/lockkeeper.toml
 COPY LICENSE-MIT LICENSE-APACHE /usr/share/doc/lockkeeper/
 
-# Clients come from outside the container. The HTTP page stays inside it, which is enough for the health
-# check; to reach /metrics set LOCKKEEPER__HTTP__ADDRESS=0.0.0.0:6433 and LOCKKEEPER__HTTP__TOKEN.
+# Clients come from outside the container. The HTTP pages stay inside it, which is enough for the health
+# check; to reach /metrics set LOCKKEEPER__HTTP__ADDRESS=0.0.0.0:6433 and publish it to a private network only.
 ENV LOCKKEEPER__LISTEN__ADDRESS=0.0.0.0:6432 \
     LOCKKEEPER__HTTP__ADDRESS=127.0.0.1:6433
 EXPOSE 6432 6433

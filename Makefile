@@ -5,8 +5,6 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-# Seconds for each fuzz target.
-FUZZ_SECONDS ?= 60
 # Major versions of PostgreSQL to test against besides the installed one: make test PG_VERSIONS="13 16 18"
 PG_VERSIONS ?=
 
@@ -46,18 +44,3 @@ lint: ## check format, clippy, documentation and tidiness
 bench: ## run the benchmarks of bench/
 	@.ci/install demo
 	cargo bench --locked
-
-.PHONY: soak
-soak: ## run the tests in release mode, the long ones included
-	@.ci/install test
-	@bins=$(PG_BINS); export LOCKKEEPER_TEST_PG_BINS="$$bins"; set -x; \
-	LOCKKEEPER_SOAK=1 cargo test --release --locked
-
-.PHONY: fuzz
-fuzz: ## run each fuzz target of tests/fuzz for FUZZ_SECONDS
-	@.ci/install fuzz
-	@targets=$$(cargo fuzz list --fuzz-dir tests/fuzz); \
-	for target in $$targets; do \
-	    echo "fuzz: $$target, $(FUZZ_SECONDS) s"; \
-	    cargo fuzz run --fuzz-dir tests/fuzz -s none "$$target" -- -max_total_time=$(FUZZ_SECONDS); \
-	done
