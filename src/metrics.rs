@@ -133,6 +133,10 @@ fn describe() {
     );
     describe_counter!("lockkeeper_lock_tries_total", "Tries to get a lock");
     describe_counter!(
+        "lockkeeper_audit_events_lost_total",
+        "Audit events that could not be written"
+    );
+    describe_counter!(
         "lockkeeper_unannounced_schema_changes_total",
         "Schema changes that the server reported and the classifier did not see"
     );

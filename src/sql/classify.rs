@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use super::encoding::{self, ClientEncoding};
-use super::lexer::{self, LexicalMode, StatementStart};
+use super::lexer::{self, LexicalMode, StatementScanner, StatementStart};
 use super::parse::{self, ParseError, Parsed, Sort};
 use super::statement::Statement;
 
@@ -149,9 +149,12 @@ pub fn classify(text: &[u8], settings: LexicalSettings) -> Classified {
     let statements = match statements(&lexable, settings.mode) {
         Statements::Queries { empty } => {
             let class = if empty { Class::Empty } else { Class::Query };
+            // What a long text holds beside queries isn't known: it may be a SET.
+            let changes_lexical_settings = mentions_set_config(text)
+                || (text.len() > LEXER_FIRST_BYTES && mentions_lexical_settings(text));
             return Classified::Plain {
                 class,
-                changes_lexical_settings: mentions_set_config(text),
+                changes_lexical_settings,
             };
         }
         Statements::Unreadable(starts) => starts
@@ -193,6 +196,10 @@ pub fn classify(text: &[u8], settings: LexicalSettings) -> Classified {
     }))
 }
 
+/// Texts longer than this go to the parser only when the lexer sees something in them that may
+/// change a schema: a parse of 36 kB of rows takes milliseconds, in which a thread serves nobody.
+const LEXER_FIRST_BYTES: usize = 4096;
+
 enum Statements {
     Queries { empty: bool },
     Parsed(Vec<Parsed>),
@@ -203,15 +210,24 @@ fn statements(text: &str, mode: LexicalMode) -> Statements {
     if !lexer::has_statement(text.as_bytes(), mode) {
         return Statements::Queries { empty: true }; // pg_query must not be asked about a text without tokens
     }
+    let scan = || {
+        let mut scanner = StatementScanner::new(mode);
+        scanner.feed(text.as_bytes());
+        let summary = scanner.finish();
+        summary.ddl || summary.dynamic || summary.maybe_into || summary.indirect
+    };
+    if text.len() > LEXER_FIRST_BYTES && !scan() {
+        return Statements::Queries { empty: false };
+    }
     if mode.standard_conforming_strings {
         match parse::utility_statements(text) {
-            Ok(utility)
-                if !utility.contains(&true)
-                    && !contains_ignoring_case(text.as_bytes(), b"into") =>
-            {
-                return Statements::Queries {
-                    empty: utility.is_empty(),
-                };
+            Ok(utility) if !utility.contains(&true) => {
+                let may_select_into = contains_ignoring_case(text.as_bytes(), b"into") && scan();
+                if !may_select_into {
+                    return Statements::Queries {
+                        empty: utility.is_empty(),
+                    };
+                }
             }
             Ok(_) => {}
             Err(_) => {
@@ -523,6 +539,22 @@ mod tests {
             ),
         ] {
             assert_eq!(default_tags(text), [expected], "{text}");
+        }
+    }
+
+    #[test]
+    fn long_texts_are_classified_by_the_lexer_first() {
+        let rows = "(1, 'a;b create table x'), ".repeat(1000);
+        let insert = format!("insert into t values {rows}(1, '')");
+        assert_eq!(class(&insert), Class::Query);
+        for (tail, expected) in [
+            ("; create table u (a int)", Class::Ddl),
+            ("; do $$ begin end $$", Class::Dynamic),
+            ("; select 1 into u", Class::Ddl),
+            ("; explain analyze create table u as select 1", Class::Ddl),
+            ("; select 1", Class::Query),
+        ] {
+            assert_eq!(class(&format!("{insert}{tail}")), expected, "{tail}");
         }
     }
 
