@@ -40,6 +40,13 @@ pub struct SessionFacts {
     pub client_min_messages: String,
 }
 
+impl SessionFacts {
+    /// The settings were read; otherwise they must be left alone.
+    pub fn is_known(&self) -> bool {
+        self.version > 0
+    }
+}
+
 /// A timeout and where its value comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 pub struct Setting {

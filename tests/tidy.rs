@@ -76,7 +76,7 @@ const MAX_LINES: usize = 800;
 const MAX_COLUMNS: usize = 120;
 
 /// Folders of `tests/scripts` that aren't named after a rule file, each with a suite of its own.
-const EXTRA_SUITES: &[&str] = &[];
+const EXTRA_SUITES: &[&str] = &["exec_failures"];
 
 /// Marks of the machine a file was written on. In pieces, so that this file doesn't match itself.
 const FOREIGN: &[&[&str]] = &[

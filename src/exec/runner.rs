@@ -11,6 +11,8 @@ use crate::sql::name::Name;
 
 /// SQLSTATE `active_sql_transaction`: the statement refuses a transaction block.
 const ACTIVE_SQL_TRANSACTION: &str = "25001";
+/// SQLSTATE `insufficient_privilege`.
+const INSUFFICIENT_PRIVILEGE: &str = "42501";
 /// Tries of a command of ours that cleans up, should a late cancel request hit it.
 const CLEANUP_TRIES: u32 = 3;
 
@@ -139,14 +141,12 @@ async fn in_autocommit<S: Session>(
     setup: Setup<'_>,
     progress: &mut Progress,
 ) -> Result<String, RunError> {
-    run_own(
-        session,
-        &[Command::own(set_timeout(
-            "lock_timeout",
-            setup.limits.budget,
-        ))],
-    )
-    .await?;
+    // Settings that couldn't be read can't be put back: then the statement runs as it is.
+    let is_known = setup.settings.is_known();
+    if is_known {
+        let set = Command::own(set_timeout("lock_timeout", setup.limits.budget));
+        run_own(session, &[set]).await?;
+    }
     let mut tries = Tries::new(setup.relations, setup.limits);
     let result = loop {
         let began = session.elapsed();
@@ -164,11 +164,10 @@ async fn in_autocommit<S: Session>(
             break Err(error);
         }
     };
-    clean(
-        session,
-        &Command::own(put_back("lock_timeout", &setup.settings.lock_timeout)),
-    )
-    .await?;
+    if is_known {
+        let back = Command::own(put_back("lock_timeout", &setup.settings.lock_timeout));
+        clean(session, &back).await?;
+    }
     result
 }
 
@@ -234,6 +233,10 @@ async fn wait_until_clear<S: Session>(
         let Err(error) = session.run(&batch).await else {
             return Ok(());
         };
+        if error.sqlstate() == INSUFFICIENT_PRIVILEGE {
+            // An owner that has revoked its own rights may build, but not lock.
+            return clean(session, &Command::own("ROLLBACK")).await;
+        }
         let spent = session.elapsed().saturating_sub(began);
         clean(session, &Command::own("ROLLBACK")).await?;
         tries.again(session, error, spent, progress).await?;

@@ -64,6 +64,26 @@ pub struct Passed {
     pub because: &'static str,
 }
 
+/// What is done about schema changes in a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Guarding {
+    /// They are stopped.
+    Stop,
+    /// They pass, and are reported with this reason.
+    Report(&'static str),
+    /// They pass.
+    Nothing,
+}
+
+impl Guarding {
+    fn reason(self) -> Option<&'static str> {
+        match self {
+            Guarding::Report(because) => Some(because),
+            Guarding::Stop | Guarding::Nothing => None,
+        }
+    }
+}
+
 /// What the inspector may use.
 #[derive(Debug)]
 pub struct Tools<'a> {
@@ -73,8 +93,8 @@ pub struct Tools<'a> {
     pub metrics: &'a Metrics,
     /// `guard.max_text`, bytes.
     pub max_text: usize,
-    /// Schema changes are stopped; else they pass and are only reported.
-    pub guards: bool,
+    /// What is done about schema changes.
+    pub guarding: Guarding,
 }
 
 /// A Parse that may still fail.
@@ -338,7 +358,8 @@ impl Inspector {
             return self.forward(header, input);
         };
         let because = match () {
-            () if self.pass_next || !tools.guards => None,
+            () if self.pass_next || tools.guarding == Guarding::Nothing => None,
+            () if tools.guarding != Guarding::Stop => tools.guarding.reason(),
             () if self.pipeline.batch().messages > 0 || self.pipeline.is_copying_in() => {
                 Some("in a pipeline")
             }
@@ -419,7 +440,8 @@ impl Inspector {
             return self.forward(header, input);
         };
         let because = match () {
-            () if self.pass_next || !tools.guards => None,
+            () if self.pass_next || tools.guarding == Guarding::Nothing => None,
+            () if tools.guarding != Guarding::Stop => tools.guarding.reason(),
             () if self.pipeline.batch().executes > 0 => Some("in a pipeline"),
             () if !self.pipeline.is_synced() => return Span::Wait,
             () if self.pipeline.status() != TransactionStatus::Idle => Some("in a transaction"),

@@ -12,7 +12,7 @@ use thiserror::Error;
 
 use super::cancel::CancelToken;
 use super::guard;
-use super::inspect::{Inspector, Intercept, Span, Tools};
+use super::inspect::{Guarding, Inspector, Intercept, Span, Tools};
 use super::leg::Leg;
 use super::startup;
 use super::worker::{Phase, Place, Worker};
@@ -69,6 +69,8 @@ pub struct Session {
     pub worker: Rc<Worker>,
     /// Who the client is.
     pub who: Who,
+    /// `replication` was asked for at start-up.
+    pub replication: bool,
     /// Set by cancel requests for this session.
     pub cancel: Arc<CancelToken>,
     /// Process id and secret key, as BackendKeyData has them.
@@ -93,6 +95,7 @@ impl Session {
             walker: ServerWalker::default(),
             worker,
             who,
+            replication: false,
             cancel,
             cancel_key: Box::default(),
             recheck: true,
@@ -179,7 +182,7 @@ impl Session {
 
     /// Tells the client why this is the end.
     async fn farewell(&mut self, fields: ErrorFields) {
-        if self.walker.rest == 0 {
+        if self.walker.rest == 0 && self.walker.header.is_empty() {
             let mut buffer = BytesMut::new();
             backend::put_error(&mut buffer, fields);
             self.client.queue(&buffer);
@@ -292,7 +295,14 @@ impl Session {
             cache: &mut cache,
             metrics: &worker.metrics,
             max_text: usize::try_from(config.guard.max_text.as_u64()).unwrap_or(usize::MAX),
-            guards: config.guard.mode != Mode::Off,
+            guarding: match config.guard.mode {
+                Mode::Off => Guarding::Nothing,
+                // It speaks no extended protocol, in which plans run.
+                Mode::Enforce | Mode::Observe if self.replication => {
+                    Guarding::Report("a replication connection")
+                }
+                Mode::Enforce | Mode::Observe => Guarding::Stop,
+            },
         };
         let (mut from, mut at) = (0, 0);
         let mut progress = Progress::Made;

@@ -109,13 +109,14 @@ pub async fn start(
         client: peer.to_string(),
         server_pid: 0,
     };
-    let session = Session::new(
+    let mut session = Session::new(
         Leg::new(client.stream),
         Leg::new(server),
         Rc::clone(worker),
         who,
         place,
     );
+    session.replication = parameters.replication;
     authenticate(session, &peer).await.map(Some)
 }
 

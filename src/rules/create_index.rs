@@ -146,7 +146,11 @@ fn name_is_taken(
     taken: &Taken,
 ) -> Option<Judgement> {
     if !create.if_not_exists {
-        return Some(Judgement::untouched()); // 42P07 from the server, without a lock of ours
+        // 42P07 from the server, but only after it has waited for its lock.
+        return Some(Judgement {
+            rule: Some(&BLOCKS_WRITES),
+            verdict: Verdict::Pass(plain(create, source, table)),
+        });
     }
     match &taken.index {
         Some(index) if index.building => Some(Judgement {

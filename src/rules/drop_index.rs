@@ -24,17 +24,16 @@ pub const BLOCKS_READS: Rule = Rule {
 pub fn judge(drop: &DropIndex, source: &str, facts: &Facts, _policy: Policy) -> Judgement {
     let found: Vec<&Relation> = facts.relations.iter().flatten().collect();
     let is_missing = found.len() < drop.indexes.len();
-    if is_missing && (!drop.if_exists || found.is_empty()) {
+    if found.is_empty() {
         return Judgement::untouched(); // the server says so, without a lock
     }
-    if found
-        .iter()
-        .any(|relation| !relation.owned || relation.index.is_none())
-    {
-        return Judgement::untouched(); // refused by the server
-    }
     let rule = Some(&BLOCKS_READS);
-    if is_missing
+    // What the server refuses, it refuses only when it comes to it: with locks on those before.
+    let is_refused = is_missing
+        || found
+            .iter()
+            .any(|found| !found.owned || found.index.is_none());
+    if is_refused
         || found
             .iter()
             .any(|relation| !can_go_concurrently(relation, drop))
