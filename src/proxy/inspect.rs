@@ -15,6 +15,8 @@ use crate::wire::{backend, frontend};
 
 /// The longest front of a Bind that is searched for its two names, in bytes.
 const MAX_NAMES_BYTES: usize = 8192;
+/// Longer texts that aren't known yet are classified on another thread, in bytes.
+const OFFLOAD_BYTES: usize = 32 << 10;
 /// Names of schema changes that are kept for one session, and the bytes of their texts; beyond that
 /// they pass, and are reported.
 const MAX_NAMES: usize = 256;
@@ -31,8 +33,39 @@ pub enum Span {
     NeedMore,
     /// Nothing goes on before the server has answered what was sent.
     Wait,
+    /// Nothing goes on before the text is classified, and the outcome [supplied](Inspector::supply).
+    Classify(Job),
     /// A schema change stands at the front.
     Stop(Intercept),
+}
+
+/// A text that takes a while to classify: on a thread that serves nobody else meanwhile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Job {
+    text: Box<[u8]>,
+    settings: Option<LexicalSettings>,
+}
+
+impl Job {
+    /// Classifies.
+    pub fn run(&self) -> Classified {
+        classify_as(&self.text, self.settings)
+    }
+}
+
+/// Classifies a text in the settings, or, where they aren't known, in the worst of all. What is
+/// then seen may not be there: it is never repeated in our own words, so it is marked as inexact.
+fn classify_as(text: &[u8], settings: Option<LexicalSettings>) -> Classified {
+    match settings {
+        Some(settings) => classify::classify(text, settings),
+        None => match classify::classify_in_any_settings(text) {
+            Classified::Interesting(text) => Classified::Interesting(Arc::new(Text {
+                exact: false,
+                ..Text::clone(&text)
+            })),
+            plain @ Classified::Plain { .. } => plain,
+        },
+    }
 }
 
 /// A schema change that is to be guarded.
@@ -128,6 +161,8 @@ pub struct Inspector {
     discarding: bool,
     /// The message at the front passes, whatever it is.
     pass_next: bool,
+    /// What the text at the front was found to be.
+    supplied: Option<Classified>,
     statements: HashMap<Box<[u8]>, Arc<Text>>,
     /// What to put back should a Parse fail: its number among the extended messages, its name, what
     /// the name was before.
@@ -255,7 +290,15 @@ impl Inspector {
         let Some(text) = text else {
             return self.forward(header, input);
         }; // the server refuses it
-        let classified = self.classify(text, tools);
+        let Some((classified, source)) = self.classify(text, tools) else {
+            let settings = (!self.is_reading_uncertain(text)).then_some(self.lexical);
+            return Span::Classify(Job {
+                text: text.into(),
+                settings,
+            });
+        };
+        let class = classified.class();
+        let is_first_look = !self.pass_next;
         let changes_settings = match &classified {
             Classified::Plain {
                 changes_lexical_settings,
@@ -280,31 +323,45 @@ impl Inspector {
                 span
             }
         };
+        if is_first_look && matches!(span, Span::Forward(_) | Span::Stop(_)) {
+            tools.metrics.classified(class, Some(source));
+        }
         if changes_settings && matches!(span, Span::Forward(_)) {
             self.uncertain = true;
         }
         span
     }
 
-    fn classify(&mut self, text: &[u8], tools: &mut Tools<'_>) -> Classified {
-        if self.uncertain && classify::depends_on_settings(text) {
-            let classified = classify::classify_in_any_settings(text);
-            tools
-                .metrics
-                .classified(classified.class(), Some(Source::Parsed));
-            return classified;
+    /// Something sent and not yet answered may change how this text is read.
+    fn is_reading_uncertain(&self, text: &[u8]) -> bool {
+        self.uncertain && classify::depends_on_settings(text)
+    }
+
+    /// What a text is; `None` when finding out would take a while.
+    fn classify(&mut self, text: &[u8], tools: &mut Tools<'_>) -> Option<(Classified, Source)> {
+        if let Some(classified) = self.supplied.take() {
+            return Some((classified, Source::Parsed));
         }
-        let (classified, source) = match tools.cache.lookup(text, self.lexical) {
-            Some(found) => found,
-            None => {
-                let began = std::time::Instant::now();
-                let found = tools.cache.classify(text, self.lexical);
-                tools.metrics.classify_seconds.record(began.elapsed());
-                found
-            }
-        };
-        tools.metrics.classified(classified.class(), Some(source));
-        classified
+        let is_uncertain = self.is_reading_uncertain(text);
+        if !is_uncertain && let Some(found) = tools.cache.lookup(text, self.lexical) {
+            return Some(found);
+        }
+        if text.len() > OFFLOAD_BYTES {
+            return None;
+        }
+        let began = std::time::Instant::now();
+        let settings = (!is_uncertain).then_some(self.lexical);
+        let classified = classify_as(text, settings);
+        tools.metrics.classify_seconds.record(began.elapsed());
+        if !is_uncertain {
+            tools.cache.remember(text, self.lexical, classified.clone());
+        }
+        Some((classified, Source::Parsed))
+    }
+
+    /// The outcome of the [`Job`] that the inspector stopped for.
+    pub fn supply(&mut self, classified: Classified) {
+        self.supplied = Some(classified);
     }
 
     /// A text too long to be held goes on as it comes, past a lexer.

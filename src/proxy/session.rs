@@ -1,7 +1,9 @@
 //! One session: a client, its server session, and the bytes between them. One future owns both
 //! sockets; there is no channel and no second task.
 
+use std::future::Future;
 use std::io;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -9,6 +11,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use thiserror::Error;
+use tokio::task::JoinHandle;
 
 use super::cancel::CancelToken;
 use super::guard;
@@ -19,6 +22,7 @@ use super::worker::{Phase, Place, Worker};
 use crate::audit::event::Who;
 use crate::config::Mode;
 use crate::error;
+use crate::sql::classify::{Class, Classified};
 use crate::wire::backend::{self, ErrorFields};
 use crate::wire::frame::{BadFrame, HEADER_BYTES, Header};
 
@@ -79,6 +83,8 @@ pub struct Session {
     recheck: bool,
     /// The inspector waits for the server's answers.
     waiting: bool,
+    /// The text at the front is being classified on another thread.
+    classifying: Option<JoinHandle<Classified>>,
     client_eof_forwarded: bool,
     draining: bool,
     _place: Place,
@@ -100,6 +106,7 @@ impl Session {
             cancel_key: Box::default(),
             recheck: true,
             waiting: false,
+            classifying: None,
             client_eof_forwarded: false,
             draining: false,
             _place: place,
@@ -233,6 +240,20 @@ impl Session {
             self.waiting = false;
             self.recheck = true;
         }
+        if let Some(classifying) = &mut self.classifying {
+            let Poll::Ready(result) = Pin::new(classifying).poll(cx) else {
+                return Ok(Progress::Stuck);
+            };
+            self.classifying = None;
+            self.recheck = true;
+            self.inspector.supply(result.unwrap_or_else(|failure| {
+                tracing::error!(error = %failure, "a text could not be classified: it passes");
+                Classified::Plain {
+                    class: Class::Unreadable,
+                    changes_lexical_settings: true,
+                }
+            }));
+        }
         if std::mem::take(&mut self.recheck) && !self.client.unread.is_empty() {
             return self.use_unread(cx);
         }
@@ -319,6 +340,10 @@ impl Session {
                 Span::NeedMore => break,
                 Span::Wait => {
                     self.waiting = true;
+                    break;
+                }
+                Span::Classify(job) => {
+                    self.classifying = Some(tokio::task::spawn_blocking(move || job.run()));
                     break;
                 }
                 Span::Stop(intercept) => {
