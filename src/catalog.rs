@@ -114,6 +114,11 @@ pub struct Relation {
 }
 
 impl Relation {
+    /// A catalog of the server's own: it can't be rebuilt concurrently.
+    pub fn is_system(&self) -> bool {
+        matches!(self.schema.as_str(), "pg_catalog" | "pg_toast")
+    }
+
     /// Schema and name.
     pub fn qualified(&self) -> Name {
         Name::qualified(&self.schema, &self.name)

@@ -385,6 +385,15 @@ impl Config {
                 "`listen.address` is empty: name at least one address, such as 127.0.0.1:6432",
             );
         }
+        for address in self.listen.address.iter().chain([&self.upstream.address]) {
+            let port = address.rsplit_once(':').map(|(_, port)| port);
+            let is_host_port = !address.starts_with('/') && address.matches(':').count() == 1;
+            if is_host_port && port.is_some_and(|port| port.parse::<u16>().is_err()) {
+                return Err(ConfigError::BadValue(format!(
+                    "`{address}`: the port isn't a number from 0 to 65535"
+                )));
+            }
+        }
         if self.listen.tls != ClientTls::Disable
             && (self.listen.certificate.is_none() || self.listen.key.is_none())
         {

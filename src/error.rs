@@ -60,6 +60,14 @@ pub fn interrupted(interrupt: Interrupt) -> ErrorFields {
     }
 }
 
+/// The client's own `statement_timeout` is spent while lockkeeper waits: as the server says it.
+pub fn statement_timeout() -> ErrorFields {
+    ErrorFields {
+        message: "canceling statement due to statement timeout".to_owned(),
+        ..fields("ERROR", "57014", "")
+    }
+}
+
 /// A step whose success isn't borne out by the catalog.
 pub fn check_failed(what: &str) -> ErrorFields {
     with_hint(
@@ -140,11 +148,14 @@ pub fn protocol_violation(why: &str) -> ErrorFields {
     fields("FATAL", "08P01", why)
 }
 
-/// The start-up took too long.
-pub fn startup_timeout() -> ErrorFields {
-    fields(
-        "FATAL",
-        "57P05",
-        "start-up took longer than limits.startup_time",
+/// The catalog changed each time before the plan could begin.
+pub fn stale() -> ErrorFields {
+    with_hint(
+        fields(
+            "ERROR",
+            "40001",
+            "the objects were changed by others each time before it could begin",
+        ),
+        "Nothing was changed. Send the statement again.",
     )
 }

@@ -32,7 +32,7 @@ const LAST_WORDS: Duration = Duration::from_secs(6);
 #[derive(Debug, Error)]
 pub enum StartError {
     /// An address can't be bound.
-    #[error("can't listen on {address}: {source}")]
+    #[error("can't listen on {address}")]
     Bind {
         /// The address.
         address: String,
@@ -43,7 +43,7 @@ pub enum StartError {
     #[error("TLS: {0}")]
     Tls(#[from] TlsError),
     /// The audit file can't be opened.
-    #[error("can't open audit.file {path}: {source}")]
+    #[error("can't open audit.file {path}")]
     Audit {
         /// The file.
         path: String,

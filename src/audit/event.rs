@@ -30,6 +30,12 @@ pub struct Event {
     pub relations: Vec<RelationEntry>,
     /// SQL of the steps that were done; withheld like `sql`.
     pub executed: Vec<String>,
+    /// SQL of the step that failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failed: Option<String>,
+    /// What was cleaned up after it, or could not be.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub undone: Vec<String>,
     /// `done`, `failed`, `refused`, `passed` or `observed`.
     pub outcome: &'static str,
     /// SQLSTATE and message of the failure.

@@ -60,11 +60,21 @@ impl<'a> Tries<'a> {
             return Err(error);
         }
         progress.waited += spent;
-        if session.interrupt().is_some() {
-            return Err(error);
+        if let Some(interrupt) = session.interrupt() {
+            return Err(RunError::Sql(Box::new(crate::error::interrupted(
+                interrupt,
+            ))));
         }
         let sleep = (spent * SLEEP_FACTOR).max(MIN_SLEEP);
         let sleep = sleep + jitter(sleep, progress.attempts);
+        if let Some(timeout) = self.limits.statement_timeout
+            && session.elapsed() + sleep >= timeout
+        {
+            session
+                .sleep(timeout.saturating_sub(session.elapsed()))
+                .await;
+            return Err(RunError::Sql(Box::new(crate::error::statement_timeout())));
+        }
         if session.elapsed() + sleep > self.limits.deadline {
             return Err(self.report(session, error, progress).await);
         }
@@ -73,8 +83,8 @@ impl<'a> Tries<'a> {
         {
             let holders = holders(session, self.relations).await;
             let message = format!(
-                "waiting for a lock: {} tries in {}, the next in {}",
-                progress.attempts,
+                "waiting for a lock: {} in {}, the next in {}",
+                tries(progress.attempts),
                 seconds(session.elapsed()),
                 seconds(sleep)
             );
@@ -96,8 +106,8 @@ impl<'a> Tries<'a> {
         };
         let holders = holders(session, self.relations).await;
         fields.message = format!(
-            "lockkeeper: could not get the lock: {} tries of at most {} in {}; the deadline is {}",
-            progress.attempts,
+            "lockkeeper: could not get the lock: {} of at most {} in {}; the deadline is {}",
+            tries(progress.attempts),
             seconds(self.limits.budget),
             seconds(session.elapsed()),
             seconds(self.limits.deadline),
@@ -113,6 +123,14 @@ impl<'a> Tries<'a> {
 /// Up to a quarter more, so that two sessions don't keep step; no clock and no randomness needed.
 fn jitter(sleep: Duration, attempt: u32) -> Duration {
     sleep / 64 * (attempt.wrapping_mul(7) % 17)
+}
+
+fn tries(count: u32) -> String {
+    if count == 1 {
+        "1 try".to_owned()
+    } else {
+        format!("{count} tries")
+    }
 }
 
 /// A duration in seconds, for people.

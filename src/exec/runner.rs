@@ -4,8 +4,9 @@
 use std::time::Duration;
 
 use super::acquire::{DEADLOCK_DETECTED, QUERY_CANCELED, Tries, array_literal};
-use super::session::{Command, Reply, RunError, Session};
+use super::session::{Command, Notices, Reply, RunError, Session};
 use crate::catalog::{SessionFacts, Setting};
+use crate::error::Interrupt;
 use crate::plan::{Check, Context, Leftovers, Limits, Plan, Step, Undo};
 use crate::sql::name::Name;
 
@@ -15,6 +16,8 @@ const ACTIVE_SQL_TRANSACTION: &str = "25001";
 const INSUFFICIENT_PRIVILEGE: &str = "42501";
 /// Tries of a command of ours that cleans up, should a late cancel request hit it.
 const CLEANUP_TRIES: u32 = 3;
+/// How long cleaning up may take when lockkeeper is ending.
+const CLEANUP_AT_SHUTDOWN: Duration = Duration::from_secs(3);
 
 /// What happened so far.
 #[derive(Debug, Default)]
@@ -29,6 +32,8 @@ pub struct Progress {
     pub undone: Vec<String>,
     /// SQL of the step that ran last, done or failed.
     pub last_sql: String,
+    /// A step was interrupted and finished all the same; no further step runs.
+    pub stopped_by: Option<RunError>,
 }
 
 /// A plan's end.
@@ -66,6 +71,9 @@ async fn run_steps<S: Session>(
 ) -> Result<String, RunError> {
     let mut tag = String::new();
     for step in steps {
+        if let Some(error) = progress.stopped_by.take() {
+            return Err(error);
+        }
         progress.last_sql.clone_from(&step.sql);
         let done = match &step.context {
             Context::Transaction => in_transaction(session, step, setup, None, progress).await,
@@ -111,7 +119,7 @@ async fn in_transaction<S: Session>(
         )));
     }
     let at = batch.len();
-    batch.push(Command::clients(&step.sql));
+    batch.push(work(step));
     batch.push(Command::own("COMMIT"));
     let mut tries = Tries::new(setup.relations, setup.limits);
     loop {
@@ -151,7 +159,7 @@ async fn in_autocommit<S: Session>(
     let result = loop {
         let began = session.elapsed();
         progress.attempts += 1;
-        match session.run(&[Command::clients(&step.sql)]).await {
+        match session.run(&[work(step)]).await {
             Ok(replies) => break Ok(tag_of(replies)),
             Err(error) => {
                 let spent = session.elapsed().saturating_sub(began);
@@ -186,18 +194,25 @@ async fn concurrently<S: Session>(
             wait_until_clear(session, table, setup, progress).await?;
         }
         interrupted(session)?;
+        if let Some(oid) = step.only_while_invalid
+            && !still_invalid(session, oid).await?
+        {
+            return Err(RunError::Stale);
+        }
         let began = session.elapsed();
         progress.attempts += 1;
         set_no_timeouts(session, setup.settings).await?;
-        let mut result = session
-            .run(&[Command::clients(&step.sql)])
-            .await
-            .map(tag_of);
+        let mut result = session.run(&[work(step)]).await.map(tag_of);
         if result.is_ok() {
             result = verify(session, &step.check).await.and(result);
         }
-        if result.is_err() {
-            undo(session, &step.undo, progress).await?;
+        if let Err(error) = result {
+            result = if is_half_done(session, &step.check, &error).await? {
+                finish(session, step, progress, error).await
+            } else {
+                undo(session, &step.undo, progress).await?;
+                Err(error)
+            };
         }
         put_timeouts_back(session, setup.settings).await?;
         match result {
@@ -241,6 +256,31 @@ async fn wait_until_clear<S: Session>(
         clean(session, &Command::own("ROLLBACK")).await?;
         tries.again(session, error, spent, progress).await?;
     }
+}
+
+/// The command that does a step's work.
+fn work(step: &Step) -> Command {
+    let notices = if step.hides_warnings {
+        Notices::AllButWarnings
+    } else {
+        Notices::All
+    };
+    Command {
+        notices,
+        ..Command::clients(&step.sql)
+    }
+}
+
+async fn still_invalid<S: Session>(session: &mut S, oid: u32) -> Result<bool, RunError> {
+    let query = Command::with(STILL_INVALID_SQL, vec![oid.to_string()]);
+    Ok(says_true(&run_own(session, &[query]).await?))
+}
+
+fn says_true(replies: &[Reply]) -> bool {
+    replies
+        .first()
+        .and_then(|reply| reply.rows.first()?.first()?.as_deref())
+        == Some("t")
 }
 
 fn tag_of(mut replies: Vec<Reply>) -> String {
@@ -353,11 +393,7 @@ async fn verify<S: Session>(session: &mut S, check: &Check) -> Result<(), RunErr
         ),
     };
     let replies = run_own(session, &[command]).await?;
-    let holds = replies
-        .first()
-        .and_then(|reply| reply.rows.first()?.first()?.as_deref())
-        == Some("t");
-    if holds {
+    if says_true(&replies) {
         Ok(())
     } else {
         Err(RunError::Sql(Box::new(crate::error::check_failed(&what))))
@@ -366,6 +402,69 @@ async fn verify<S: Session>(session: &mut S, check: &Check) -> Result<(), RunErr
 
 fn oid_array(oids: &[u32]) -> String {
     array_literal(&oids.iter().map(u32::to_string).collect::<Vec<_>>())
+}
+
+/// Whether a concurrent drop that failed has left its index INVALID: no query uses it any more, and
+/// it can't be brought back.
+async fn is_half_done<S: Session>(
+    session: &mut S,
+    check: &Check,
+    error: &RunError,
+) -> Result<bool, RunError> {
+    match check {
+        Check::IndexIsGone { oid } if *error != RunError::Gone => {
+            still_invalid(session, *oid).await
+        }
+        _ => Ok(false),
+    }
+}
+
+/// Finishes a concurrent drop that was interrupted half-way.
+async fn finish<S: Session>(
+    session: &mut S,
+    step: &Step,
+    progress: &mut Progress,
+    error: RunError,
+) -> Result<String, RunError> {
+    session.notice(
+        "the index is half dropped, which can't be taken back: finishing it",
+        "It waits for the transactions that use the table. Cancel again to leave it INVALID.",
+    );
+    match insist(session, &Command::own(&step.sql)).await {
+        Ok(()) => {
+            progress.stopped_by = Some(error);
+            Ok("DROP INDEX".to_owned())
+        }
+        Err(RunError::Gone) => Err(RunError::Gone),
+        Err(_) => {
+            let left = format!(
+                "The index is left INVALID: run {} again when you can.",
+                step.sql
+            );
+            progress.undone.push(left);
+            Err(error)
+        }
+    }
+}
+
+/// Runs a command that cleans up, again after a late cancel request; a new one ends it, and so does
+/// a limit when lockkeeper is ending.
+async fn insist<S: Session>(session: &mut S, command: &Command) -> Result<(), RunError> {
+    session.forgive();
+    let limit = Command::own(set_timeout("statement_timeout", CLEANUP_AT_SHUTDOWN));
+    loop {
+        if session.interrupt() == Some(Interrupt::Shutdown) {
+            run_own(session, std::slice::from_ref(&limit)).await?;
+            return session.run(std::slice::from_ref(command)).await.map(drop);
+        }
+        match session.run(std::slice::from_ref(command)).await {
+            Err(error) if error.sqlstate() == QUERY_CANCELED => match session.interrupt() {
+                Some(Interrupt::Cancelled) => return Err(error),
+                None | Some(Interrupt::ClientGone | Interrupt::Shutdown) => {}
+            },
+            result => return result.map(drop),
+        }
+    }
 }
 
 /// Takes back what a failed step left; a failure of that is told, and what is left is named.
@@ -378,17 +477,32 @@ async fn undo<S: Session>(
         Undo::DropInvalidIndexes(leftovers) => leftovers,
         Undo::NothingToUndo | Undo::Irreversible { .. } => return Ok(()),
     };
-    let found = run_own(session, &[find_leftovers(leftovers)]).await?;
+    let found = match run_own(session, &[find_leftovers(leftovers)]).await {
+        Ok(found) => found,
+        Err(RunError::Gone) => return Err(RunError::Gone),
+        Err(error) => {
+            let left =
+                format!("An INVALID index may be left: it could not be looked for ({error}).");
+            progress.undone.push(left);
+            return Ok(());
+        }
+    };
     for row in found.iter().flat_map(|reply| &reply.rows) {
         let Some(Some(name)) = row.first() else {
             continue;
         };
         let drop = Command::own(format!("DROP INDEX CONCURRENTLY {name}"));
-        match clean(session, &drop).await {
-            Ok(()) => progress.undone.push(format!("The INVALID index {name} that it left was dropped.")),
+        session.notice(
+            &format!("dropping the INVALID index {name} that is left"),
+            "It waits for the transactions that use the table. Cancel again to leave it.",
+        );
+        match insist(session, &drop).await {
+            Ok(()) => {
+                progress.undone.push(format!("The INVALID index {name} that it left was dropped."));
+            }
             Err(RunError::Gone) => return Err(RunError::Gone),
             Err(error) => progress.undone.push(format!(
-                "It left the INVALID index {name}, which could not be dropped ({error}): run {} when you can.",
+                "It left the INVALID index {name}, which was not dropped ({error}): run {} when you can.",
                 drop.sql
             )),
         }
@@ -409,7 +523,12 @@ fn find_leftovers(leftovers: &Leftovers) -> Command {
 const INDEX_IS_VALID_SQL: &str = "
 SELECT pg_catalog.bool_and(i.indisvalid)
 FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
-WHERE i.indrelid = $1::pg_catalog.oid AND c.relname = $2::pg_catalog.name";
+JOIN pg_catalog.pg_class t ON t.oid = $1::pg_catalog.oid
+WHERE i.indrelid IN (t.oid, t.reltoastrelid) AND c.relname = $2::pg_catalog.name";
+
+const STILL_INVALID_SQL: &str = "
+SELECT EXISTS (SELECT FROM pg_catalog.pg_index i
+               WHERE i.indexrelid = $1::pg_catalog.oid AND NOT i.indisvalid)";
 
 const INDEX_IS_GONE_SQL: &str = "
 SELECT NOT EXISTS (SELECT FROM pg_catalog.pg_class WHERE oid = $1::pg_catalog.oid)";

@@ -14,8 +14,19 @@ pub struct Command {
     pub sql: String,
     /// Text parameters.
     pub parameters: Vec<String>,
-    /// The server's NOTICEs about it are the client's.
-    pub relay_notices: bool,
+    /// Which of the server's NOTICEs about it are the client's.
+    pub notices: Notices,
+}
+
+/// Which of the server's NOTICEs about a command go to the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Notices {
+    /// None.
+    None,
+    /// All.
+    All,
+    /// All but WARNINGs.
+    AllButWarnings,
 }
 
 impl Command {
@@ -24,7 +35,7 @@ impl Command {
         Command {
             sql: sql.into(),
             parameters: Vec::new(),
-            relay_notices: false,
+            notices: Notices::None,
         }
     }
 
@@ -33,7 +44,7 @@ impl Command {
         Command {
             sql: sql.into(),
             parameters,
-            relay_notices: false,
+            notices: Notices::None,
         }
     }
 
@@ -42,7 +53,7 @@ impl Command {
         Command {
             sql: sql.into(),
             parameters: Vec::new(),
-            relay_notices: true,
+            notices: Notices::All,
         }
     }
 }
@@ -65,6 +76,9 @@ pub enum RunError {
     /// The server is gone.
     #[error("the server closed the connection")]
     Gone,
+    /// The plan rests on facts that are no longer true; nothing was done.
+    #[error("the catalog has changed meanwhile")]
+    Stale,
 }
 
 impl RunError {
@@ -72,7 +86,7 @@ impl RunError {
     pub fn sqlstate(&self) -> &str {
         match self {
             RunError::Sql(fields) => &fields.sqlstate,
-            RunError::Gone => "",
+            RunError::Gone | RunError::Stale => "",
         }
     }
 }
@@ -83,6 +97,8 @@ pub trait Session {
     fn run(&mut self, batch: &[Command]) -> impl Future<Output = Result<Vec<Reply>, RunError>>;
     /// Sleeps; ends early when interrupted.
     fn sleep(&mut self, duration: Duration) -> impl Future<Output = ()>;
+    /// Forgets a cancel request: it is being honoured, and another one would be a new one.
+    fn forgive(&mut self);
     /// What has interrupted the plan, if anything.
     fn interrupt(&self) -> Option<Interrupt>;
     /// Tells the client something.

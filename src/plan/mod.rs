@@ -30,6 +30,11 @@ pub struct Step {
     pub undo: Undo,
     /// How to see that it is done.
     pub check: Check,
+    /// It only makes sense while this INVALID index, by OID, is still INVALID; otherwise the facts
+    /// are stale.
+    pub only_while_invalid: Option<u32>,
+    /// The server's WARNINGs about it aren't the client's: a later step takes care of what they say.
+    pub hides_warnings: bool,
 }
 
 /// A lock that a step takes.
@@ -123,6 +128,8 @@ pub struct Limits {
     pub budget: Duration,
     /// `locks.deadline`, or the client's own `lock_timeout`.
     pub deadline: Duration,
+    /// The client's own `statement_timeout`: bounds waiting for locks, not concurrent steps.
+    pub statement_timeout: Option<Duration>,
 }
 
 impl Plan {

@@ -11,10 +11,10 @@ use crate::audit::event::{ErrorEntry, Event, RelationEntry, recorded_sql};
 use crate::audit::log;
 use crate::catalog::{FactRequest, Facts};
 use crate::config::Mode;
-use crate::error;
+use crate::error::{self, Interrupt};
 use crate::exec::acquire::Tries;
 use crate::exec::runner::{self, Progress, Setup};
-use crate::exec::session::{RunError, Session as _};
+use crate::exec::session::{Command, RunError, Session as _};
 use crate::metrics;
 use crate::pg::introspect::{self, FactsError};
 use crate::plan::{Limits, Plan};
@@ -25,6 +25,9 @@ use crate::sql::parse::Parsed;
 use crate::wire::backend::{self, ErrorFields};
 use crate::wire::pipeline::TransactionStatus;
 
+/// How often a statement is judged anew because the catalog has changed meanwhile.
+const MAX_JUDGEMENTS: u32 = 5;
+
 /// How a guarded statement ended.
 enum Ending {
     /// Nothing was done: the message goes on as it came.
@@ -33,8 +36,10 @@ enum Ending {
     Done(String),
     /// Failed.
     Failed(Box<ErrorFields>),
-    /// The server is gone.
+    /// The server is gone, or lockkeeper is ending: the relay says so.
     Gone,
+    /// The facts were stale: nothing was done.
+    Again,
 }
 
 /// Guards the schema change that the relay stopped at.
@@ -56,7 +61,7 @@ pub async fn handle(session: &mut Session, intercept: Intercept) -> Result<(), S
             session,
             &Passed {
                 text: intercept.text.clone(),
-                because: "not ASCII, and not UTF-8",
+                because: "its text can't be read for certain",
             },
         );
         session.inspector.pass_next();
@@ -80,7 +85,10 @@ async fn answer(
             session.recheck();
             return flush_client(session).await;
         }
-        Ending::Gone => return flush_client(session).await, // the relay meets the end of the stream and says so
+        Ending::Gone | Ending::Again => {
+            session.client.consume(intercept.frame_bytes);
+            return flush_client(session).await;
+        }
         Ending::Done(tag) => {
             session.client.consume(intercept.frame_bytes);
             backend::put_command_complete(&mut buffer, &tag);
@@ -94,6 +102,7 @@ async fn answer(
         }
     }
     if intercept.by == By::Query {
+        session.inspector.query_answered();
         backend::put_ready_for_query(&mut buffer, TransactionStatus::Idle);
     }
     session.client.queue(&buffer);
@@ -103,59 +112,55 @@ async fn answer(
 
 /// The facts, the verdict, the plan.
 async fn enforce(session: &mut Session, intercept: &Intercept, parsed: &Parsed) -> Ending {
+    let mut server = ServerSession::new(session);
     let case = Case {
         intercept,
         parsed,
         source: intercept.text.source(parsed).to_owned(),
     };
-    let config = session.worker.shared.config.clone();
-    let mut limits = Limits {
-        budget: ask_timeout(config.locks.budget),
-        deadline: config.locks.deadline,
-    };
-    let mut server = ServerSession::new(session);
     if intercept.by == By::Execute {
         match server.end_batch().await {
             Ok(true) => {}
             Ok(false) => {
                 // The client has its error; the rest of its batch is thrown away, as the server
                 // would.
-                server.into_session().inspector.discard_until_sync();
+                server.session().inspector.discard_until_sync();
                 return Ending::GoesOn;
             }
             Err(_) => return Ending::Gone,
         }
     }
-    let request = rules::facts_needed(&parsed.statement);
-    let facts = match facts(&mut server, &request, limits).await {
-        Ok(facts) => facts,
-        Err(FactsError::Run(RunError::Gone)) => return Ending::Gone,
-        Err(FactsError::Run(RunError::Sql(fields)))
-            if is_about_locks(&fields) || server.interrupt().is_some() =>
-        {
-            return case.never_began(server, *fields);
-        }
-        Err(failure) => {
-            // What the server can't tell, it will say itself about the statement.
-            tracing::debug!(error = %failure, "no facts");
-            Facts::default()
-        }
-    };
-    server.obey(&facts.session.client_min_messages);
-    if facts.session.lock_timeout.by_client && facts.session.lock_timeout.ms > 0 {
-        limits.deadline = Duration::from_millis(facts.session.lock_timeout.ms);
-        limits.budget = limits.budget.min(limits.deadline);
+    if intercept.by == By::Query && intercept.prepared.is_none() {
+        server.came_by_query();
     }
-    let policy = Policy {
-        small_table_bytes: config.guard.small_table.as_u64(),
-    };
-    let judgement = if facts.relations.len() == request.relations.len() {
-        rules::judge(parsed, &case.source, &facts, policy)
-    } else {
-        Judgement::untouched()
-    };
-    count_verdict(&judgement);
-    case.carry_out(server, &facts, judgement, limits).await
+    if let Some(name) = &intercept.prepared
+        && !server_knows(&mut server, name, &intercept.text.text).await
+    {
+        return Ending::GoesOn; // for the server to say so
+    }
+    for _ in 0..MAX_JUDGEMENTS {
+        match case.judge_and_run(&mut server).await {
+            Ending::Again => {}
+            ending => return ending,
+        }
+    }
+    Ending::Failed(Box::new(error::stale()))
+}
+
+/// Whether the server has a prepared statement of that name and text.
+async fn server_knows(server: &mut ServerSession<'_>, name: &str, text: &str) -> bool {
+    const SQL: &str = "SELECT EXISTS (SELECT FROM pg_catalog.pg_prepared_statements p
+        WHERE p.name = $1::pg_catalog.text AND p.statement = $2::pg_catalog.text)";
+    let query = Command::with(SQL, vec![name.to_owned(), text.to_owned()]);
+    match server.run(&[query]).await {
+        Ok(replies) => {
+            let answer = replies
+                .first()
+                .and_then(|reply| reply.rows.first()?.first()?.as_deref());
+            answer == Some("t")
+        }
+        Err(_) => false,
+    }
 }
 
 fn count_verdict(judgement: &Judgement) {
@@ -205,8 +210,55 @@ struct Case<'a> {
 }
 
 impl Case<'_> {
+    /// Facts, verdict, plan, once.
+    async fn judge_and_run(&self, server: &mut ServerSession<'_>) -> Ending {
+        let config = std::sync::Arc::clone(&server.session().worker.shared.config);
+        let budget = ask_timeout(config.locks.budget);
+        let deadline = config.locks.deadline;
+        let mut limits = Limits {
+            budget,
+            deadline,
+            statement_timeout: None,
+        };
+        let request = rules::facts_needed(&self.parsed.statement);
+        let facts = match facts(server, &request, limits).await {
+            Ok(facts) => facts,
+            Err(FactsError::Run(RunError::Gone)) => return Ending::Gone,
+            Err(FactsError::Run(RunError::Sql(fields)))
+                if is_about_locks(&fields) || server.interrupt().is_some() =>
+            {
+                return self.never_began(server, *fields);
+            }
+            Err(failure) => {
+                // What the server can't tell, it will say itself about the statement.
+                tracing::debug!(error = %failure, "no facts");
+                Facts::default()
+            }
+        };
+        server.obey(&facts.session.client_min_messages);
+        let own_timeout = &facts.session.lock_timeout;
+        if own_timeout.by_client && own_timeout.ms > 0 {
+            limits.deadline = Duration::from_millis(own_timeout.ms);
+            limits.budget = limits.budget.min(limits.deadline);
+        }
+        let statement_timeout = &facts.session.statement_timeout;
+        if statement_timeout.by_client && statement_timeout.ms > 0 {
+            limits.statement_timeout = Some(Duration::from_millis(statement_timeout.ms));
+        }
+        let policy = Policy {
+            small_table_bytes: config.guard.small_table.as_u64(),
+        };
+        let judgement = if facts.relations.len() == request.relations.len() {
+            rules::judge(self.parsed, &self.source, &facts, policy)
+        } else {
+            Judgement::untouched()
+        };
+        count_verdict(&judgement);
+        self.carry_out(server, &facts, judgement, limits).await
+    }
+
     /// The lock wasn't even had for the facts.
-    fn never_began(&self, server: ServerSession<'_>, fields: ErrorFields) -> Ending {
+    fn never_began(&self, server: &mut ServerSession<'_>, fields: ErrorFields) -> Ending {
         let judgement = Judgement {
             rule: Some(&rules::other::LOCK_QUEUE),
             verdict: Verdict::Untouched,
@@ -218,14 +270,14 @@ impl Case<'_> {
             elapsed,
             ..Ended::default()
         };
-        self.record(server.into_session(), &judgement, None, &ended);
+        self.record(server.session(), &judgement, None, &ended);
         Ending::Failed(Box::new(fields))
     }
 
     /// Carries a verdict out.
     async fn carry_out(
         &self,
-        mut server: ServerSession<'_>,
+        server: &mut ServerSession<'_>,
         facts: &Facts,
         judgement: Judgement,
         limits: Limits,
@@ -241,7 +293,7 @@ impl Case<'_> {
                     elapsed,
                     ..Ended::default()
                 };
-                self.record(server.into_session(), &judgement, Some(facts), &ended);
+                self.record(server.session(), &judgement, Some(facts), &ended);
                 return Ending::Failed(Box::new(fields));
             }
             Verdict::Untouched if self.intercept.by == By::Query => {
@@ -251,7 +303,7 @@ impl Case<'_> {
                     elapsed,
                     ..Ended::default()
                 };
-                self.record(server.into_session(), &judgement, Some(facts), &ended);
+                self.record(server.session(), &judgement, Some(facts), &ended);
                 return Ending::GoesOn;
             }
             // The batch in which its portal lived has ended: it runs from here.
@@ -267,29 +319,32 @@ impl Case<'_> {
             limits,
             relations: &relations,
         };
-        let outcome = runner::run(&mut server, &plan, setup).await;
+        let outcome = runner::run(server, &plan, setup).await;
         self.finish(server, facts, &judgement, outcome)
     }
 
     /// Counts, explains and records a plan's end.
     fn finish(
         &self,
-        server: ServerSession<'_>,
+        server: &mut ServerSession<'_>,
         facts: &Facts,
         judgement: &Judgement,
         outcome: runner::Outcome,
     ) -> Ending {
         let (elapsed, progress) = (server.elapsed(), &outcome.progress);
+        if matches!(outcome.result, Err(RunError::Stale)) {
+            return Ending::Again;
+        }
         let word = match &outcome.result {
             Ok(_) => "done",
-            Err(RunError::Gone) => "server_gone",
+            Err(RunError::Gone | RunError::Stale) => "server_gone",
             Err(RunError::Sql(_)) if server.interrupt().is_some() => "interrupted",
             Err(RunError::Sql(_)) => "failed",
         };
         metrics::plan_ended(word, elapsed, progress.waited, progress.attempts);
         let ending = match outcome.result {
             Ok(tag) => Ending::Done(tag),
-            Err(RunError::Gone) => Ending::Gone,
+            Err(RunError::Gone | RunError::Stale) => Ending::Gone,
             Err(RunError::Sql(fields)) => {
                 let fields = explain_failure(*fields, progress, &self.intercept.text);
                 Ending::Failed(Box::new(fields))
@@ -299,7 +354,7 @@ impl Case<'_> {
         let error = match &ending {
             Ending::Failed(fields) => Some(fields.as_ref()),
             Ending::Gone => Some(&gone),
-            Ending::GoesOn | Ending::Done(_) => None,
+            Ending::GoesOn | Ending::Done(_) | Ending::Again => None,
         };
         let outcome = if word == "done" { "done" } else { "failed" };
         let ended = Ended {
@@ -308,8 +363,12 @@ impl Case<'_> {
             progress: Some(progress),
             elapsed,
         };
-        self.record(server.into_session(), judgement, Some(facts), &ended);
-        ending
+        self.record(server.session(), judgement, Some(facts), &ended);
+        match (server.interrupt(), ending) {
+            // The session ends with one FATAL, which says why.
+            (Some(Interrupt::Shutdown), Ending::Failed(_)) => Ending::Gone,
+            (_, ending) => ending,
+        }
     }
 
     fn record(
@@ -350,6 +409,8 @@ fn untouched_plan(parsed: &Parsed, source: &str) -> Plan {
         },
         undo: Undo::NothingToUndo,
         check: Check::Nothing,
+        only_while_invalid: None,
+        hides_warnings: false,
     })
 }
 
@@ -407,10 +468,17 @@ fn explain_failure(mut fields: ErrorFields, progress: &Progress, text: &Text) ->
     fields
 }
 
-/// Where the character at `position` (from 1) of a step's SQL stands in the client's text.
+/// Where the character at `position` (from 1) of a step's SQL stands in the client's text: the step
+/// is a part of it, or ends as it does.
 fn original_position(step: &str, original: &str, position: usize) -> Option<usize> {
-    let (at, _) = step.char_indices().nth(position.checked_sub(1)?)?;
-    let found = original.rfind(&step[at..])?;
+    let before = position.checked_sub(1)?;
+    let mut ends = step.char_indices().map(|(at, _)| at).chain([step.len()]);
+    let rest = &step[ends.nth(before)?..];
+    let found = match original.find(step) {
+        Some(start) => start + step.len() - rest.len(),
+        None if rest.is_empty() => return None,
+        None => original.rfind(rest)?,
+    };
     Some(original[..found].chars().count() + 1)
 }
 
@@ -502,6 +570,10 @@ fn record(
         event.executed = executed
             .map(|sql| recorded_sql(sql, &event.tag, is_secret))
             .collect();
+        event.undone.clone_from(&progress.undone);
+        if ended.error.is_some() && !progress.last_sql.is_empty() {
+            event.failed = Some(recorded_sql(&progress.last_sql, &event.tag, is_secret));
+        }
         event.attempts = progress.attempts;
         event.lock_wait_ms = milliseconds(progress.waited);
     }
@@ -541,6 +613,8 @@ fn event_of(session: &Session, text: &Text, parsed: &Parsed) -> Event {
             })
             .collect(),
         executed: Vec::new(),
+        failed: None,
+        undone: Vec::new(),
         outcome: "passed",
         error: None,
         attempts: 0,
@@ -577,6 +651,10 @@ mod tests {
         let at = step.find("(x)").unwrap() + 2;
         let expected = original.chars().position(|c| c == '(').unwrap() + 2;
         assert_eq!(original_position(step, original, at), Some(expected));
+        assert_eq!(
+            original_position("create table", " create table ;", 13),
+            Some(14)
+        );
         assert_eq!(original_position(step, original, 0), None);
         assert_eq!(original_position(step, original, 999), None);
         assert_eq!(original_position("SET lock_timeout = 1", original, 5), None);

@@ -1,13 +1,14 @@
 //! Looks at what a client sends: which bytes go on, which stop here. No I/O.
 
-use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
+use super::long_text::LongText;
+use super::names::Names;
 use crate::metrics::Metrics;
 use crate::sql::cache::{ClassCache, Source};
 use crate::sql::classify::{self, Class, Classified, LexicalSettings, Text};
 use crate::sql::encoding::ClientEncoding;
-use crate::sql::lexer::StatementScanner;
+use crate::sql::parse::Parsed;
 use crate::sql::statement::Statement;
 use crate::wire::frame::{BadFrame, HEADER_BYTES, Header, whole_body};
 use crate::wire::pipeline::{Pipeline, TransactionStatus};
@@ -17,10 +18,6 @@ use crate::wire::{backend, frontend};
 const MAX_NAMES_BYTES: usize = 8192;
 /// Longer texts that aren't known yet are classified on another thread, in bytes.
 const OFFLOAD_BYTES: usize = 32 << 10;
-/// Names of schema changes that are kept for one session, and the bytes of their texts; beyond that
-/// they pass, and are reported.
-const MAX_NAMES: usize = 256;
-const MAX_KEPT_BYTES: usize = 4 << 20;
 
 /// What is to be done with the front of a client's bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,6 +74,8 @@ pub struct Intercept {
     pub frame_bytes: usize,
     /// The text.
     pub text: Arc<Text>,
+    /// The prepared statement that is the text, when the message is `EXECUTE` of it.
+    pub prepared: Option<String>,
 }
 
 /// The message that runs a schema change.
@@ -117,6 +116,26 @@ impl Guarding {
     }
 }
 
+/// Why a statement that takes no strong lock goes on as it came.
+const LOCKS_NOTHING: &str = "it takes no lock on what exists";
+
+/// What a message runs.
+struct Runs {
+    /// The schema change.
+    text: Arc<Text>,
+    /// The prepared statement that it is, when it is run by SQL's EXECUTE.
+    prepared: Option<String>,
+}
+
+impl Runs {
+    fn may_hurt(&self) -> bool {
+        self.text
+            .statements
+            .iter()
+            .any(|parsed| parsed.statement.may_hurt())
+    }
+}
+
 /// What the inspector may use.
 #[derive(Debug)]
 pub struct Tools<'a> {
@@ -130,17 +149,6 @@ pub struct Tools<'a> {
     pub guarding: Guarding,
 }
 
-/// A Parse that may still fail.
-#[derive(Debug)]
-struct Unsettled {
-    /// Its number among the extended-protocol messages.
-    number: u64,
-    /// The statement's name.
-    name: Box<[u8]>,
-    /// What the name was before.
-    before: Option<Arc<Text>>,
-}
-
 /// Follows one session's client.
 #[derive(Debug, Default)]
 pub struct Inspector {
@@ -149,7 +157,7 @@ pub struct Inspector {
     /// Bytes of the current frame that are still thrown away.
     drop_rest: usize,
     /// The current frame is a text too long to be held.
-    long: Option<Box<StatementScanner>>,
+    long: Option<Box<LongText>>,
     /// What the server still owes.
     pub pipeline: Pipeline,
     /// How the server reads texts.
@@ -163,11 +171,10 @@ pub struct Inspector {
     pass_next: bool,
     /// What the text at the front was found to be.
     supplied: Option<Classified>,
-    statements: HashMap<Box<[u8]>, Arc<Text>>,
-    /// What to put back should a Parse fail: its number among the extended messages, its name, what
-    /// the name was before.
-    unsettled: VecDeque<Unsettled>,
-    portals: HashMap<Box<[u8]>, Arc<Text>>,
+    /// Names that stand for schema changes.
+    names: Names,
+    /// A prepared statement may change how texts are read: every Execute may run it.
+    fickle: bool,
     /// Schema changes that went on since last asked.
     pub passed: Vec<Passed>,
     /// Schema changes sent whose CommandComplete hasn't come.
@@ -177,6 +184,11 @@ pub struct Inspector {
 }
 
 impl Inspector {
+    /// A Query was answered without the server having seen it.
+    pub fn query_answered(&mut self) {
+        self.names.query_sent();
+    }
+
     /// Lets the message at the front pass.
     pub fn pass_next(&mut self) {
         self.pass_next = true;
@@ -218,9 +230,7 @@ impl Inspector {
         }
         let span = match header.tag {
             b'Q' | b'P' => self.text(header, input, tools),
-            b'B' | b'E' | b'C' if !self.statements.is_empty() || !self.portals.is_empty() => {
-                self.named(header, input, tools)
-            }
+            b'B' | b'E' | b'C' if !self.names.is_empty() => self.named(header, input, tools),
             _ => self.forward(header, input),
         };
         if matches!(span, Span::Forward(_)) {
@@ -233,8 +243,8 @@ impl Inspector {
     /// More of a frame whose beginning has gone on.
     fn go_on(&mut self, input: &[u8]) -> Span {
         let count = self.rest.min(input.len());
-        if let Some(scanner) = &mut self.long {
-            scanner.feed(&input[..count]);
+        if let Some(long) = &mut self.long {
+            long.feed(&input[..count]);
         }
         self.rest -= count;
         if self.rest == 0 && self.long.is_some() {
@@ -252,11 +262,13 @@ impl Inspector {
         match header.tag {
             b'Q' | b'F' => {
                 self.pipeline.sent_query();
-                self.statements.remove(&b""[..]); // a simple query destroys the unnamed statement and portal
-                self.portals.remove(&b""[..]);
+                self.names.query_sent();
             }
             b'P' | b'B' | b'D' | b'C' => self.pipeline.sent_extended(false),
-            b'E' => self.pipeline.sent_extended(true),
+            b'E' => {
+                self.pipeline.sent_extended(true);
+                self.uncertain |= self.fickle;
+            }
             b'H' => self.pipeline.sent_flush(),
             b'S' => {
                 self.discarding = false;
@@ -273,12 +285,11 @@ impl Inspector {
 
     /// A Query or Parse.
     fn text(&mut self, header: Header, input: &[u8], tools: &mut Tools<'_>) -> Span {
+        if header.body_bytes() > tools.max_text {
+            return self.long_text(header, input);
+        }
         let Some(body) = whole_body(input, header) else {
-            return if header.body_bytes() > tools.max_text {
-                self.long_text(header, input)
-            } else {
-                Span::NeedMore
-            };
+            return Span::NeedMore;
         };
         let (name, text) = match header.tag {
             b'Q' => (None, frontend::query_text(body)),
@@ -310,16 +321,9 @@ impl Inspector {
             (None, Classified::Plain { .. }) => self.forward(header, input),
             (None, Classified::Interesting(text)) => self.query(header, input, text, tools),
             (Some(name), classified) => {
-                let before = self.parsed(name, classified);
                 let span = self.forward(header, input);
-                if let Some(before) = before {
-                    let number = self.pipeline.extended_sent();
-                    self.unsettled.push_back(Unsettled {
-                        number,
-                        name: name.into(),
-                        before,
-                    });
-                }
+                self.parsed(name, classified);
+                self.fickle |= changes_settings;
                 span
             }
         };
@@ -366,53 +370,41 @@ impl Inspector {
 
     /// A text too long to be held goes on as it comes, past a lexer.
     fn long_text(&mut self, header: Header, input: &[u8]) -> Span {
-        let mut scanner = Box::new(StatementScanner::new(self.lexical.mode));
         let body = input.get(HEADER_BYTES..).unwrap_or_default();
-        // The statement's name, in front of a Parse's text, is no SQL; it is short and its NUL ends it.
-        let skip = match header.tag {
-            b'P' => memchr::memchr(0, body).map_or(body.len(), |at| at + 1),
-            _ => 0,
+        // In front of a Parse's text stands the statement's name, which is no SQL.
+        let name = match (header.tag, memchr::memchr(0, body)) {
+            (b'P', None) if body.len() < MAX_NAMES_BYTES => return Span::NeedMore,
+            (b'P', Some(end)) => body.get(..end),
+            _ => None,
         };
-        scanner.feed(body.get(skip..).unwrap_or_default());
-        self.long = Some(scanner);
-        self.forward(header, input)
+        let mut long = LongText::new((!self.uncertain).then_some(self.lexical));
+        long.feed(
+            body.get(name.map_or(0, |name| name.len() + 1)..)
+                .unwrap_or_default(),
+        );
+        let span = self.forward(header, input);
+        if let Some(name) = name {
+            self.names.parsed(name, None, self.pipeline.extended_sent());
+        }
+        self.uncertain = true; // a SET may be in it
+        self.fickle |= header.tag == b'P';
+        self.long = Some(Box::new(long));
+        if self.rest == 0 {
+            self.long_text_ended();
+        }
+        span
     }
 
     fn long_text_ended(&mut self) {
-        let Some(scanner) = self.long.take() else {
-            return;
-        };
-        let summary = scanner.finish();
-        if !summary.ddl {
-            return;
+        if let Some(text) = self.long.take().and_then(|long| long.finish()) {
+            self.report(text, "the text is longer than guard.max_text");
         }
-        let words = summary
-            .first_ddl
-            .iter()
-            .take(2)
-            .map(|word| word.as_str().to_ascii_uppercase());
-        let words = words.collect::<Vec<_>>().join(" ");
-        let statement = Statement::Unreadable { words };
-        let parsed = crate::sql::parse::Parsed {
-            statement,
-            span: 0..0,
-            sort: crate::sql::parse::Sort::Ddl,
-        };
-        let text = Text {
-            class: Class::Ddl,
-            text: String::new(),
-            exact: false,
-            statements: vec![parsed],
-            changes_lexical_settings: false,
-        };
-        self.report(Arc::new(text), "the text is longer than guard.max_text");
     }
 
     /// A Query that holds a schema change, or an EXECUTE of one.
     fn query(&mut self, header: Header, input: &[u8], text: Arc<Text>, tools: &Tools<'_>) -> Span {
-        self.note_prepared(&text);
-        let Some(text) = self.resolve_execute(text) else {
-            return self.forward(header, input);
+        let Some(runs) = self.resolve(&text) else {
+            return self.go_on_with(header, input, &text);
         };
         let because = match () {
             () if self.pass_next || tools.guarding == Guarding::Nothing => None,
@@ -426,20 +418,33 @@ impl Inspector {
                 return Span::Wait;
             }
             () if self.pipeline.status() != TransactionStatus::Idle => Some("in a transaction"),
-            () if text.statements.len() > 1 => Some("several statements in one query"),
+            () if runs.text.statements.len() > 1 => Some("several statements in one query"),
+            () if !runs.may_hurt() => Some(LOCKS_NOTHING),
             () => {
                 return Span::Stop(Intercept {
                     by: By::Query,
                     frame_bytes: header.frame_bytes(),
-                    text,
+                    text: runs.text,
+                    prepared: runs.prepared,
                 });
             }
         };
         match because {
-            Some(because) => self.report(text, because),
-            None => self.announce(&text),
+            Some(because) => self.report(runs.text, because),
+            None => self.announce(&runs.text),
         }
-        self.forward(header, input)
+        self.go_on_with(header, input, &text)
+    }
+
+    /// A text with names in it goes on.
+    fn go_on_with(&mut self, header: Header, input: &[u8], text: &Text) -> Span {
+        let span = self.forward(header, input);
+        self.names.follow(text);
+        let executes = |parsed: &Parsed| matches!(parsed.statement, Statement::Execute { .. });
+        self.uncertain |= self.fickle && text.statements.iter().any(executes);
+        let prepares = |parsed: &Parsed| matches!(parsed.statement, Statement::Prepare { .. });
+        self.fickle |= text.changes_lexical_settings && text.statements.iter().any(prepares);
+        span
     }
 
     /// A Bind, Execute or Close, while there are statements or portals of schema changes.
@@ -448,36 +453,34 @@ impl Inspector {
             .get(HEADER_BYTES..header.frame_bytes().min(input.len()))
             .unwrap_or_default();
         let is_whole = input.len() >= header.frame_bytes();
+        let is_enough = is_whole || available.len() >= MAX_NAMES_BYTES;
         match header.tag {
             b'B' => match frontend::bind_names(available) {
                 Some((portal, statement)) => {
-                    match self.statements.get(statement) {
-                        Some(text) if self.portals.len() < MAX_NAMES => {
-                            self.portals.insert(portal.into(), Arc::clone(text));
-                        }
-                        _ => {
-                            self.portals.remove(portal);
-                        }
-                    }
+                    self.names
+                        .bound(portal, statement, self.pipeline.syncs_sent());
                     self.forward(header, input)
                 }
-                None if !is_whole && available.len() < MAX_NAMES_BYTES => Span::NeedMore,
+                None if !is_enough => Span::NeedMore,
                 None => self.forward(header, input),
             },
-            b'C' if !is_whole && available.len() < MAX_NAMES_BYTES => Span::NeedMore,
+            _ if !is_enough => Span::NeedMore,
             b'C' => {
+                let span = self.forward(header, input);
                 match frontend::close_target(available) {
-                    Some((b'S', name)) => drop(self.statements.remove(name)),
-                    Some((_, name)) => drop(self.portals.remove(name)),
+                    Some((b'S', name)) => {
+                        self.names
+                            .closed_statement(name, self.pipeline.extended_sent());
+                    }
+                    Some((_, name)) => self.names.closed_portal(name),
                     None => {}
                 }
-                self.forward(header, input)
+                span
             }
-            _ if !is_whole && available.len() < MAX_NAMES_BYTES => Span::NeedMore,
             _ => {
-                let portal = frontend::execute_portal(available).unwrap_or_default();
-                match self.portals.get(portal).map(Arc::clone) {
-                    Some(text) => self.execute(header, input, text, tools),
+                let portal = frontend::execute_portal(available);
+                match portal.and_then(|portal| self.names.portal(portal)) {
+                    Some(text) => self.execute(header, input, &text, tools),
                     None => self.forward(header, input),
                 }
             }
@@ -490,19 +493,24 @@ impl Inspector {
         &mut self,
         header: Header,
         input: &[u8],
-        text: Arc<Text>,
+        text: &Arc<Text>,
         tools: &Tools<'_>,
     ) -> Span {
-        let Some(text) = self.resolve_execute(text) else {
-            return self.forward(header, input);
+        if self.pipeline.is_skipping() {
+            return self.forward(header, input); // thrown away by the server
+        }
+        let Some(runs) = self.resolve(text) else {
+            return self.go_on_with(header, input, text);
         };
         let because = match () {
             () if self.pass_next || tools.guarding == Guarding::Nothing => None,
             () if tools.guarding != Guarding::Stop => tools.guarding.reason(),
             () if self.pipeline.batch().executes > 0 => Some("in a pipeline"),
+            () if !runs.may_hurt() => Some(LOCKS_NOTHING),
+            () if runs.prepared.is_some() => Some("EXECUTE by the extended protocol"),
             () if !self.pipeline.is_synced() => return Span::Wait,
             () if self.pipeline.status() != TransactionStatus::Idle => Some("in a transaction"),
-            () if text.only_statement().is_none() => Some("several statements in one query"),
+            () if runs.text.statements.len() > 1 => Some("several statements in one query"),
             () => match ends_with_sync(input.get(header.frame_bytes()..).unwrap_or_default()) {
                 None => return Span::NeedMore,
                 Some(false) => Some("in a pipeline"),
@@ -510,111 +518,74 @@ impl Inspector {
                     return Span::Stop(Intercept {
                         by: By::Execute,
                         frame_bytes: header.frame_bytes(),
-                        text,
+                        text: runs.text,
+                        prepared: None,
                     });
                 }
             },
         };
         match because {
-            Some(because) => self.report(text, because),
-            None => self.announce(&text),
+            Some(because) => self.report(runs.text, because),
+            None => self.announce(&runs.text),
         }
-        self.forward(header, input)
+        self.go_on_with(header, input, text)
     }
 
-    /// A Parse: remembers a schema change by its name, forgets the name's former one. What the name
-    /// was before, when it changed.
-    #[allow(clippy::option_option)]
-    fn parsed(&mut self, name: &[u8], classified: Classified) -> Option<Option<Arc<Text>>> {
-        match classified {
-            Classified::Interesting(text) if self.has_room_for(&text) => {
-                Some(self.statements.insert(name.into(), text))
-            }
+    /// A Parse was sent: remembers a schema change by its name, forgets the name's former one.
+    fn parsed(&mut self, name: &[u8], classified: Classified) {
+        let text = match classified {
+            Classified::Interesting(text) if self.names.has_room_for(&text) => Some(text),
             Classified::Interesting(text) => {
                 self.report(text, "too many prepared schema changes");
-                self.statements.remove(name).map(Some)
+                None
             }
-            Classified::Plain { .. } if self.statements.is_empty() => None,
-            Classified::Plain { .. } => self.statements.remove(name).map(Some),
-        }
+            Classified::Plain { .. } => None,
+        };
+        self.names.parsed(name, text, self.pipeline.extended_sent());
     }
 
-    fn has_room_for(&self, text: &Text) -> bool {
-        let kept: usize = self.statements.values().map(|text| text.text.len()).sum();
-        self.statements.len() < MAX_NAMES && kept + text.text.len() <= MAX_KEPT_BYTES
-    }
-
-    /// Puts names back whose Parse failed.
-    fn settle_names(&mut self, tag: u8) {
-        let settled = self.pipeline.extended_settled();
-        while self
-            .unsettled
-            .front()
-            .is_some_and(|unsettled| unsettled.number <= settled)
-        {
-            let Some(Unsettled {
-                number,
-                name,
-                before,
-            }) = self.unsettled.pop_front()
-            else {
-                return;
-            };
-            if number == settled && tag == b'1' {
-                continue; // ParseComplete
-            }
-            match before {
-                Some(text) => self.statements.insert(name, text),
-                None => self.statements.remove(&name),
-            };
-        }
-    }
-
-    /// `PREPARE name AS …`: SQL and protocol share one space of names.
-    fn note_prepared(&mut self, text: &Arc<Text>) {
-        for parsed in &text.statements {
-            if let Statement::Prepare { name, inner } = &parsed.statement
-                && self.has_room_for(text)
-            {
-                let inner = crate::sql::parse::Parsed {
-                    statement: (**inner).clone(),
-                    ..parsed.clone()
-                };
-                let text = Text {
-                    statements: vec![inner],
-                    class: Class::Ddl,
-                    ..(**text).clone()
-                };
-                self.statements
-                    .insert(name.as_bytes().into(), Arc::new(text));
-            }
-        }
-    }
-
-    /// The schema change that a text runs: itself, or what its only EXECUTE names. `None` when it
-    /// runs none.
-    fn resolve_execute(&self, text: Arc<Text>) -> Option<Arc<Text>> {
+    /// The schema change that a text runs: itself, or what it EXECUTEs. `None` when it runs none.
+    fn resolve(&self, text: &Arc<Text>) -> Option<Runs> {
         if text.class == Class::Ddl {
-            return Some(text);
+            return Some(Runs {
+                text: Arc::clone(text),
+                prepared: None,
+            });
         }
-        let executed = text
+        let (name, explained, executed) =
+            text.statements
+                .iter()
+                .find_map(|parsed| match &parsed.statement {
+                    Statement::Execute { name, explained } => {
+                        Some((name, *explained, self.names.statement(name.as_bytes())?))
+                    }
+                    _ => None,
+                })?;
+        let may_hurt = executed
             .statements
             .iter()
-            .find_map(|parsed| match &parsed.statement {
-                Statement::Execute { name } => self.statements.get(name.as_bytes()),
-                _ => None,
-            })?;
+            .any(|parsed| parsed.statement.may_hurt());
+        if explained && may_hurt {
+            return None; // EXPLAIN ANALYZE runs no utility statement: the server refuses it
+        }
         if text.statements.len() == 1 {
-            return Some(Arc::clone(executed));
+            return Some(Runs {
+                text: Arc::clone(executed),
+                prepared: Some(name.clone()),
+            });
         }
         // One of several: what it runs is only recorded.
         let mut statements = executed.statements.clone();
         statements.extend(text.statements.iter().cloned());
-        Some(Arc::new(Text {
+        let text = Text {
             class: Class::Ddl,
             statements,
             ..Text::clone(executed)
-        }))
+        };
+        Some(Runs {
+            text: Arc::new(text),
+            prepared: None,
+        })
     }
 
     fn report(&mut self, text: Arc<Text>, because: &'static str) {
@@ -637,15 +608,15 @@ impl Inspector {
     pub fn received(&mut self, tag: u8, body: &[u8], metrics: &Metrics) {
         self.pipeline
             .received(tag, body.first().copied().unwrap_or(0));
-        if !self.unsettled.is_empty() {
-            self.settle_names(tag);
-        }
+        self.names.settled(self.pipeline.extended_settled(), tag);
         match tag {
-            b'Z' if self.pipeline.is_synced() => {
-                self.announced = 0;
-                self.uncertain = false;
+            b'Z' => {
+                if self.pipeline.is_idle() {
+                    self.announced = 0;
+                    self.uncertain = false;
+                }
                 if self.pipeline.status() == TransactionStatus::Idle {
-                    self.portals.clear(); // a transaction's end closes its portals
+                    self.names.transaction_ended(self.pipeline.syncs_answered());
                 }
             }
             b'S' => self.parameter_status(body),
@@ -658,7 +629,7 @@ impl Inspector {
                 self.announced = self.announced.saturating_sub(1);
             }
             b'C' => match backend::command_tag(body) {
-                b"DEALLOCATE ALL" | b"DISCARD ALL" => self.statements.clear(),
+                b"DEALLOCATE ALL" | b"DISCARD ALL" => self.names.forget_statements(),
                 _ => {}
             },
             _ => {}
@@ -692,7 +663,7 @@ fn ends_with_sync(mut input: &[u8]) -> Option<bool> {
             Err(_) => return Some(false),
         };
         match header.tag {
-            b'S' => return Some(true),
+            b'S' => return Some(header.body_bytes() == 0),
             b'C' => {
                 if input.len() < header.frame_bytes() {
                     return if header.frame_bytes() < MAX_NAMES_BYTES {

@@ -6,6 +6,8 @@ pub mod guard;
 pub mod inspect;
 pub mod leg;
 pub mod listener;
+pub mod long_text;
+pub mod names;
 pub mod server_session;
 pub mod session;
 pub mod startup;

@@ -14,7 +14,7 @@ use super::session::{Session, SessionError};
 use super::startup;
 use super::worker::Phase;
 use crate::error::{self, Interrupt};
-use crate::exec::session::{Command, Reply, RunError};
+use crate::exec::session::{Command, Notices, Reply, RunError};
 use crate::wire::backend::{self, ErrorFields};
 use crate::wire::frame::{HEADER_BYTES, Header};
 use crate::wire::{frontend, startup::SSL_REQUEST};
@@ -38,12 +38,17 @@ pub struct ServerSession<'a> {
     cancelling: Option<Pin<Box<dyn Future<Output = ()>>>>,
     /// Ends when lockkeeper closes its sessions.
     closing: Pin<Box<dyn Future<Output = ()>>>,
+    /// The client sent a Query, and the server hasn't learned of it.
+    forgets_unnamed: bool,
     /// NOTICEs of lockkeeper's own go to the client.
     notices: bool,
+    /// The client's own Parse has brought it the server's NOTICEs about the text.
+    hides_parse_notices: bool,
     scratch: Vec<u8>,
 }
 
 /// One message of the server's.
+#[derive(Clone)]
 struct Message {
     header: Header,
     frame: BytesMut,
@@ -71,7 +76,9 @@ impl<'a> ServerSession<'a> {
             interrupt: None,
             cancelling: None,
             closing,
+            forgets_unnamed: false,
             notices,
+            hides_parse_notices: false,
             scratch: vec![0; 8192],
         }
     }
@@ -88,6 +95,7 @@ impl<'a> ServerSession<'a> {
     /// # Errors
     /// [`RunError::Gone`].
     pub async fn end_batch(&mut self) -> Result<bool, RunError> {
+        self.hides_parse_notices = true;
         let mut buffer = BytesMut::new();
         frontend::put_sync(&mut buffer);
         self.session.server.queue(&buffer);
@@ -205,9 +213,15 @@ impl<'a> ServerSession<'a> {
     fn take_in(&mut self, message: &Message, batch: &[Command], answers: &mut Answers) {
         let relay = match message.header.tag {
             b'A' | b'S' => true,
-            b'N' => batch
-                .get(answers.replies.len())
-                .is_some_and(|command| command.relay_notices),
+            b'N' => {
+                let command = batch.get(answers.replies.len());
+                let notices = command.map_or(Notices::None, |command| command.notices);
+                self.is_for_client(notices, message.body(), answers.is_bound)
+            }
+            b'2' => {
+                answers.is_bound = true;
+                false
+            }
             b'D' => {
                 if answers.current.rows.len() < MAX_ROWS {
                     answers
@@ -220,6 +234,7 @@ impl<'a> ServerSession<'a> {
             b'C' | b'I' => {
                 let tag =
                     String::from_utf8_lossy(backend::command_tag(message.body())).into_owned();
+                answers.is_bound = false;
                 answers.replies.push(Reply {
                     tag,
                     ..std::mem::take(&mut answers.current)
@@ -227,7 +242,7 @@ impl<'a> ServerSession<'a> {
                 false
             }
             b'E' => {
-                answers.error = Some(Box::new(ErrorFields::parse(message.body())));
+                answers.error = Some(message.clone());
                 false
             }
             _ => false,
@@ -240,8 +255,24 @@ impl<'a> ServerSession<'a> {
         }
     }
 
-    /// The client's leg, to answer on.
-    pub fn into_session(self) -> &'a mut Session {
+    /// The statement came by Query.
+    pub fn came_by_query(&mut self) {
+        self.forgets_unnamed = true;
+    }
+
+    fn is_for_client(&self, notices: Notices, body: &[u8], is_bound: bool) -> bool {
+        if self.hides_parse_notices && !is_bound {
+            return false;
+        }
+        match notices {
+            Notices::None => false,
+            Notices::All => true,
+            Notices::AllButWarnings => ErrorFields::parse(body).severity != "WARNING",
+        }
+    }
+
+    /// The session, to answer on.
+    pub fn session(&mut self) -> &mut Session {
         self.session
     }
 }
@@ -250,12 +281,17 @@ impl<'a> ServerSession<'a> {
 struct Answers {
     replies: Vec<Reply>,
     current: Reply,
-    error: Option<Box<ErrorFields>>,
+    /// The current command's Bind is complete.
+    is_bound: bool,
+    error: Option<Message>,
 }
 
 impl crate::exec::session::Session for ServerSession<'_> {
     async fn run(&mut self, batch: &[Command]) -> Result<Vec<Reply>, RunError> {
         let mut buffer = BytesMut::new();
+        if std::mem::take(&mut self.forgets_unnamed) {
+            frontend::put_forget_unnamed(&mut buffer);
+        }
         for command in batch {
             let parameters: Vec<&str> = command.parameters.iter().map(String::as_str).collect();
             frontend::put_command(&mut buffer, &command.sql, &parameters);
@@ -268,10 +304,9 @@ impl crate::exec::session::Session for ServerSession<'_> {
                 Ok(message) => message,
                 Err(gone) => {
                     // What the server said last is what the client should read.
-                    if let Some(fields) = answers.error {
-                        let mut buffer = BytesMut::new();
-                        backend::put_error(&mut buffer, *fields);
-                        self.session.client.queue(&buffer);
+                    if let Some(last) = answers.error {
+                        self.session.note_server_frame(last.header, last.body());
+                        self.session.client.queue(&last.frame);
                     }
                     return Err(gone);
                 }
@@ -285,7 +320,7 @@ impl crate::exec::session::Session for ServerSession<'_> {
             cancelling.await; // so that a late cancel can't hit the next batch
         }
         match answers.error {
-            Some(fields) => Err(RunError::Sql(fields)),
+            Some(error) => Err(RunError::Sql(Box::new(ErrorFields::parse(error.body())))),
             None => Ok(answers.replies),
         }
     }
@@ -298,6 +333,13 @@ impl crate::exec::session::Session for ServerSession<'_> {
             interrupt = std::future::poll_fn(|cx| self.poll_interrupt(cx)) => Some(interrupt),
         };
         self.interrupt = self.interrupt.or(asked);
+    }
+
+    fn forgive(&mut self) {
+        self.session.cancel.reset();
+        if self.interrupt == Some(Interrupt::Cancelled) {
+            self.interrupt = None;
+        }
     }
 
     fn interrupt(&self) -> Option<Interrupt> {

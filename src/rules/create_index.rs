@@ -9,6 +9,7 @@ use super::{Judgement, Policy, Refusal, Rule, Verdict, other};
 use crate::catalog::{FactRequest, Facts, Index, Relation, RelationKind, Taken, human_bytes};
 use crate::lock::LockMode;
 use crate::plan::{Check, Context, Leftovers, Plan, Step, StepLock, Undo};
+use crate::sql::lexer::{Lexer, LexicalMode, Token, TokenKind};
 use crate::sql::name::{MAX_IDENTIFIER_BYTES, make_object_name, quote_identifier};
 use crate::sql::statement::CreateIndex;
 
@@ -36,6 +37,17 @@ pub const INVALID: Rule = Rule {
     manual: "https://www.postgresql.org/docs/current/sql-createindex.html",
 };
 
+/// Since then `EXTRACT` is a function of that name; before it was `date_part`.
+const EXTRACT_VERSION: u32 = 140_000;
+
+fn has_extract(create: &CreateIndex) -> bool {
+    create
+        .columns
+        .iter()
+        .flatten()
+        .any(|name| name == "extract")
+}
+
 /// How many names are tried for an unnamed index.
 const CANDIDATES: usize = 64;
 
@@ -43,9 +55,15 @@ const CANDIDATES: usize = 64;
 pub fn facts_needed(create: &CreateIndex) -> FactRequest {
     let candidates = match &create.name {
         Some(name) => vec![name.clone()],
-        None => (0..CANDIDATES)
-            .map(|number| candidate(create, number))
-            .collect(),
+        None => {
+            let of =
+                |version| (0..CANDIDATES).map(move |number| candidate(create, number, version));
+            let mut names: Vec<String> = of(EXTRACT_VERSION).collect();
+            if has_extract(create) {
+                names.extend(of(0));
+            }
+            names
+        }
     };
     FactRequest {
         relations: vec![create.table.clone()],
@@ -55,13 +73,21 @@ pub fn facts_needed(create: &CreateIndex) -> FactRequest {
 
 /// The name that PostgreSQL gives an unnamed index when `number` names before it are taken:
 /// `ChooseIndexName` and `ChooseRelationName` of `src/backend/commands/indexcmds.c`.
-fn candidate(create: &CreateIndex, number: usize) -> String {
+fn candidate(create: &CreateIndex, number: usize, version: u32) -> String {
     let label = if number == 0 {
         "idx".to_owned()
     } else {
         format!("idx{number}")
     };
-    make_object_name(&create.table.name, &column_names(&create.columns), &label)
+    let mut columns = create.columns.clone();
+    if version < EXTRACT_VERSION {
+        let extracts = columns
+            .iter_mut()
+            .flatten()
+            .filter(|name| *name == "extract");
+        extracts.for_each(|name| "date_part".clone_into(name));
+    }
+    make_object_name(&create.table.name, &column_names(&columns), &label)
 }
 
 /// The columns' names, joined: `ChooseIndexColumnNames` and `ChooseIndexNameAddition`.
@@ -126,7 +152,19 @@ pub fn judge(create: &CreateIndex, source: &str, facts: &Facts, policy: Policy) 
         } else if table.extension.is_some() {
             Verdict::Pass(plain(create, source, table))
         } else {
-            Verdict::Rewrite(concurrently(create, source, table, &name, invalid, policy))
+            let plan = concurrently(create, source, table, &name, invalid, policy);
+            let is_as_sent = matches!(
+                plan.steps[..],
+                [Step {
+                    context: Context::Brief { .. },
+                    ..
+                }]
+            );
+            if is_as_sent {
+                Verdict::Pass(plan)
+            } else {
+                Verdict::Rewrite(plan)
+            }
         };
     Judgement {
         rule: Some(if invalid.is_some() {
@@ -181,7 +219,7 @@ fn index_name(create: &CreateIndex, facts: &Facts) -> Option<String> {
         return Some(name.clone());
     }
     (0..CANDIDATES)
-        .map(|number| candidate(create, number))
+        .map(|number| candidate(create, number, facts.session.version))
         .find(|name| facts.taken.iter().all(|taken| taken.name != *name))
 }
 
@@ -206,6 +244,8 @@ fn plain(create: &CreateIndex, source: &str, table: &Relation) -> Plan {
         context,
         undo: Undo::NothingToUndo,
         check: Check::Nothing,
+        only_while_invalid: None,
+        hides_warnings: false,
     })
 }
 
@@ -219,10 +259,12 @@ fn concurrently(
 ) -> Plan {
     let mut steps = Vec::new();
     if let Some(index) = invalid {
-        steps.push(super::drop_index::drop_concurrently(
-            index,
-            &table.qualified(),
-        ));
+        let table_name = table.qualified();
+        let drop = super::drop_index::drop_concurrently(index, &table_name, table.kind);
+        steps.push(Step {
+            only_while_invalid: Some(index.oid),
+            ..drop
+        });
     }
     let build = build_step(create, table, name, invalid);
     let is_small =
@@ -238,6 +280,8 @@ fn concurrently(
             },
             undo: Undo::NothingToUndo,
             check: Check::Nothing,
+            only_while_invalid: None,
+            hides_warnings: false,
         });
         return Plan {
             notice: String::new(),
@@ -293,6 +337,8 @@ fn build_step(create: &CreateIndex, table: &Relation, name: &str, dropped: Optio
             table_oid: table.oid,
             name: name.to_owned(),
         },
+        only_while_invalid: None,
+        hides_warnings: false,
     }
 }
 
@@ -310,7 +356,12 @@ fn partitioned(create: &CreateIndex, source: &str, table: &Relation, policy: Pol
     let unique = if create.unique { "UNIQUE " } else { "" };
     let on_partition = tail_with_table(&create.tail, "<partition>");
     let on_table = tail_with_table(&create.tail, &table.qualified().to_string());
-    let name = quote_identifier(&create.name.clone().unwrap_or_else(|| candidate(create, 0)));
+    let name = quote_identifier(
+        &create
+            .name
+            .clone()
+            .unwrap_or_else(|| candidate(create, 0, EXTRACT_VERSION)),
+    );
     let refusal = Refusal {
         sqlstate: other::REFUSED,
         message: format!(
@@ -338,14 +389,23 @@ fn partitioned(create: &CreateIndex, source: &str, table: &Relation, policy: Pol
     }
 }
 
-/// The tail of the statement with another table in it; `tail` begins with `ON [ONLY] name`.
+/// The tail of the statement with another table in it; `tail` is `ON [ONLY] name [USING method] (…`.
 fn tail_with_table(tail: &str, table: &str) -> String {
-    let rest = tail.find('(').map_or("(…)", |at| &tail[at..]);
-    let method = tail
-        .split_whitespace()
-        .skip_while(|word| !word.eq_ignore_ascii_case("using"))
-        .nth(1);
-    let using =
-        method.map(|method| format!("USING {} ", method.split('(').next().unwrap_or(method)));
-    format!("ON {table} {}{rest}", using.unwrap_or_default())
+    let mut rest = None;
+    let mut using = None;
+    let mut note = |token: Token| {
+        let start = usize::try_from(token.start).unwrap_or(usize::MAX);
+        match token.kind {
+            TokenKind::Word(word) if word.is("using") && using.is_none() => using = Some(start),
+            TokenKind::Punctuation(b'(') if rest.is_none() => rest = Some(using.unwrap_or(start)),
+            _ => {}
+        }
+    };
+    let mut lexer = Lexer::new(LexicalMode::default());
+    lexer.feed(tail.as_bytes(), &mut note);
+    lexer.finish(&mut note);
+    format!(
+        "ON {table} {}",
+        rest.and_then(|at| tail.get(at..)).unwrap_or("(…)")
+    )
 }

@@ -27,17 +27,16 @@ pub fn judge(drop: &DropIndex, source: &str, facts: &Facts, _policy: Policy) -> 
     if found.is_empty() {
         return Judgement::untouched(); // the server says so, without a lock
     }
+    if drop.concurrently && (drop.indexes.len() > 1 || drop.cascade) {
+        return Judgement::untouched(); // refused by the server
+    }
     let rule = Some(&BLOCKS_READS);
     // What the server refuses, it refuses only when it comes to it: with locks on those before.
     let is_refused = is_missing
         || found
             .iter()
             .any(|found| !found.owned || found.index.is_none());
-    if is_refused
-        || found
-            .iter()
-            .any(|relation| !can_go_concurrently(relation, drop))
-    {
+    if is_refused || found.iter().any(|relation| !can_go_concurrently(relation)) {
         return Judgement {
             rule,
             verdict: Verdict::Pass(plain(drop, source, &found)),
@@ -52,7 +51,7 @@ pub fn judge(drop: &DropIndex, source: &str, facts: &Facts, _policy: Policy) -> 
             .iter()
             .all(|step| step.check != Check::IndexIsGone { oid: index.oid })
         {
-            steps.push(drop_concurrently(index, &table.qualified()));
+            steps.push(drop_concurrently(index, &table.qualified(), table.kind));
         }
     }
     let names: Vec<String> = found
@@ -73,17 +72,17 @@ pub fn judge(drop: &DropIndex, source: &str, facts: &Facts, _policy: Policy) -> 
     }
 }
 
-fn can_go_concurrently(relation: &Relation, drop: &DropIndex) -> bool {
+fn can_go_concurrently(relation: &Relation) -> bool {
     let has_dependents = relation
         .index
         .as_ref()
         .is_some_and(|index| index.dependents > 0 || index.constraint);
-    // Without CASCADE the server refuses when something depends on it, in the concurrent form as well.
+    // What something depends on is refused, or CASCADEs: for all of the statement, or for none.
     relation.kind == RelationKind::Index
         && !relation.temporary
         && !relation.created_here
         && relation.extension.is_none()
-        && !(drop.cascade && has_dependents)
+        && !has_dependents
 }
 
 /// The statement as it came, under a lock timeout.
@@ -106,11 +105,13 @@ fn plain(drop: &DropIndex, source: &str, found: &[&Relation]) -> Plan {
         context,
         undo: Undo::NothingToUndo,
         check: Check::Nothing,
+        only_while_invalid: None,
+        hides_warnings: false,
     })
 }
 
 /// The step that drops one index concurrently.
-pub(super) fn drop_concurrently(index: &Index, table: &Name) -> Step {
+pub(super) fn drop_concurrently(index: &Index, table: &Name, kind: RelationKind) -> Step {
     Step {
         title: format!("drop index {} concurrently", index.name),
         sql: format!("DROP INDEX CONCURRENTLY {}", index.qualified()),
@@ -119,11 +120,13 @@ pub(super) fn drop_concurrently(index: &Index, table: &Name) -> Step {
             mode: LockMode::ShareUpdateExclusive,
         }],
         context: Context::Concurrent {
-            clear: Some(table.clone()),
+            clear: (kind == RelationKind::Table).then(|| table.clone()),
         },
         undo: Undo::Irreversible {
             why: "the index would have to be built again".to_owned(),
         },
         check: Check::IndexIsGone { oid: index.oid },
+        only_while_invalid: None,
+        hides_warnings: false,
     }
 }

@@ -61,6 +61,7 @@ pub fn facts_needed(statement: &Statement) -> FactRequest {
         | Statement::Unreadable { .. }
         | Statement::Prepare { .. }
         | Statement::Execute { .. }
+        | Statement::Deallocate { .. }
         | Statement::Dynamic { .. }
         | Statement::Harmless => FactRequest::default(),
     }
@@ -76,6 +77,7 @@ pub fn judge(parsed: &Parsed, source: &str, facts: &Facts, policy: Policy) -> Ju
         Statement::Unreadable { words } => other::judge_unreadable(words, source),
         Statement::Prepare { .. }
         | Statement::Execute { .. }
+        | Statement::Deallocate { .. }
         | Statement::Dynamic { .. }
         | Statement::Harmless => Judgement::untouched(),
     }
@@ -90,6 +92,7 @@ pub fn assumed(statement: &Statement) -> Judgement {
         Statement::Other(_) | Statement::Unreadable { .. } => Some(&other::LOCK_QUEUE),
         Statement::Prepare { .. }
         | Statement::Execute { .. }
+        | Statement::Deallocate { .. }
         | Statement::Dynamic { .. }
         | Statement::Harmless => None,
     };

@@ -50,5 +50,7 @@ fn as_sent(title: &str, source: &str, context: Context) -> Plan {
         context,
         undo: Undo::NothingToUndo,
         check: Check::Nothing,
+        only_while_invalid: None,
+        hides_warnings: false,
     })
 }

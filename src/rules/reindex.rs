@@ -35,6 +35,7 @@ pub fn judge(reindex: &Reindex, source: &str, facts: &Facts, policy: Policy) -> 
         RelationKind::PartitionedTable | RelationKind::PartitionedIndex
     );
     if relation.temporary
+        || relation.is_system()
         || relation.extension.is_some()
         || (is_partitioned && facts.session.version < 140_000)
     {
@@ -102,7 +103,9 @@ fn with_steps(
 
 fn index_steps(reindex: &Reindex, relation: &Relation) -> Vec<Step> {
     match &relation.index {
-        Some(index) if index.exclusion => vec![plain_index(reindex, index, table_name(relation))],
+        Some(index) if index.exclusion && !reindex.concurrently => {
+            vec![plain_index(reindex, index, table_name(relation))]
+        }
         _ => vec![concurrently(reindex, relation)],
     }
 }
@@ -111,6 +114,13 @@ fn index_steps(reindex: &Reindex, relation: &Relation) -> Vec<Step> {
 /// indexes last.
 fn table_steps(reindex: &Reindex, table: &Relation) -> Vec<Step> {
     let mut steps = vec![concurrently(reindex, table)];
+    if reindex.concurrently {
+        return steps; // the client's own choice, with the server's own WARNINGs
+    }
+    steps[0].hides_warnings = table
+        .indexes
+        .iter()
+        .any(|index| index.exclusion || !index.valid);
     let left = |index: &&Index| !index.building;
     for index in table
         .indexes
@@ -166,7 +176,17 @@ fn concurrently(reindex: &Reindex, relation: &Relation) -> Step {
         .table
         .as_ref()
         .map_or(relation.oid, |table| table.oid);
-    let before: Vec<u32> = relation.indexes.iter().map(|index| index.oid).collect();
+    let oids = |test: fn(&Index) -> bool| -> Vec<u32> {
+        relation
+            .indexes
+            .iter()
+            .filter(|index| test(index))
+            .map(|index| index.oid)
+            .collect()
+    };
+    // Only copies of an earlier failure were there before: an index in use becomes a copy itself.
+    let copies = oids(|index| is_reindex_copy(&index.name));
+    let invalid = oids(|index| !index.valid);
     let kind = relation
         .table
         .as_ref()
@@ -183,14 +203,16 @@ fn concurrently(reindex: &Reindex, relation: &Relation) -> Step {
         },
         undo: Undo::DropInvalidIndexes(Leftovers {
             table_oid,
-            before: before.clone(),
+            before: copies,
             name: None,
             reindex_copies: true,
         }),
         check: Check::NoInvalidIndexes {
             table_oid,
-            except: before,
+            except: invalid,
         },
+        only_while_invalid: None,
+        hides_warnings: false,
     }
 }
 
@@ -231,6 +253,8 @@ fn plain_index(reindex: &Reindex, index: &Index, table: Name) -> Step {
         context: Context::Transaction,
         undo: Undo::NothingToUndo,
         check: Check::Nothing,
+        only_while_invalid: None,
+        hides_warnings: false,
     }
 }
 
@@ -256,6 +280,8 @@ fn plain_step(reindex: &Reindex, source: &str, relation: &Relation) -> Step {
         context,
         undo: Undo::NothingToUndo,
         check: Check::Nothing,
+        only_while_invalid: None,
+        hides_warnings: false,
     }
 }
 

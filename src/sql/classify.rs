@@ -20,6 +20,22 @@ pub struct LexicalSettings {
     pub encoding: ClientEncoding,
 }
 
+impl LexicalSettings {
+    /// Every way in which a server may read a text.
+    pub fn all() -> impl Iterator<Item = LexicalSettings> {
+        [true, false]
+            .into_iter()
+            .flat_map(|standard_conforming_strings| {
+                let mode = LexicalMode {
+                    standard_conforming_strings,
+                };
+                ClientEncoding::ALL
+                    .into_iter()
+                    .map(move |encoding| LexicalSettings { mode, encoding })
+            })
+    }
+}
+
 impl Default for LexicalSettings {
     fn default() -> Self {
         LexicalSettings {
@@ -168,14 +184,20 @@ pub fn classify(text: &[u8], settings: LexicalSettings) -> Classified {
         .map(class_of)
         .max()
         .unwrap_or(Class::Unreadable);
-    let changes_lexical_settings = class >= Class::Settings && mentions_lexical_settings(text);
+    let ends_transaction = statements
+        .iter()
+        .any(|parsed| parsed.sort == Sort::Transaction);
+    let changes_lexical_settings =
+        ends_transaction || (class >= Class::Settings && mentions_lexical_settings(text));
     let interesting = |parsed: &Parsed| match &parsed.statement {
         Statement::Harmless | Statement::Dynamic { .. } => false,
         statement => {
             statement.is_ddl()
                 || matches!(
                     statement,
-                    Statement::Prepare { .. } | Statement::Execute { .. }
+                    Statement::Prepare { .. }
+                        | Statement::Execute { .. }
+                        | Statement::Deallocate { .. }
                 )
         }
     };
@@ -200,6 +222,9 @@ pub fn classify(text: &[u8], settings: LexicalSettings) -> Classified {
 /// change a schema: a parse of 36 kB of rows takes milliseconds, in which a thread serves nobody.
 const LEXER_FIRST_BYTES: usize = 4096;
 
+/// Texts with more comments are left to our own lexer: nested ones cost the parser's time squared.
+const MAX_COMMENTS: usize = 256;
+
 enum Statements {
     Queries { empty: bool },
     Parsed(Vec<Parsed>),
@@ -218,6 +243,12 @@ fn statements(text: &str, mode: LexicalMode) -> Statements {
     };
     if text.len() > LEXER_FIRST_BYTES && !scan() {
         return Statements::Queries { empty: false };
+    }
+    if memchr::memmem::find_iter(text.as_bytes(), b"/*")
+        .nth(MAX_COMMENTS)
+        .is_some()
+    {
+        return Statements::Unreadable(lexer::statement_starts(text.as_bytes(), mode));
     }
     if mode.standard_conforming_strings {
         match parse::utility_statements(text) {
@@ -338,7 +369,8 @@ pub fn glance(text: &[u8], settings: LexicalSettings) -> Option<Classified> {
         return None;
     }
     let changes_lexical_settings = match class {
-        Class::Transaction => keyword.starts_with(b"ro") || keyword.starts_with(b"ab"),
+        // The end of a transaction ends its SET LOCAL.
+        Class::Transaction => !matches!(&*keyword, b"begin" | b"savepoint"),
         _ => mentions_set_config(rest),
     };
     Some(Classified::Plain {
@@ -403,16 +435,7 @@ pub fn depends_on_settings(text: &[u8]) -> bool {
 
 /// Classifies a text whose settings aren't known for sure: the worst of all readings.
 pub fn classify_in_any_settings(text: &[u8]) -> Classified {
-    let readings = [true, false]
-        .into_iter()
-        .flat_map(|standard_conforming_strings| {
-            let mode = LexicalMode {
-                standard_conforming_strings,
-            };
-            ClientEncoding::ALL
-                .into_iter()
-                .map(move |encoding| LexicalSettings { mode, encoding })
-        });
+    let readings = LexicalSettings::all();
     readings
         .map(|settings| classify(text, settings))
         .max_by_key(|classified| {
@@ -641,7 +664,9 @@ mod tests {
             ("select set_config('client_encoding', 'SJIS', false)", true),
             ("set search_path = a", false),
             ("select 1", false),
-            ("commit", false),
+            ("commit", true),
+            ("select 1; commit", true),
+            ("begin", false),
         ] {
             let Classified::Plain {
                 changes_lexical_settings,
@@ -664,7 +689,7 @@ mod tests {
         assert!(
             matches!(&text.statements[0].statement, Statement::Prepare { name, .. } if name == "p")
         );
-        for sql in ["execute p", "explain analyze execute p"] {
+        for (sql, explained) in [("execute p", false), ("explain analyze execute p", true)] {
             let Classified::Interesting(text) =
                 classify(sql.as_bytes(), LexicalSettings::default())
             else {
@@ -673,7 +698,8 @@ mod tests {
             assert_eq!(
                 text.statements[0].statement,
                 Statement::Execute {
-                    name: "p".to_owned()
+                    name: "p".to_owned(),
+                    explained
                 }
             );
         }

@@ -116,6 +116,13 @@ pub fn parse(text: &str, mode: LexicalMode) -> Result<Vec<Parsed>, ParseError> {
 fn convert(node: &NodeEnum, source: &str, mode: LexicalMode) -> (Statement, Sort) {
     use Statement::Harmless;
     let statement = match node {
+        // Another database's name is for the server to refuse.
+        NodeEnum::IndexStmt(index) if names_database(index.relation.as_ref()) => {
+            other("CREATE INDEX", Scope::Transactional, Vec::new())
+        }
+        NodeEnum::ReindexStmt(reindex) if names_database(reindex.relation.as_ref()) => {
+            other("REINDEX", Scope::Transactional, Vec::new())
+        }
         NodeEnum::IndexStmt(index) => create_index(index, source, mode),
         NodeEnum::DropStmt(drop) if drop.remove_type() == ObjectType::ObjectIndex => {
             drop_index(drop)
@@ -127,9 +134,14 @@ fn convert(node: &NodeEnum, source: &str, mode: LexicalMode) -> (Statement, Sort
             return (
                 Statement::Execute {
                     name: execute.name.clone(),
+                    explained: false,
                 },
                 Sort::Utility,
             );
+        }
+        NodeEnum::DeallocateStmt(deallocate) => {
+            let name = (!deallocate.isall).then(|| deallocate.name.clone());
+            return (Statement::Deallocate { name }, Sort::Utility);
         }
         NodeEnum::PrepareStmt(prepare) => return (prepared(prepare, source, mode), Sort::Utility),
         NodeEnum::ExplainStmt(explain) => return explained(explain, source, mode),
@@ -179,6 +191,10 @@ fn range_var(range: &protobuf::RangeVar) -> Name {
     }
 }
 
+fn names_database(range: Option<&protobuf::RangeVar>) -> bool {
+    range.is_some_and(|range| !range.catalogname.is_empty())
+}
+
 fn names_of(range: Option<&protobuf::RangeVar>) -> Vec<Name> {
     range.map(range_var).into_iter().collect()
 }
@@ -192,12 +208,15 @@ fn strings(nodes: &[Node]) -> Vec<String> {
     nodes.iter().filter_map(text).collect()
 }
 
-/// A name given as a list of String nodes.
+/// A name given as a list of String nodes; `None` when it names a database as well.
 fn listed_name(node: &Node) -> Option<Name> {
     let Some(NodeEnum::List(list)) = &node.node else {
         return None;
     };
     let mut parts = strings(&list.items);
+    if parts.len() > 2 {
+        return None;
+    }
     let name = parts.pop()?;
     Some(Name {
         schema: parts.pop(),
@@ -305,27 +324,65 @@ fn figure_column_name(node: &Node, name: &mut Option<String>) -> u8 {
             }
             strength
         }
-        Some(NodeEnum::AArrayExpr(_)) => take("array", 2),
-        Some(NodeEnum::RowExpr(_)) => take("row", 2),
-        Some(NodeEnum::CoalesceExpr(_)) => take("coalesce", 2),
-        Some(NodeEnum::MinMaxExpr(minmax)) => take(
-            if minmax.op() == protobuf::MinMaxOp::IsGreatest {
-                "greatest"
-            } else {
-                "least"
-            },
-            2,
-        ),
+        Some(other) if let Some(text) = syntax_name(other) => take(text, 2),
         _ => 0,
     }
 }
 
+/// The names of expressions with a syntax of their own.
+fn syntax_name(node: &NodeEnum) -> Option<&'static str> {
+    use protobuf::{JsonExprOp, MinMaxOp, SqlValueFunctionOp, XmlExprOp};
+    Some(match node {
+        NodeEnum::AArrayExpr(_) => "array",
+        NodeEnum::RowExpr(_) => "row",
+        NodeEnum::CoalesceExpr(_) => "coalesce",
+        NodeEnum::MinMaxExpr(minmax) if minmax.op() == MinMaxOp::IsGreatest => "greatest",
+        NodeEnum::MinMaxExpr(_) => "least",
+        NodeEnum::JsonFuncExpr(json) => match json.op() {
+            JsonExprOp::JsonExistsOp => "json_exists",
+            JsonExprOp::JsonQueryOp => "json_query",
+            JsonExprOp::JsonValueOp => "json_value",
+            JsonExprOp::JsonTableOp | JsonExprOp::Undefined => return None,
+        },
+        NodeEnum::JsonParseExpr(_) => "json",
+        NodeEnum::JsonScalarExpr(_) => "json_scalar",
+        NodeEnum::JsonSerializeExpr(_) => "json_serialize",
+        NodeEnum::JsonObjectConstructor(_) => "json_object",
+        NodeEnum::JsonArrayConstructor(_) | NodeEnum::JsonArrayQueryConstructor(_) => "json_array",
+        NodeEnum::XmlSerialize(_) => "xmlserialize",
+        NodeEnum::XmlExpr(xml) => match xml.op() {
+            XmlExprOp::IsXmlconcat => "xmlconcat",
+            XmlExprOp::IsXmlelement => "xmlelement",
+            XmlExprOp::IsXmlforest => "xmlforest",
+            XmlExprOp::IsXmlparse => "xmlparse",
+            XmlExprOp::IsXmlpi => "xmlpi",
+            XmlExprOp::IsXmlroot => "xmlroot",
+            XmlExprOp::IsXmlserialize => "xmlserialize",
+            XmlExprOp::IsDocument | XmlExprOp::Undefined => return None,
+        },
+        NodeEnum::SqlvalueFunction(value) => match value.op() {
+            SqlValueFunctionOp::SvfopCurrentUser => "current_user",
+            SqlValueFunctionOp::SvfopCurrentRole => "current_role",
+            SqlValueFunctionOp::SvfopUser => "user",
+            SqlValueFunctionOp::SvfopSessionUser => "session_user",
+            SqlValueFunctionOp::SvfopCurrentCatalog => "current_catalog",
+            SqlValueFunctionOp::SvfopCurrentSchema => "current_schema",
+            _ => return None, // times aren't immutable: no index has them
+        },
+        _ => return None,
+    })
+}
+
 fn drop_index(drop: &protobuf::DropStmt) -> Statement {
+    let indexes: Vec<Name> = drop.objects.iter().filter_map(listed_name).collect();
+    if indexes.len() < drop.objects.len() {
+        return other("DROP INDEX", Scope::Transactional, Vec::new());
+    }
     Statement::DropIndex(DropIndex {
         concurrently: drop.concurrent,
         if_exists: drop.missing_ok,
         cascade: drop.behavior() == protobuf::DropBehavior::DropCascade,
-        indexes: drop.objects.iter().filter_map(listed_name).collect(),
+        indexes,
     })
 }
 
@@ -343,6 +400,10 @@ fn reindex_statement(reindex: &protobuf::ReindexStmt) -> Statement {
     let Some(relation) = &reindex.relation else {
         return other("REINDEX", Scope::OwnTransaction, Vec::new());
     };
+    let known = ["concurrently", "verbose", "tablespace"];
+    if definitions(&reindex.params).any(|option| !known.contains(&option.defname.as_str())) {
+        return other("REINDEX", Scope::Transactional, Vec::new()); // for the server to refuse
+    }
     let option = |name: &str| definitions(&reindex.params).find(|option| option.defname == name);
     let is_on = |name: &str| option(name).is_some_and(|option| boolean(option.arg.as_deref()));
     let tablespace =
@@ -406,7 +467,13 @@ fn explained(
         return (Statement::Harmless, Sort::Utility);
     };
     match convert(inner, source, mode) {
-        (Statement::Execute { name }, _) => (Statement::Execute { name }, Sort::Utility),
+        (Statement::Execute { name, .. }, _) => (
+            Statement::Execute {
+                name,
+                explained: true,
+            },
+            Sort::Utility,
+        ),
         (inner, _) if inner.is_ddl() => (
             other("EXPLAIN", Scope::LocksNothing, inner.relations()),
             Sort::Ddl,

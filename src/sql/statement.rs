@@ -29,6 +29,13 @@ pub enum Statement {
     Execute {
         /// The prepared statement.
         name: String,
+        /// It stands behind `EXPLAIN ANALYZE`, which runs no utility statement.
+        explained: bool,
+    },
+    /// `DEALLOCATE name`, or `ALL`.
+    Deallocate {
+        /// The prepared statement; `None` for all.
+        name: Option<String>,
     },
     /// `DO` and `CALL`: what they run can't be seen from here.
     Dynamic {
@@ -50,8 +57,17 @@ impl Statement {
             | Statement::Unreadable { .. } => true,
             Statement::Prepare { .. }
             | Statement::Execute { .. }
+            | Statement::Deallocate { .. }
             | Statement::Dynamic { .. }
             | Statement::Harmless => false,
+        }
+    }
+
+    /// Whether it may hurt anybody: what takes no lock on what exists goes on as it came.
+    pub fn may_hurt(&self) -> bool {
+        match self {
+            Statement::Other(other) => other.scope != Scope::LocksNothing,
+            statement => statement.is_ddl(),
         }
     }
 
@@ -66,6 +82,7 @@ impl Statement {
             Statement::Unreadable { words } => words,
             Statement::Prepare { .. } => "PREPARE",
             Statement::Execute { .. } => "EXECUTE",
+            Statement::Deallocate { .. } => "DEALLOCATE",
             Statement::Dynamic { tag } => tag,
             Statement::Harmless => "",
         }
@@ -81,6 +98,7 @@ impl Statement {
             Statement::Unreadable { .. }
             | Statement::Prepare { .. }
             | Statement::Execute { .. }
+            | Statement::Deallocate { .. }
             | Statement::Dynamic { .. }
             | Statement::Harmless => Vec::new(),
         }
@@ -96,6 +114,7 @@ impl Statement {
             | Statement::Reindex(_)
             | Statement::Prepare { .. }
             | Statement::Execute { .. }
+            | Statement::Deallocate { .. }
             | Statement::Harmless => false,
         }
     }

@@ -39,9 +39,10 @@ pub fn bind_names(body: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((portal, statement))
 }
 
-/// The portal of an `Execute`.
+/// The portal of an `Execute`; `None` when the body isn't well formed: the server refuses it.
 pub fn execute_portal(body: &[u8]) -> Option<&[u8]> {
-    Some(split_cstr(body)?.0)
+    let (portal, limit) = split_cstr(body)?;
+    (limit.len() == 4).then_some(portal)
 }
 
 /// What a `Close` closes: `S` (statement) or `P` (portal), and its name.
@@ -73,6 +74,12 @@ pub fn put_command(buffer: &mut BytesMut, sql: &str, parameters: &[&str]) {
     put(buffer, &Execute::new(name(), 0));
     put(buffer, &Close::new(b'P', name()));
     put(buffer, &Close::new(b'S', name()));
+}
+
+/// Appends what a Query does before anything else: it destroys the unnamed statement and portal.
+pub fn put_forget_unnamed(buffer: &mut BytesMut) {
+    put(buffer, &Close::new(b'P', None));
+    put(buffer, &Close::new(b'S', None));
 }
 
 /// Appends a Sync.

@@ -39,6 +39,8 @@ enum Owed {
     Query,
     /// A Sync.
     Sync,
+    /// A CopyDone or CopyFail sent before the server has said that it copies in: no answer.
+    CopyEnd,
 }
 
 /// Follows requests and answers of one session. Bounded by what the server has not answered yet:
@@ -55,6 +57,8 @@ pub struct Pipeline {
     status: TransactionStatus,
     extended_sent: u64,
     extended_settled: u64,
+    syncs_sent: u64,
+    syncs_answered: u64,
 }
 
 /// What a client has sent since its last Sync.
@@ -84,12 +88,14 @@ impl Pipeline {
 
     /// The server owes no `ReadyForQuery`; answers to the open batch may be outstanding.
     pub fn is_synced(&self) -> bool {
-        !self.skipping
-            && !self.copying_in
-            && self
-                .owed
-                .iter()
-                .all(|owed| matches!(owed, Owed::Extended(_)))
+        self.owed
+            .iter()
+            .all(|owed| matches!(owed, Owed::Extended(_) | Owed::CopyEnd))
+    }
+
+    /// The server throws away what is sent, up to the next Sync, or copies in.
+    pub fn is_skipping(&self) -> bool {
+        self.skipping || self.copying_in
     }
 
     /// The server copies in.
@@ -106,6 +112,16 @@ impl Pipeline {
     /// server.
     pub fn extended_settled(&self) -> u64 {
         self.extended_settled
+    }
+
+    /// How many Syncs were sent that the server answers.
+    pub fn syncs_sent(&self) -> u64 {
+        self.syncs_sent
+    }
+
+    /// How many Syncs the server has answered.
+    pub fn syncs_answered(&self) -> u64 {
+        self.syncs_answered
     }
 
     /// A Query or FunctionCall was forwarded.
@@ -143,11 +159,15 @@ impl Pipeline {
         }
         self.batch = Batch::default();
         self.skipping = false;
+        self.syncs_sent += 1;
         self.owed.push_back(Owed::Sync);
     }
 
     /// A CopyDone or CopyFail was forwarded.
     pub fn sent_copy_end(&mut self) {
+        if !self.copying_in && !self.owed.is_empty() && !self.skipping {
+            self.owed.push_back(Owed::CopyEnd);
+        }
         self.copying_in = false;
     }
 
@@ -158,10 +178,13 @@ impl Pipeline {
             b'E' => self.failed(),
             b'G' => self.copy_in_started(),
             b'Z' => {
-                while let Some(Owed::Extended(_)) = self.owed.front() {
+                while let Some(Owed::Extended(_) | Owed::CopyEnd) = self.owed.front() {
                     self.settle_front();
                 }
-                self.owed.pop_front();
+                if self.owed.pop_front() == Some(Owed::Sync) {
+                    self.syncs_answered += 1;
+                }
+                self.drop_copy_ends();
                 self.copying_in = false;
                 self.status = TransactionStatus::from_byte(body_front);
             }
@@ -175,7 +198,15 @@ impl Pipeline {
             self.extended_settled += 1;
             if *count == 0 {
                 self.owed.pop_front();
+                self.drop_copy_ends();
             }
+        }
+    }
+
+    /// Strays at the front are owed nothing.
+    fn drop_copy_ends(&mut self) {
+        while self.owed.front() == Some(&Owed::CopyEnd) {
+            self.owed.pop_front();
         }
     }
 
@@ -198,14 +229,27 @@ impl Pipeline {
     }
 
     fn copy_in_started(&mut self) {
-        self.copying_in = true;
-        // What follows in the queue is read by the server while it copies: Syncs are ignored.
-        while self.owed.len() > 1 {
-            if let Some(Owed::Extended(count)) = self.owed.pop_back() {
-                self.extended_settled += u64::from(count);
+        // What follows in the queue, up to the copy's end, is read by the server while it copies:
+        // Syncs are ignored, anything else ends the copy with an error.
+        let Some(copying) = self.owed.pop_front() else {
+            self.copying_in = true;
+            return;
+        };
+        let mut ended = false;
+        while let Some(owed) = self.owed.pop_front() {
+            match owed {
+                Owed::CopyEnd => ended = true,
+                Owed::Extended(count) => self.extended_settled += u64::from(count),
+                Owed::Sync => self.syncs_answered += 1,
+                Owed::Query => {}
+            }
+            if ended {
+                break;
             }
         }
-        if matches!(self.owed.front(), Some(Owed::Extended(_))) {
+        self.copying_in = !ended;
+        self.owed.push_front(copying);
+        if !ended && matches!(copying, Owed::Extended(_)) {
             self.batch = Batch {
                 messages: 1,
                 executes: 1,
@@ -256,6 +300,11 @@ mod tests {
             (">P >B >E >S <1 <2 <G >c <C", false), // the early Sync was ignored: libpq sends another
             (">P >B >E >S <1 <2 <G >c >S <C <ZI", true),
             (">P >B >E >S <1 <2 <G >S >c >S <C <ZI", true),
+            (">P >B >E >c >S <1 <2 <G <C <ZI", true), // all sent ahead
+            (">P >B >E >c >S >Q <1 <2 <G <C <ZI", false),
+            (">P >B >E >S >c >S <1 <2 <G <C <ZI", true),
+            (">Q >c <G <C <ZI", true),
+            (">Q >c <C <ZI", true), // a stray CopyDone
             (">Q <G >c <C <ZI", true),
             (">Q <G <E >c <ZI", true),
             (">P >B >E >S >Q <1 <2 <C <E <ZI <C <ZI", true), // the Sync's own commit failed

@@ -7,8 +7,8 @@
 //!
 //! A line of `facts:` says settings, or one relation: `table`, `partitioned`, `matview` or `view`, a name, a size, and
 //! any of `rows=`, `indexes=`, `temporary`, `not-owned`, `created-here`, `extension=`. An index is a name with any of
-//! `:invalid :exclusion :constraint :building :dependents :partitioned :toast`. A timeout is milliseconds with `:session`
-//! (SET by the client), `:client` (at start-up) or nothing (by a role, a database, the configuration file).
+//! `:invalid :exclusion :constraint :building :dependents :partitioned :toast`. A timeout is milliseconds with
+//! `:session` (SET by the client), `:client` (at start-up) or nothing (by a role, a database, the configuration file).
 
 use lockkeeper::catalog::{
     FactRequest, Facts, Index, IndexedTable, Relation, RelationKind, SessionFacts, Setting, Taken,
@@ -66,8 +66,11 @@ impl World {
 
     /// Answers as the server would, with `public` for a search path.
     pub(crate) fn answer(&self, request: &FactRequest) -> Facts {
-        let relations: Vec<Option<Relation>> =
-            request.relations.iter().map(|name| self.find(name)).collect();
+        let relations: Vec<Option<Relation>> = request
+            .relations
+            .iter()
+            .map(|name| self.find(name))
+            .collect();
         let first = relations.first().and_then(Option::as_ref);
         let taken = first.map_or(Vec::new(), |first| self.taken(request, first));
         Facts {
@@ -90,9 +93,10 @@ impl World {
             Statement::CreateIndex(create) => {
                 self.next_oid += 1;
                 let oid = self.next_oid;
-                let table = self.relations.iter_mut().find(|table| {
-                    table.name == create.table.name
-                });
+                let table = self
+                    .relations
+                    .iter_mut()
+                    .find(|table| table.name == create.table.name);
                 if let (Some(table), Some(name)) = (table, &create.name) {
                     table.indexes.push(index(oid, &table.schema.clone(), name));
                 }
@@ -269,7 +273,11 @@ fn index(oid: u32, schema: &str, name: &str) -> Index {
 }
 
 fn is_named(index: &Index, name: &Name) -> bool {
-    index.name == name.name && name.schema.as_ref().is_none_or(|schema| *schema == index.schema)
+    index.name == name.name
+        && name
+            .schema
+            .as_ref()
+            .is_none_or(|schema| *schema == index.schema)
 }
 
 fn setting(text: &str) -> Result<Setting, String> {
@@ -300,7 +308,9 @@ fn qualified(text: &str) -> (String, String) {
 }
 
 fn unquoted(text: &str) -> String {
-    let inside = text.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+    let inside = text
+        .strip_prefix('"')
+        .and_then(|text| text.strip_suffix('"'));
     inside.map_or_else(|| text.to_owned(), |inside| inside.replace("\"\"", "\""))
 }
 

@@ -77,7 +77,11 @@ pub(crate) fn check(folders: &[&str], run: impl Fn(&Case) -> String) {
     let mut problems = Vec::new();
     let mut names = BTreeSet::new();
     for mut script in read(folders) {
-        assert!(!script.cases.is_empty(), "{}: no case", script.path.display());
+        assert!(
+            !script.cases.is_empty(),
+            "{}: no case",
+            script.path.display()
+        );
         for case in &mut script.cases {
             if !names.insert((case.facts.clone(), case.sql.clone())) {
                 problems.push(format!("{}: the same case twice", case.place));
@@ -107,63 +111,27 @@ pub(crate) fn check(folders: &[&str], run: impl Fn(&Case) -> String) {
 impl Script {
     fn read(path: &Path) -> Script {
         let text = fs::read_to_string(path).expect("script");
-        let name = path.strip_prefix(root()).unwrap_or(path).display().to_string();
-        let mut script = Script {
-            path: path.to_owned(),
-            cases: Vec::new(),
-        };
-        let mut facts: Vec<String> = Vec::new();
-        let (mut head, mut head_has_facts) = (String::new(), false);
-        let mut expecting = false;
+        let name = path
+            .strip_prefix(root())
+            .unwrap_or(path)
+            .display()
+            .to_string();
+        let mut reader = Reader::default();
         for (at, line) in text.lines().enumerate() {
-            let is_new = line.starts_with("facts:") || line.starts_with('#');
-            if is_new || (expecting && line.starts_with("> ")) {
-                expecting = false;
-            }
-            if expecting {
-                let case = script.cases.last_mut().and_then(|case| case.expected.as_mut());
-                if let Some(expected) = case {
-                    expected.push_str(line);
-                    expected.push('\n');
-                }
-            } else if is_new {
-                if let Some(fact) = line.strip_prefix("facts:") {
-                    if !head_has_facts {
-                        facts.clear();
-                    }
-                    head_has_facts = true;
-                    facts.push(fact.trim().to_owned());
-                }
-                head.push_str(line);
-                head.push('\n');
-            } else if let Some(sql) = line.strip_prefix("> ") {
-                let open = script.cases.last_mut().filter(|case| case.expected.is_none());
-                if let (Some(case), true) = (open, head.is_empty()) {
-                    case.sql.push('\n');
-                    case.sql.push_str(sql);
-                    continue;
-                }
-                head_has_facts = false;
-                script.cases.push(Case {
-                    place: format!("tests/scripts/{name}:{}", at + 1),
-                    facts: facts.clone(),
-                    sql: sql.to_owned(),
-                    head: std::mem::take(&mut head),
-                    expected: None,
-                });
-            } else if line == "---" {
-                let case = script.cases.last_mut().expect("`---` before a statement");
-                case.expected = Some(String::new());
-                expecting = true;
-            } else {
-                assert!(line.trim().is_empty(), "{name}:{}: what is `{line}`?", at + 1);
-            }
+            reader.line(line, format!("tests/scripts/{name}:{}", at + 1));
         }
-        assert!(head.is_empty(), "{name}: facts or a comment without a case at the end");
-        for expected in script.cases.iter_mut().filter_map(|case| case.expected.as_mut()) {
+        assert!(
+            reader.head.is_empty(),
+            "{name}: facts or a comment without a case at the end"
+        );
+        let mut cases = reader.cases;
+        for expected in cases.iter_mut().filter_map(|case| case.expected.as_mut()) {
             expected.truncate(expected.trim_end().len());
         }
-        script
+        Script {
+            path: path.to_owned(),
+            cases,
+        }
     }
 
     fn text(&self) -> String {
@@ -180,5 +148,75 @@ impl Script {
             text.push_str(&format!("---\n{expected}\n"));
         }
         text
+    }
+}
+
+/// A script that is being read.
+#[derive(Default)]
+struct Reader {
+    cases: Vec<Case>,
+    facts: Vec<String>,
+    head: String,
+    head_has_facts: bool,
+    expecting: bool,
+    /// An empty line stood since the last statement's line.
+    gap: bool,
+}
+
+impl Reader {
+    fn line(&mut self, line: &str, place: String) {
+        let is_head = line.starts_with("facts:") || line.starts_with('#');
+        self.expecting &= !is_head && !line.starts_with("> ");
+        if self.expecting {
+            let case = self
+                .cases
+                .last_mut()
+                .and_then(|case| case.expected.as_mut());
+            case.expect("an expectation is open")
+                .push_str(&format!("{line}\n"));
+        } else if is_head {
+            self.head_line(line);
+        } else if let Some(sql) = line.strip_prefix("> ") {
+            self.statement(sql, place);
+        } else if line == "---" {
+            let case = self.cases.last_mut().expect("`---` before a statement");
+            case.expected = Some(String::new());
+            self.expecting = true;
+        } else {
+            assert!(line.trim().is_empty(), "{place}: what is `{line}`?");
+            self.gap = true;
+        }
+    }
+
+    fn head_line(&mut self, line: &str) {
+        if let Some(fact) = line.strip_prefix("facts:") {
+            if !self.head_has_facts {
+                self.facts.clear();
+            }
+            self.head_has_facts = true;
+            self.facts.push(fact.trim().to_owned());
+        }
+        self.head.push_str(&format!("{line}\n"));
+    }
+
+    /// A statement's first line, or its next.
+    fn statement(&mut self, sql: &str, place: String) {
+        let is_next = self.head.is_empty() && !std::mem::take(&mut self.gap);
+        if let Some(case) = self
+            .cases
+            .last_mut()
+            .filter(|case| is_next && case.expected.is_none())
+        {
+            case.sql.push_str(&format!("\n{sql}"));
+            return;
+        }
+        self.head_has_facts = false;
+        self.cases.push(Case {
+            place,
+            facts: self.facts.clone(),
+            sql: sql.to_owned(),
+            head: std::mem::take(&mut self.head),
+            expected: None,
+        });
     }
 }

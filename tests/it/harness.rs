@@ -102,6 +102,15 @@ pub(crate) fn value(database: &str, sql: &str) -> String {
     Wire::session(&place(shared()), database).value(sql)
 }
 
+/// Waits until a session of the shared server is in `pg_sleep`.
+pub(crate) fn until_asleep(pid: u32) {
+    let sql =
+        format!("SELECT coalesce(max(wait_event), '') FROM pg_stat_activity WHERE pid = {pid}");
+    eventually("the statement sleeps", || {
+        value("postgres", &sql) == "PgSleep"
+    });
+}
+
 /// A proxy in this process, on threads of its own; gone when dropped.
 #[derive(Debug)]
 pub(crate) struct Proxy {
@@ -138,9 +147,10 @@ impl Proxy {
         let (stop, stopped) = oneshot::channel::<()>();
         let (tell, told) = mpsc::channel();
         let thread = thread::spawn(move || serve(config, &tell, stopped));
-        let address: Option<SocketAddr> = told
-            .recv_timeout(WAIT_LIMIT)
-            .unwrap_or_else(|_| panic!("lockkeeper did not start: {:?}", thread.join()));
+        let address: Option<SocketAddr> = match told.recv_timeout(WAIT_LIMIT) {
+            Ok(address) => address,
+            Err(_) => resume_unwind(thread.join().unwrap_err()),
+        };
         Proxy {
             place: unix.or(address.map(Place::Tcp)).unwrap(),
             audit,
@@ -278,7 +288,11 @@ pub(crate) fn run(command: &mut Command, input: &str) -> Said {
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    let mut child = Killed(command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}")));
+    let mut child = Killed(
+        command
+            .spawn()
+            .unwrap_or_else(|e| panic!("{command:?}: {e}")),
+    );
     let mut stdin = child.0.stdin.take().unwrap();
     let input = input.to_owned();
     thread::spawn(move || stdin.write_all(input.as_bytes()));

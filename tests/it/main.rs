@@ -1,7 +1,7 @@
 //! lockkeeper as a whole: a real PostgreSQL, a real proxy in front of it, real clients.
 //!
-//! One server is shared by all tests, each with databases of its own; a test that stops its server, or wants another one,
-//! starts its own. No test asserts how long something takes: limits are there so that nothing hangs.
+//! One server is shared by all tests, each with databases of its own; a test that stops its server, or wants another
+//! one, starts its own. No test asserts how long something takes: limits are there so that nothing hangs.
 
 #![allow(clippy::unwrap_used)]
 
@@ -12,6 +12,7 @@ mod drivers;
 mod guarded;
 mod harness;
 mod relay;
+mod sessions;
 mod shutdown;
 mod temporary;
 mod tls;

@@ -190,13 +190,20 @@ impl Frame {
         self.tag == b'N' && self.field(b'M').starts_with("lockkeeper: ")
     }
 
-    /// For people, and to be compared: the sender of a notification is left out.
+    /// For people, and to be compared: the sender of a notification is left out, and the order of an error's fields.
     pub(crate) fn show(&self) -> String {
-        let body = match self.tag {
-            b'A' => &self.body[4..],
-            _ => &self.body,
-        };
-        format!("{} {}", char::from(self.tag), body.escape_ascii())
+        let tag = char::from(self.tag);
+        match self.tag {
+            b'A' => format!("{tag} {}", self.body[4..].escape_ascii()),
+            b'E' | b'N' => {
+                let mut fields: Vec<_> = self.body.split(|byte| *byte == 0).collect();
+                fields.sort();
+                let fields = fields.into_iter().filter(|field| !field.is_empty());
+                let fields: Vec<String> = fields.map(|f| f.escape_ascii().to_string()).collect();
+                format!("{tag} {}", fields.join(" | "))
+            }
+            _ => format!("{tag} {}", self.body.escape_ascii()),
+        }
     }
 }
 
@@ -313,7 +320,11 @@ impl Wire {
 
     /// Sends bytes; what the other side no longer takes is lost.
     pub(crate) fn send(&mut self, bytes: &[u8]) {
-        match self.socket.write_all(bytes).and_then(|()| self.socket.flush()) {
+        match self
+            .socket
+            .write_all(bytes)
+            .and_then(|()| self.socket.flush())
+        {
             Ok(()) => {}
             Err(error) if is_gone(error.kind()) => {}
             Err(error) => panic!("sending: {error}"),
@@ -366,16 +377,6 @@ impl Wire {
             }
             if !self.fill() {
                 return None;
-            }
-        }
-    }
-
-    /// The next frame that isn't asynchronous.
-    pub(crate) fn next_answer(&mut self) -> Option<Frame> {
-        loop {
-            let frame = self.next()?;
-            if !matches!(frame.tag, b'N' | b'S' | b'A') {
-                return Some(frame);
             }
         }
     }

@@ -1,0 +1,272 @@
+//! The program itself: signals, exit codes, settings that can't be used, and what it says over HTTP.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Command, Stdio};
+use std::thread;
+
+use lockkeeper::pg::temporary::TemporaryServer;
+use serde_json::Value;
+
+use crate::harness::{
+    Killed, Said, clean_command, eventually, limited, place, run, shared, start_server,
+    until_asleep, value, wait,
+};
+use crate::wire::{Place, Wire, commands, pbe, prepare, q, s, sqlstate, tags};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_lockkeeper");
+
+/// The program, serving; killed when dropped.
+struct Program {
+    process: Killed,
+    place: Place,
+    http: SocketAddr,
+}
+
+impl Program {
+    fn start(upstream: &TemporaryServer) -> Program {
+        let upstream = format!("127.0.0.1:{}", upstream.port());
+        let mut command = clean_command(PROGRAM);
+        command
+            .args(["serve", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"])
+            .args(["--upstream", &upstream])
+            .env("LOCKKEEPER__LOG__FORMAT", "json")
+            .env("LOCKKEEPER__SHUTDOWN__GRACE", "10m")
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped());
+        let mut process = Killed(command.spawn().unwrap());
+        let mut log = BufReader::new(process.0.stderr.take().unwrap());
+        let (place, http) = loop {
+            let mut line = String::new();
+            assert_ne!(log.read_line(&mut line).unwrap(), 0, "it didn't start");
+            let entry: Value = serde_json::from_str(&line).unwrap();
+            let field = |name: &str| entry["fields"][name].as_str().unwrap_or_default().parse();
+            if let (Ok(listen), Ok(http)) = (field("listen"), field("http")) {
+                break (Place::Tcp(listen), http);
+            }
+        };
+        thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
+        Program {
+            process,
+            place,
+            http,
+        }
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = self.process.0.id().to_string();
+        run(Command::new("kill").args(["-s", name, &pid]), "").ok();
+    }
+
+    fn session(&self) -> Wire {
+        Wire::session(&self.place, "postgres")
+    }
+
+    /// Status and body of a page.
+    fn get(&self, path: &str) -> (u16, String) {
+        let mut stream = TcpStream::connect(self.http).unwrap();
+        prepare(&stream);
+        write!(stream, "GET {path} HTTP/1.0\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head[9..12].parse().unwrap(), body.to_owned())
+    }
+
+    fn ends_with(&mut self) -> Option<i32> {
+        wait(&mut self.process, "lockkeeper").code()
+    }
+}
+
+/// The session ends, for the reason that lockkeeper does.
+fn assert_told(wire: &mut Wire) {
+    let frames = wire.until_end();
+    assert_eq!(
+        (tags(&frames).as_str(), sqlstate(&frames).as_str()),
+        ("E", "57P01")
+    );
+    assert!(frames[0].field(b'M').contains("lockkeeper"), "{frames:?}");
+}
+
+fn lockkeeper(arguments: &[&str]) -> Said {
+    run(clean_command(PROGRAM).args(arguments), "")
+}
+
+#[test]
+fn sigterm_ends_idle_sessions_and_lets_transactions_finish() {
+    limited(|| {
+        let mut program = Program::start(shared());
+        let mut idle = program.session();
+        let mut busy = program.session();
+        let mut in_query = program.session();
+        busy.run("BEGIN");
+        in_query.send(&q("SELECT pg_sleep(1), 'done'"));
+        until_asleep(in_query.pid());
+        program.signal("TERM");
+        assert_told(&mut idle);
+        assert_eq!(program.get("/ready").0, 503);
+        assert_eq!(program.get("/live").0, 200);
+        let Place::Tcp(address) = program.place else {
+            panic!("TCP")
+        };
+        eventually("no client is accepted", || {
+            match TcpStream::connect(address) {
+                Err(_) => true,
+                Ok(stream) => matches!((&stream).read(&mut [0]), Ok(0) | Err(_)),
+            }
+        });
+        assert_eq!(tags(&in_query.until_ready()), "TDCZ");
+        assert_told(&mut in_query);
+        busy.run("SELECT 1");
+        assert_eq!(commands(&busy.query("COMMIT")), ["COMMIT"]);
+        assert_told(&mut busy);
+        assert_eq!(program.ends_with(), Some(0));
+    });
+}
+
+#[test]
+fn sigterm_lets_a_pipeline_be_answered_to_its_end() {
+    limited(|| {
+        let mut program = Program::start(shared());
+        let mut idle = program.session();
+        let mut wire = program.session();
+        wire.send(&[pbe("SELECT pg_sleep(1)"), s(), pbe("SELECT 2"), s()].concat());
+        until_asleep(wire.pid());
+        program.signal("TERM");
+        assert_told(&mut idle);
+        assert_eq!(tags(&wire.until_ready()), "12DCZ");
+        assert_eq!(tags(&wire.until_ready()), "12DCZ");
+        assert_told(&mut wire);
+        assert_eq!(program.ends_with(), Some(0));
+    });
+}
+
+#[test]
+fn a_second_signal_closes_at_once_and_rolls_back() {
+    limited(|| {
+        let table = format!("second_signal_{}", std::process::id());
+        let mut program = Program::start(shared());
+        let mut idle = program.session();
+        let mut busy = program.session();
+        busy.run("BEGIN");
+        busy.run(&format!("CREATE TABLE {table}(a int)"));
+        program.signal("INT");
+        assert_told(&mut idle);
+        busy.run("SELECT 1");
+        program.signal("TERM");
+        assert_told(&mut busy);
+        assert_eq!(program.ends_with(), Some(0));
+        let sql = format!("SELECT count(*) FROM pg_class WHERE relname = '{table}'");
+        assert_eq!(value("postgres", &sql), "0");
+    });
+}
+
+#[test]
+fn a_second_signal_ends_a_schema_change_that_waits() {
+    limited(|| {
+        let table = format!("waiting_{}", std::process::id());
+        let mut holder = Wire::session(&place(shared()), "postgres");
+        holder.run(&format!("CREATE TABLE {table}(a int)"));
+        holder.run("BEGIN");
+        holder.run(&format!("LOCK TABLE {table} IN ACCESS SHARE MODE"));
+        let mut program = Program::start(shared());
+        let mut idle = program.session();
+        let mut wire = program.session();
+        wire.send(&q(&format!("ALTER TABLE {table} ADD COLUMN b int")));
+        let sql = format!(
+            "SELECT state || ' ' || query FROM pg_stat_activity WHERE pid = {}",
+            wire.pid()
+        );
+        eventually("a try has failed", || {
+            value("postgres", &sql).starts_with("idle ROLLBACK")
+        });
+        program.signal("TERM");
+        assert_told(&mut idle);
+        program.signal("TERM");
+        let frames = wire.until_end();
+        assert_eq!(sqlstate(&frames), "57P01", "{frames:?}");
+        assert_eq!(tags(&frames).replace('N', ""), "E", "{frames:?}");
+        assert_eq!(program.ends_with(), Some(0));
+        holder.run(&format!("COMMIT; DROP TABLE {table}"));
+    });
+}
+
+#[test]
+fn pages_and_health() {
+    limited(|| {
+        let server = start_server(|_| {});
+        let mut program = Program::start(&server);
+        let http = program.http.to_string();
+        program.session().run("CREATE TEMPORARY TABLE t(a int)");
+        assert_eq!(program.get("/live"), (200, "live\n".to_owned()));
+        assert_eq!(program.get("/ready"), (200, "ready\n".to_owned()));
+        let (status, text) = program.get("/metrics");
+        assert_eq!(status, 200);
+        assert!(
+            text.contains("\nlockkeeper_") && text.contains("# TYPE lockkeeper_"),
+            "{text}"
+        );
+        assert_eq!(program.get("/elsewhere").0, 404);
+        assert_eq!(
+            lockkeeper(&["health", "--http", &http]).status.code(),
+            Some(0)
+        );
+        server.stop_immediately().unwrap();
+        let (status, text) = program.get("/ready");
+        assert_eq!(status, 503);
+        assert!(text.contains(&server.port().to_string()), "{text}");
+        assert_eq!(program.get("/live").0, 200);
+        program.signal("TERM");
+        assert_eq!(program.ends_with(), Some(0));
+        let said = lockkeeper(&["health", "--http", &http]);
+        assert_eq!(said.status.code(), Some(1));
+        assert!(said.err.contains(&http), "{said:?}");
+    });
+}
+
+#[test]
+fn settings_that_cannot_be_used() {
+    limited(|| {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("lockkeeper.toml");
+        let path = file.display().to_string();
+        for (text, needle) in [
+            ("[guard]\nmoed = 'enforce'", "`guard.mode`"),
+            ("[guard]\nmode = 'obsereve'", "`observe`"),
+            ("[locks]\nbudget = '1h'", "`locks.budget`"),
+            ("[listen]\ntls = 'require'", "listen.certificate"),
+            (
+                "listen.address = '127.0.0.1:0'\nupstream = { tls = 'verify-full', ca = '/no/such.pem' }",
+                "/no/such.pem",
+            ),
+            (
+                "listen.address = '127.0.0.1:0'\naudit.file = '/no/such/audit'",
+                "/no/such/audit",
+            ),
+            ("[log]\nlevel = 'what=ever=this'", "log.level"),
+            (
+                "[listen]\naddress = 'nowhere.invalid:1'",
+                "nowhere.invalid:1",
+            ),
+            ("[listen", "TOML"),
+        ] {
+            std::fs::write(&file, text).unwrap();
+            let said = lockkeeper(&["serve", "--config", &path, "--http", ""]);
+            assert_eq!(said.status.code(), Some(2), "{text}: {said:?}");
+            assert!(said.err.contains(needle), "{text}: {}", said.err);
+            assert!(said.err.starts_with("lockkeeper: "), "{text}: {}", said.err);
+        }
+        let mut command = clean_command(PROGRAM);
+        let said = run(
+            command.arg("serve").env("LOCKKEEPER__GUARD__MODES", "off"),
+            "",
+        );
+        assert_eq!(said.status.code(), Some(2));
+        assert!(said.err.contains("`guard.mode`"), "{said:?}");
+        assert_eq!(
+            lockkeeper(&["serve", "--config", "/no/such"]).status.code(),
+            Some(2)
+        );
+        assert_eq!(lockkeeper(&["sreve"]).status.code(), Some(2));
+    });
+}

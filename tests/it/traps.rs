@@ -1,0 +1,584 @@
+//! Texts that hide a schema change from a careless reader: what the server does with each through the proxy is what it
+//! does directly, and the audit log has the events that it should, no more and no fewer.
+
+use crate::harness::{Proxy, database, limited, place, shared};
+use crate::wire::{Frame, Wire, b, d, e, p, pbe, q, q_bytes, s};
+
+/// One message or one pipeline, and how many ReadyForQuery answer it.
+pub(crate) type Step = (Vec<u8>, usize);
+
+/// What a client sends, and the events that must come of it, in order.
+pub(crate) struct Trap {
+    name: &'static str,
+    steps: Vec<Step>,
+    events: &'static [&'static str],
+}
+
+pub(crate) fn trap(name: &'static str, steps: Vec<Step>, events: &'static [&'static str]) -> Trap {
+    Trap {
+        name,
+        steps,
+        events,
+    }
+}
+
+/// A single Query.
+pub(crate) fn query(sql: &'static str, events: &'static [&'static str]) -> Trap {
+    trap(sql, vec![(q(sql), 1)], events)
+}
+
+/// What a client saw, and what there is afterwards.
+fn play(wire: &mut Wire, admin: &mut Wire, steps: &[Step]) -> Vec<String> {
+    let mut seen = Vec::new();
+    for (bytes, readies) in steps {
+        wire.send(bytes);
+        for _ in 0..*readies {
+            let frames = wire.until_ready();
+            let frames = frames.iter().filter(|frame| !frame.is_lockkeepers_notice());
+            seen.extend(frames.map(Frame::show));
+        }
+    }
+    let relations =
+        "SELECT string_agg(relname || ' ' || relkind::text, ', ' ORDER BY relname) FROM pg_class
+        WHERE relnamespace = 'public'::regnamespace";
+    seen.push(admin.value(relations));
+    admin.run("DROP SCHEMA IF EXISTS public, s CASCADE; CREATE SCHEMA public");
+    admin.run("CREATE TABLE base(a int); INSERT INTO base VALUES (1)");
+    seen
+}
+
+/// Plays traps directly and through a proxy; reports all that differ.
+pub(crate) fn spring(traps: &[Trap]) {
+    let proxy = Proxy::shared();
+    let database = database();
+    let direct = place(shared());
+    let mut admin = Wire::session(&direct, &database);
+    admin.run("CREATE TABLE base(a int); INSERT INTO base VALUES (1)");
+    let mut wrong = Vec::new();
+    for trap in traps {
+        let mut wire = Wire::session(&direct, &database);
+        let expected = play(&mut wire, &mut admin, &trap.steps);
+        drop(wire);
+        let before = proxy.event_words().len();
+        let mut wire = proxy.session(&database);
+        let found = play(&mut wire, &mut admin, &trap.steps);
+        drop(wire);
+        if found != expected {
+            wrong.push(format!(
+                "{}:\n  directly {expected:#?}\n  through lockkeeper {found:#?}",
+                trap.name
+            ));
+        }
+        let events = proxy.event_words().split_off(before);
+        if events != trap.events {
+            let name = trap.name;
+            wrong.push(format!(
+                "{name}: events {events:?}, expected {:?}",
+                trap.events
+            ));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn comments_blanks_and_case() {
+    limited(|| {
+        spring(&[
+            query("-- x\rCREATE TABLE t(a int)", &["CREATE TABLE done"]),
+            query("/* /* */ */ create table t(a int)", &["CREATE TABLE done"]),
+            query("/* /* */ create table t(a int) */", &[]),
+            query("-- create table t(a int)", &[]),
+            query("; ;create table t(a int)", &["CREATE TABLE done"]),
+            query("\x0c\t\r\ncreate table t(a int);;", &["CREATE TABLE done"]),
+            query("create/**/table t(a int)", &["CREATE TABLE done"]),
+            query("CrEaTe--\nTaBlE t(a int)", &["CREATE TABLE done"]),
+            query(
+                "SELECT 1 /* ; */; CREATE TABLE t(a int) --;",
+                &["CREATE TABLE passed: several statements in one query"],
+            ),
+            query("SELECT '; create table t(a int)'", &[]),
+            query("SELECT $x$ ; create table t(a int) $$ $x$", &[]),
+            query(
+                "SELECT \"; create table t\" FROM (SELECT 1) x(\"; create table t\")",
+                &[],
+            ),
+            query("SELECT E'\\'; create table t(a int); --'", &[]),
+            query(
+                "SELECT 'a\\'; CREATE TABLE t(a int); --'",
+                &["CREATE TABLE passed: several statements in one query"],
+            ),
+            query("SELECT U&'\\0061' UESCAPE '\\'; SELECT 1", &[]),
+            query(
+                "create table t(a int) -- no end of line",
+                &["CREATE TABLE done"],
+            ),
+            query("\u{feff}CREATE TABLE t(a int)", &[]),
+            query("\u{a0}CREATE TABLE t(a int)", &[]),
+            query(
+                "create schema s create table s.t(a int)",
+                &["CREATE SCHEMA done"],
+            ),
+        ]);
+    });
+}
+
+#[test]
+fn several_statements_in_one_query() {
+    limited(|| {
+        const SEVERAL: &str = "CREATE TABLE passed: several statements in one query";
+        spring(&[
+            query(
+                "CREATE TABLE t(a int); CREATE TABLE u(a int)",
+                &[SEVERAL, SEVERAL],
+            ),
+            query(
+                "CREATE TABLE t(a int); SELECT 1/0; CREATE TABLE u(a int)",
+                &[SEVERAL, SEVERAL],
+            ),
+            query("BEGIN; CREATE TABLE t(a int); COMMIT", &[SEVERAL]),
+            query("BEGIN; CREATE TABLE t(a int); ROLLBACK", &[SEVERAL]),
+            trap(
+                "a syntax error behind a schema change",
+                vec![(q("CREATE TABLE t(a int); SELEC"), 1)],
+                // Nothing runs; but it was attempted, as far as can be read.
+                &["CREATE TABLE passed: several statements in one query"],
+            ),
+            trap(
+                "in a transaction block",
+                vec![
+                    (q("BEGIN"), 1),
+                    (q("CREATE TABLE t(a int)"), 1),
+                    (q("COMMIT"), 1),
+                ],
+                &["CREATE TABLE passed: in a transaction"],
+            ),
+            trap(
+                "behind COPY in one text",
+                vec![(
+                    [
+                        q("COPY base FROM STDIN; CREATE TABLE t(a int)"),
+                        crate::wire::copy_data(b"7\n"),
+                        crate::wire::copy_done(),
+                    ]
+                    .concat(),
+                    1,
+                )],
+                &[SEVERAL],
+            ),
+            query("CREATE TABLE base(a int)", &["CREATE TABLE failed"]),
+            query("DROP TABLE missing", &["DROP TABLE failed"]),
+            query("DROP TABLE IF EXISTS missing", &["DROP TABLE done"]),
+        ]);
+    });
+}
+
+#[test]
+fn statements_that_hold_others() {
+    limited(|| {
+        spring(&[
+            query(
+                "CREATE TABLE t AS SELECT 1 AS a",
+                &["CREATE TABLE AS passed"],
+            ),
+            query(
+                "CREATE MATERIALIZED VIEW t AS SELECT 1 AS a",
+                &["CREATE MATERIALIZED VIEW passed"],
+            ),
+            query("SELECT 1 AS a INTO t", &["SELECT INTO passed"]),
+            query("(SELECT 1 AS a INTO t)", &["SELECT INTO passed"]),
+            query(
+                "WITH x AS (SELECT 1 AS a) SELECT a INTO t FROM x",
+                &["SELECT INTO passed"],
+            ),
+            query(
+                "SELECT 1 AS a INTO t UNION SELECT 2",
+                &["SELECT INTO passed"],
+            ),
+            query("SELECT 'into'", &[]),
+            query("EXPLAIN (COSTS OFF) CREATE TABLE t AS SELECT 1 AS a", &[]),
+            query(
+                "EXPLAIN (ANALYZE false, COSTS OFF) CREATE TABLE t AS SELECT 1 AS a",
+                &[],
+            ),
+            query(
+                "EXPLAIN (ANALYZE, TIMING OFF, SUMMARY OFF, COSTS OFF) CREATE TABLE t AS SELECT 1 AS a",
+                &["EXPLAIN passed"],
+            ),
+            query(
+                "EXPLAIN (ANALYZE 1, TIMING OFF, SUMMARY OFF, COSTS OFF) SELECT 1 AS a INTO t",
+                &["EXPLAIN passed"],
+            ),
+            query(
+                "EXPLAIN (ANALYZE, ANALYZE off, COSTS OFF) CREATE TABLE t AS SELECT 1 AS a",
+                &[],
+            ),
+            query("DO $$BEGIN CREATE TABLE t(a int); END$$", &[]),
+            query("DO 'BEGIN CREATE TABLE t(a int); END'", &[]),
+            trap(
+                "CALL",
+                vec![
+                    (
+                        q("CREATE PROCEDURE r() LANGUAGE SQL AS 'CREATE TABLE t(a int)'"),
+                        1,
+                    ),
+                    (q("CALL r()"), 1),
+                ],
+                &["CREATE PROCEDURE done"],
+            ),
+            trap(
+                "CREATE RULE and a function's body with semicolons",
+                vec![
+                    (
+                        q(
+                            "CREATE FUNCTION f() RETURNS int LANGUAGE SQL BEGIN ATOMIC SELECT 1; SELECT 2; END",
+                        ),
+                        1,
+                    ),
+                    (
+                        q("CREATE RULE r AS ON UPDATE TO base DO ALSO (SELECT 1; SELECT 2)"),
+                        1,
+                    ),
+                ],
+                &["CREATE FUNCTION done", "CREATE RULE done"],
+            ),
+        ]);
+    });
+}
+
+#[test]
+fn names_that_stand_for_statements() {
+    limited(|| {
+        spring(&[
+            trap(
+                "PREPARE … SELECT INTO, EXECUTE",
+                vec![
+                    (q("PREPARE n AS SELECT 1 AS a INTO t"), 1),
+                    (q("EXECUTE n"), 1),
+                ],
+                &["SELECT INTO passed"],
+            ),
+            trap(
+                "PREPARE … SELECT INTO, Bind",
+                vec![
+                    (q("PREPARE n AS SELECT 1 AS a INTO t"), 1),
+                    ([b("", "n", &[]), e("", 0), s()].concat(), 1),
+                ],
+                &["SELECT INTO passed"],
+            ),
+            trap(
+                "PREPARE, CREATE TABLE AS EXECUTE",
+                vec![
+                    (q("PREPARE n AS SELECT 1 AS a"), 1),
+                    (q("CREATE TABLE t AS EXECUTE n"), 1),
+                ],
+                &["CREATE TABLE AS passed"],
+            ),
+            trap(
+                "Parse of a name, EXECUTE",
+                vec![
+                    ([p("n", "CREATE TABLE t(a int)"), s()].concat(), 1),
+                    (q("EXECUTE n"), 1),
+                ],
+                &["CREATE TABLE done"],
+            ),
+            trap(
+                "Parse of a name that is taken, and what the name still is",
+                vec![
+                    ([p("n", "CREATE TABLE t(a int)"), s()].concat(), 1),
+                    ([p("n", "SELECT 1"), s()].concat(), 1),
+                    ([b("", "n", &[]), e("", 0), s()].concat(), 1),
+                ],
+                &["CREATE TABLE done"],
+            ),
+        ]);
+    });
+}
+
+#[test]
+fn names_that_change_their_meaning() {
+    limited(|| {
+        spring(&[
+            trap(
+                "a name that is deallocated and taken again",
+                vec![
+                    ([p("n", "CREATE TABLE t(a int)"), s()].concat(), 1),
+                    (q("DEALLOCATE n"), 1),
+                    ([p("n", "SELECT 1"), s()].concat(), 1),
+                    ([b("", "n", &[]), e("", 0), s()].concat(), 1),
+                ],
+                &[],
+            ),
+            trap(
+                "DISCARD ALL forgets names",
+                vec![
+                    ([p("n", "CREATE TABLE t(a int)"), s()].concat(), 1),
+                    (q("DISCARD ALL"), 1),
+                    (q("EXECUTE n"), 1),
+                ],
+                &[],
+            ),
+            trap(
+                "EXPLAIN ANALYZE EXECUTE",
+                vec![
+                    (q("PREPARE n AS SELECT 1 AS a INTO t"), 1),
+                    (
+                        q("EXPLAIN (ANALYZE, TIMING OFF, SUMMARY OFF, COSTS OFF) EXECUTE n"),
+                        1,
+                    ),
+                ],
+                &["SELECT INTO passed"],
+            ),
+            trap(
+                "an unnamed statement survives Sync",
+                vec![
+                    (
+                        [p("", "CREATE TABLE t(a int)"), d(b'S', ""), s()].concat(),
+                        1,
+                    ),
+                    ([b("", "", &[]), e("", 0), s()].concat(), 1),
+                ],
+                &["CREATE TABLE done"],
+            ),
+        ]);
+    });
+}
+
+#[test]
+fn settings_that_change_how_texts_are_read() {
+    limited(|| {
+        let hidden = r"SELECT 'a\' /* ' ; CREATE TABLE t(a int); -- */";
+        let harmless = r"SELECT 'a\'; CREATE TABLE t(a int); --'";
+        spring(&[
+            trap(
+                "standard_conforming_strings=off by SET",
+                vec![
+                    (q("SET standard_conforming_strings = off"), 1),
+                    (q("SET escape_string_warning = off"), 1),
+                    (q(hidden), 1),
+                ],
+                &["CREATE TABLE passed: several statements in one query"],
+            ),
+            trap(
+                "standard_conforming_strings=off, and nothing hidden",
+                vec![
+                    (q("SET standard_conforming_strings = off"), 1),
+                    (q("SET escape_string_warning = off"), 1),
+                    (q(harmless), 1),
+                ],
+                &[],
+            ),
+            trap(
+                "standard_conforming_strings=off by a SET in the same segment",
+                vec![(
+                    [q("SET standard_conforming_strings = off"), q(hidden)].concat(),
+                    2,
+                )],
+                &["CREATE TABLE passed: several statements in one query"],
+            ),
+            trap(
+                "standard_conforming_strings=off by an Execute in the same segment",
+                vec![(
+                    [pbe("SET standard_conforming_strings = off"), s(), q(hidden)].concat(),
+                    2,
+                )],
+                &["CREATE TABLE passed: several statements in one query"],
+            ),
+        ]);
+    });
+}
+
+#[test]
+fn settings_that_change_in_other_ways() {
+    limited(|| {
+        let hidden = r"SELECT 'a\' /* ' ; CREATE TABLE t(a int); -- */";
+        spring(&[
+            trap(
+                "standard_conforming_strings=off by set_config in the same segment",
+                vec![(
+                    [
+                        q("SELECT set_config('standard_conforming_strings', 'off', false)"),
+                        q(hidden),
+                    ]
+                    .concat(),
+                    2,
+                )],
+                &["CREATE TABLE passed: several statements in one query"],
+            ),
+            trap(
+                "standard_conforming_strings=off by a DO in the same segment",
+                vec![(
+                    [
+                        q("DO $$BEGIN SET standard_conforming_strings = off; END$$"),
+                        q(hidden),
+                    ]
+                    .concat(),
+                    2,
+                )],
+                &["CREATE TABLE passed: several statements in one query"],
+            ),
+            trap(
+                "standard_conforming_strings=off within a transaction, pipelined past its end",
+                vec![
+                    (q("BEGIN; SET standard_conforming_strings = on"), 1),
+                    (q("ROLLBACK"), 1),
+                    (
+                        [
+                            q("SET standard_conforming_strings = off"),
+                            q("BEGIN; SET LOCAL standard_conforming_strings = on"),
+                        ]
+                        .concat(),
+                        2,
+                    ),
+                    ([q("COMMIT"), q(hidden)].concat(), 2),
+                ],
+                &["CREATE TABLE passed: several statements in one query"],
+            ),
+        ]);
+    });
+}
+
+#[test]
+fn encodings() {
+    limited(|| {
+        let hidden = b"SELECT E'\x95\x5c' ; CREATE TABLE t(a int) --'";
+        spring(&[
+            trap(
+                "SJIS by SET",
+                vec![(q("SET client_encoding = 'SJIS'"), 1), (q_bytes(hidden), 1)],
+                &["CREATE TABLE passed: several statements in one query"],
+            ),
+            trap(
+                "SJIS by a SET in the same segment",
+                vec![(
+                    [q("SET client_encoding = 'SJIS'"), q_bytes(hidden)].concat(),
+                    2,
+                )],
+                &["CREATE TABLE passed: several statements in one query"],
+            ),
+            trap(
+                "a name in SJIS",
+                vec![
+                    (q("SET client_encoding = 'SJIS'"), 1),
+                    (q_bytes(b"CREATE TABLE t(\"\x95\x5c\" int)"), 1),
+                    (q("SET client_encoding = 'UTF8'"), 1),
+                ],
+                &["CREATE TABLE passed: not ASCII, and not UTF-8"],
+            ),
+            trap(
+                "a name in Latin 1",
+                vec![
+                    (q("SET client_encoding = 'LATIN1'"), 1),
+                    (q_bytes(b"CREATE TABLE \"t\xe4\"(a int)"), 1),
+                    (q("SET client_encoding = 'UTF8'"), 1),
+                ],
+                &["CREATE TABLE passed: not ASCII, and not UTF-8"],
+            ),
+            trap(
+                "a name in UTF-8",
+                vec![(q("CREATE TABLE \"tä→\"(a int)"), 1)],
+                &["CREATE TABLE done"],
+            ),
+        ]);
+    });
+}
+
+#[test]
+fn unreadable_texts() {
+    limited(|| {
+        spring(&[
+            query("CREATE TABLE", &["CREATE TABLE failed"]),
+            query("ALTER TABLE base FROBNICATE", &["ALTER TABLE failed"]),
+            query("FROBNICATE base", &[]),
+            trap(
+                "invalid UTF-8 in a query",
+                vec![(q_bytes(b"SELECT '\xff\xfe'"), 1)],
+                &[],
+            ),
+            trap(
+                "a NUL in a query",
+                vec![(q_bytes(b"SELECT 1\0CREATE TABLE t(a int)"), 1)],
+                &[],
+            ),
+            trap(
+                "a syntax error by Parse",
+                vec![(
+                    [p("", "CREATE TABLE"), b("", "", &[]), e("", 0), s()].concat(),
+                    1,
+                )],
+                &[],
+            ),
+            trap(
+                "two statements by Parse",
+                vec![([pbe("SELECT 1; CREATE TABLE t(a int)"), s()].concat(), 1)],
+                &["CREATE TABLE passed: several statements in one query"],
+            ),
+        ]);
+    });
+}
+
+#[test]
+fn invalid_utf8_in_a_schema_change_is_the_servers_to_refuse() {
+    limited(|| {
+        let direct = place(shared());
+        let database = database();
+        let text = q_bytes(b"CREATE TABLE \"t\xff\"(a int)");
+        let expected = Wire::session(&direct, &database).ask(&text);
+        let proxy = Proxy::shared();
+        let found = proxy.session(&database).ask(&text);
+        assert_eq!(found, expected);
+        assert_eq!(crate::wire::sqlstate(&found), "22021");
+    });
+}
+
+#[test]
+fn deeply_nested_texts() {
+    limited(|| {
+        let joins = " JOIN base ON true".repeat(60).replace("base", "base AS x");
+        let mut numbered = String::new();
+        for (number, part) in joins.split(" AS x").enumerate() {
+            numbered.push_str(part);
+            if number < 60 {
+                numbered.push_str(&format!(" AS x{number}"));
+            }
+        }
+        let sum = format!("SELECT 1{}", "+1".repeat(300));
+        let nested = format!("{}1{}", "(SELECT ".repeat(80), ")".repeat(80));
+        let steps = |sql: String| vec![(q(&sql), 1)];
+        spring(&[
+            trap(
+                "60 JOINs",
+                steps(format!("SELECT count(*) FROM base{numbered}")),
+                &[],
+            ),
+            trap(
+                "60 JOINs in a view",
+                steps(format!(
+                    "CREATE VIEW t AS SELECT base.a FROM base{numbered}"
+                )),
+                &["CREATE VIEW done"],
+            ),
+            trap("300 terms", steps(sum.clone()), &[]),
+            trap(
+                "300 terms in a table",
+                steps(format!("CREATE TABLE t(a int DEFAULT ({}))", &sum[7..])),
+                &["CREATE TABLE done"],
+            ),
+            trap("80 selects", steps(format!("SELECT {nested}")), &[]),
+            trap(
+                "80 selects in front of a schema change",
+                steps(format!("SELECT {nested}; CREATE TABLE t(a int)")),
+                &["CREATE TABLE passed: several statements in one query"],
+            ),
+            trap(
+                "parentheses that the parser itself refuses",
+                steps(format!(
+                    "SELECT {}1{}",
+                    "(".repeat(20_000),
+                    ")".repeat(20_000)
+                )),
+                &[],
+            ),
+        ]);
+    });
+}
