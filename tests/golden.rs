@@ -37,6 +37,7 @@ const RUN: &[&str] = &["exec_failures"];
 const LIMITS: Limits = Limits {
     budget: Duration::from_millis(90),
     deadline: Duration::from_secs(20),
+    statement_timeout: None,
 };
 
 /// What the judge says, as the proxy would ask it.
@@ -261,6 +262,7 @@ fn ending(ran: &Ran) -> String {
     match &ran.outcome.result {
         Ok(tag) => format!("done: {tag}"),
         Err(RunError::Gone) => "the server is gone".to_owned(),
+        Err(RunError::Stale) => "stale".to_owned(),
         Err(RunError::Sql(fields)) => {
             let mut text = format!("failed: {} {}", fields.sqlstate, fields.message);
             for line in ran.outcome.progress.undone.iter().chain([&fields.detail]) {

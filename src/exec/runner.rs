@@ -207,7 +207,7 @@ async fn concurrently<S: Session>(
             result = verify(session, &step.check).await.and(result);
         }
         if let Err(error) = result {
-            result = if is_half_done(session, &step.check, &error).await? {
+            result = if is_half_done(session, &step.check, &error, progress).await? {
                 finish(session, step, progress, error).await
             } else {
                 undo(session, &step.undo, progress).await?;
@@ -410,12 +410,22 @@ async fn is_half_done<S: Session>(
     session: &mut S,
     check: &Check,
     error: &RunError,
+    progress: &mut Progress,
 ) -> Result<bool, RunError> {
-    match check {
-        Check::IndexIsGone { oid } if *error != RunError::Gone => {
-            still_invalid(session, *oid).await
+    let Check::IndexIsGone { oid } = check else {
+        return Ok(false);
+    };
+    if *error == RunError::Gone {
+        return Ok(false);
+    }
+    match still_invalid(session, *oid).await {
+        Err(RunError::Gone) => Err(RunError::Gone),
+        Err(failure) => {
+            let left = format!("The index may be INVALID: it could not be looked at ({failure}).");
+            progress.undone.push(left);
+            Ok(false)
         }
-        _ => Ok(false),
+        found => found,
     }
 }
 
@@ -432,7 +442,9 @@ async fn finish<S: Session>(
     );
     match insist(session, &Command::own(&step.sql)).await {
         Ok(()) => {
-            progress.stopped_by = Some(error);
+            if error.sqlstate() == QUERY_CANCELED {
+                progress.stopped_by = Some(error);
+            }
             Ok("DROP INDEX".to_owned())
         }
         Err(RunError::Gone) => Err(RunError::Gone),

@@ -112,6 +112,7 @@ impl World {
             | Statement::Unreadable { .. }
             | Statement::Prepare { .. }
             | Statement::Execute { .. }
+            | Statement::Deallocate { .. }
             | Statement::Dynamic { .. }
             | Statement::Harmless => {}
         }

@@ -289,6 +289,10 @@ impl Session for Recording {
         self.log.push(format!("sleep {} ms", duration.as_millis()));
     }
 
+    fn forgive(&mut self) {
+        self.interrupt = None;
+    }
+
     fn interrupt(&self) -> Option<Interrupt> {
         self.interrupt
     }
@@ -330,6 +334,10 @@ pub(crate) fn short(sql: &str) -> String {
         (
             "SELECT NOT EXISTS (SELECT FROM pg_catalog.pg_index",
             "ask whether an index is INVALID",
+        ),
+        (
+            "SELECT EXISTS (SELECT FROM pg_catalog.pg_index",
+            "ask whether it is still INVALID",
         ),
         ("pg_stat_progress_create_index", "ask what was left"),
         ("pg_catalog.pg_locks", "ask who holds locks"),
