@@ -323,7 +323,6 @@ impl Inspector {
             (Some(name), classified) => {
                 let span = self.forward(header, input);
                 self.parsed(name, classified);
-                self.fickle |= changes_settings;
                 span
             }
         };
@@ -332,6 +331,7 @@ impl Inspector {
         }
         if changes_settings && matches!(span, Span::Forward(_)) {
             self.uncertain = true;
+            self.fickle |= header.tag == b'P' || classify::mentions_prepare(text);
         }
         span
     }
@@ -442,8 +442,6 @@ impl Inspector {
         self.names.follow(text);
         let executes = |parsed: &Parsed| matches!(parsed.statement, Statement::Execute { .. });
         self.uncertain |= self.fickle && text.statements.iter().any(executes);
-        let prepares = |parsed: &Parsed| matches!(parsed.statement, Statement::Prepare { .. });
-        self.fickle |= text.changes_lexical_settings && text.statements.iter().any(prepares);
         span
     }
 
@@ -613,6 +611,7 @@ impl Inspector {
             b'Z' => {
                 if self.pipeline.is_idle() {
                     self.announced = 0;
+                    self.names.all_answered();
                     self.uncertain = false;
                 }
                 if self.pipeline.status() == TransactionStatus::Idle {
@@ -629,6 +628,7 @@ impl Inspector {
                 self.announced = self.announced.saturating_sub(1);
             }
             b'C' => match backend::command_tag(body) {
+                b"DEALLOCATE" => self.names.deallocated(),
                 b"DEALLOCATE ALL" | b"DISCARD ALL" => self.names.forget_statements(),
                 _ => {}
             },

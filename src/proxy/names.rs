@@ -18,6 +18,8 @@ pub struct Names {
     portals: HashMap<Box<[u8]>, Portal>,
     /// Parse and Close messages that the server has not answered yet, and may refuse.
     unsettled: VecDeque<Unsettled>,
+    /// Names of DEALLOCATE statements that the server has not done yet.
+    deallocating: VecDeque<Box<[u8]>>,
 }
 
 #[derive(Debug)]
@@ -128,9 +130,10 @@ impl Names {
                         .insert(name.as_bytes().into(), Arc::new(inner));
                 }
                 Statement::Deallocate { name: Some(name) } => {
-                    self.statements.remove(name.as_bytes());
+                    if self.statements.contains_key(name.as_bytes()) {
+                        self.deallocating.push_back(name.as_bytes().into());
+                    }
                 }
-                Statement::Deallocate { name: None } => self.statements.clear(),
                 Statement::CreateIndex(_)
                 | Statement::DropIndex(_)
                 | Statement::Reindex(_)
@@ -138,10 +141,23 @@ impl Names {
                 | Statement::Unreadable { .. }
                 | Statement::Prepare { .. }
                 | Statement::Execute { .. }
+                | Statement::Deallocate { name: None }
                 | Statement::Dynamic { .. }
                 | Statement::Harmless => {}
             }
         }
+    }
+
+    /// The server has done what a DEALLOCATE asked for.
+    pub fn deallocated(&mut self) {
+        if let Some(name) = self.deallocating.pop_front() {
+            self.statements.remove(&name);
+        }
+    }
+
+    /// The server owes nothing: a DEALLOCATE that isn't done has failed.
+    pub fn all_answered(&mut self) {
+        self.deallocating.clear();
     }
 
     /// The server has forgotten all prepared statements.

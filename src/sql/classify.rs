@@ -414,6 +414,11 @@ fn mentions_set_config(text: &[u8]) -> bool {
     contains_ignoring_case(text, b"_config")
 }
 
+/// Whether a text may prepare a statement.
+pub fn mentions_prepare(text: &[u8]) -> bool {
+    contains_ignoring_case(text, b"prepare")
+}
+
 fn mentions_lexical_settings(text: &[u8]) -> bool {
     [
         &b"conforming"[..],

@@ -261,12 +261,12 @@ fn statements_that_carry_parameters_or_rows() {
             trap(
                 "CREATE TABLE AS with a parameter",
                 with("CREATE TABLE t AS SELECT $1::int AS a", "7"),
-                &["CREATE TABLE AS passed"],
+                &["CREATE TABLE AS passed: it takes no lock on what exists"],
             ),
             trap(
                 "SELECT INTO with a parameter",
                 with("SELECT $1::int AS a INTO t", "7"),
-                &["SELECT INTO passed"],
+                &["SELECT INTO passed: it takes no lock on what exists"],
             ),
             trap(
                 "EXPLAIN ANALYZE, whose answer has rows",
@@ -284,7 +284,7 @@ fn statements_that_carry_parameters_or_rows() {
                     .concat(),
                     1,
                 )],
-                &["EXPLAIN passed"],
+                &["EXPLAIN passed: it takes no lock on what exists"],
             ),
             trap(
                 "EXECUTE with an argument",
@@ -293,7 +293,7 @@ fn statements_that_carry_parameters_or_rows() {
                     (q("EXECUTE n(7)"), 1),
                     (q("SELECT count(*) FROM t"), 1),
                 ],
-                &["SELECT INTO passed"],
+                &["SELECT INTO passed: it takes no lock on what exists"],
             ),
             trap(
                 "EXECUTE with an argument, by Parse",
@@ -302,7 +302,7 @@ fn statements_that_carry_parameters_or_rows() {
                     ([pbe("EXECUTE n(7)"), s()].concat(), 1),
                     (q("SELECT count(*) FROM t"), 1),
                 ],
-                &["SELECT INTO passed"],
+                &["SELECT INTO passed: it takes no lock on what exists"],
             ),
         ]);
     });
