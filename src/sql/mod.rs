@@ -9,3 +9,4 @@ pub mod lexer;
 pub mod name;
 pub mod parse;
 pub mod statement;
+mod tag;

@@ -14,6 +14,7 @@ use thiserror::Error;
 use super::lexer::{self, LexicalMode};
 use super::name::Name;
 use super::statement::{CreateIndex, DropIndex, OtherDdl, Reindex, ReindexKind, Scope, Statement};
+use super::tag::{alter_tag, create_tag, drop_tag};
 
 /// One statement of a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -535,14 +536,16 @@ fn relation_ddl(node: &NodeEnum) -> Option<(&'static str, Scope, Vec<Name>)> {
         NodeEnum::CreateStmt(create) => on("CREATE TABLE", create.relation.as_ref()),
         NodeEnum::CreateForeignTableStmt(_) => on("CREATE FOREIGN TABLE", None),
         NodeEnum::AlterTableStmt(alter) => alter_table(alter),
-        NodeEnum::RenameStmt(rename) => {
-            on(alter_tag(rename.rename_type()), rename.relation.as_ref())
-        }
-        NodeEnum::AlterObjectSchemaStmt(alter) => {
-            on(alter_tag(alter.object_type()), alter.relation.as_ref())
-        }
+        NodeEnum::RenameStmt(rename) => on(
+            alter_tag(rename.rename_type().as_str_name()),
+            rename.relation.as_ref(),
+        ),
+        NodeEnum::AlterObjectSchemaStmt(alter) => on(
+            alter_tag(alter.object_type().as_str_name()),
+            alter.relation.as_ref(),
+        ),
         NodeEnum::DropStmt(drop) => (
-            drop_tag(drop.remove_type()),
+            drop_tag(drop.remove_type().as_str_name()),
             Transactional,
             dropped_relations(drop),
         ),
@@ -596,7 +599,7 @@ fn alter_table(alter: &protobuf::AlterTableStmt) -> (&'static str, Scope, Vec<Na
         Scope::Transactional
     };
     (
-        alter_tag(alter.objtype()),
+        alter_tag(alter.objtype().as_str_name()),
         scope,
         names_of(alter.relation.as_ref()),
     )
@@ -654,9 +657,9 @@ fn dropped_relations(drop: &protobuf::DropStmt) -> Vec<Name> {
 fn object_ddl(node: &NodeEnum) -> Option<(&'static str, Scope)> {
     use Scope::{OwnTransaction, Transactional};
     let transactional = match node {
-        NodeEnum::AlterOwnerStmt(alter) => alter_tag(alter.object_type()),
-        NodeEnum::AlterObjectDependsStmt(alter) => alter_tag(alter.object_type()),
-        NodeEnum::AlterTableMoveAllStmt(alter) => alter_tag(alter.objtype()),
+        NodeEnum::AlterOwnerStmt(alter) => alter_tag(alter.object_type().as_str_name()),
+        NodeEnum::AlterObjectDependsStmt(alter) => alter_tag(alter.object_type().as_str_name()),
+        NodeEnum::AlterTableMoveAllStmt(alter) => alter_tag(alter.objtype().as_str_name()),
         NodeEnum::CommentStmt(_) => "COMMENT",
         NodeEnum::SecLabelStmt(_) => "SECURITY LABEL",
         NodeEnum::GrantStmt(grant) => {
@@ -693,7 +696,7 @@ fn object_ddl(node: &NodeEnum) -> Option<(&'static str, Scope)> {
         NodeEnum::AlterEnumStmt(_) | NodeEnum::AlterTypeStmt(_) => "ALTER TYPE",
         NodeEnum::CreateDomainStmt(_) => "CREATE DOMAIN",
         NodeEnum::AlterDomainStmt(_) => "ALTER DOMAIN",
-        NodeEnum::DefineStmt(define) => create_tag(define.kind()),
+        NodeEnum::DefineStmt(define) => create_tag(define.kind().as_str_name()),
         NodeEnum::CreatePublicationStmt(_) => "CREATE PUBLICATION",
         NodeEnum::AlterPublicationStmt(_) => "ALTER PUBLICATION",
         NodeEnum::CreateRoleStmt(_) => "CREATE ROLE",
@@ -759,52 +762,3 @@ fn own_transaction_ddl(node: &NodeEnum) -> Option<&'static str> {
         _ => return None,
     })
 }
-
-macro_rules! object_tags {
-    ($(#[$doc:meta])* $function:ident, $verb:literal) => {
-        $(#[$doc])*
-        fn $function(object: ObjectType) -> &'static str {
-            match object {
-                ObjectType::ObjectTable | ObjectType::ObjectColumn | ObjectType::ObjectTabconstraint => {
-                    concat!($verb, " TABLE")
-                }
-                ObjectType::ObjectIndex => concat!($verb, " INDEX"),
-                ObjectType::ObjectView => concat!($verb, " VIEW"),
-                ObjectType::ObjectMatview => concat!($verb, " MATERIALIZED VIEW"),
-                ObjectType::ObjectSequence => concat!($verb, " SEQUENCE"),
-                ObjectType::ObjectForeignTable => concat!($verb, " FOREIGN TABLE"),
-                ObjectType::ObjectType | ObjectType::ObjectAttribute => concat!($verb, " TYPE"),
-                ObjectType::ObjectDomain | ObjectType::ObjectDomconstraint => concat!($verb, " DOMAIN"),
-                ObjectType::ObjectSchema => concat!($verb, " SCHEMA"),
-                ObjectType::ObjectFunction => concat!($verb, " FUNCTION"),
-                ObjectType::ObjectProcedure => concat!($verb, " PROCEDURE"),
-                ObjectType::ObjectRoutine => concat!($verb, " ROUTINE"),
-                ObjectType::ObjectAggregate => concat!($verb, " AGGREGATE"),
-                ObjectType::ObjectTrigger => concat!($verb, " TRIGGER"),
-                ObjectType::ObjectEventTrigger => concat!($verb, " EVENT TRIGGER"),
-                ObjectType::ObjectRule => concat!($verb, " RULE"),
-                ObjectType::ObjectPolicy => concat!($verb, " POLICY"),
-                ObjectType::ObjectExtension => concat!($verb, " EXTENSION"),
-                ObjectType::ObjectRole => concat!($verb, " ROLE"),
-                ObjectType::ObjectDatabase => concat!($verb, " DATABASE"),
-                ObjectType::ObjectCollation => concat!($verb, " COLLATION"),
-                ObjectType::ObjectOperator => concat!($verb, " OPERATOR"),
-                ObjectType::ObjectPublication => concat!($verb, " PUBLICATION"),
-                ObjectType::ObjectSubscription => concat!($verb, " SUBSCRIPTION"),
-                ObjectType::ObjectForeignServer => concat!($verb, " SERVER"),
-                ObjectType::ObjectFdw => concat!($verb, " FOREIGN DATA WRAPPER"),
-                ObjectType::ObjectStatisticExt => concat!($verb, " STATISTICS"),
-                ObjectType::ObjectCast => concat!($verb, " CAST"),
-                ObjectType::ObjectLanguage => concat!($verb, " LANGUAGE"),
-                _ => concat!($verb, " OBJECT"),
-            }
-        }
-    };
-}
-
-object_tags!(/// The tag of an ALTER of this kind of object.
-    alter_tag, "ALTER");
-object_tags!(/// The tag of a CREATE of this kind of object.
-    create_tag, "CREATE");
-object_tags!(/// The tag of a DROP of this kind of object.
-    drop_tag, "DROP");

@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod attacks;
 mod auth;
 mod cancel;
 mod differential;
