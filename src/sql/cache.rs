@@ -132,6 +132,7 @@ impl ClassCache {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sql::classify::Class;
 
     #[test]
     fn a_flood_of_new_texts_stays_within_the_limit_and_keeps_what_is_used() {
@@ -144,6 +145,25 @@ mod tests {
             assert!(number == 0 || source == Source::Hit);
         }
         assert_eq!(cache.classify(b"vacuum t0", settings).1, Source::Parsed);
+    }
+
+    #[test]
+    fn no_text_is_taken_for_its_twin() {
+        // The full text is compared, whatever its hash: many twins of one length, one byte apart.
+        let settings = LexicalSettings::default();
+        let mut cache = ClassCache::new(8 << 20);
+        for round in 0..2 {
+            for number in 0..2_000 {
+                let twin = |first: &str| format!("{first} t{number:06}; select 'x';        ");
+                let (harmless, _) = cache.classify(twin("vacuum").as_bytes(), settings);
+                let (change, source) = cache.classify(twin("drop table").as_bytes(), settings);
+                assert_eq!(
+                    (harmless.class(), change.class()),
+                    (Class::Utility, Class::Ddl)
+                );
+                assert_eq!(source == Source::Hit, round == 1);
+            }
+        }
     }
 
     #[test]
