@@ -4,6 +4,7 @@ pub mod demo;
 pub mod health;
 pub mod serve;
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -90,7 +91,9 @@ fn demo_main(flags: DemoFlags) -> ExitCode {
         clients: usize::from(flags.clients),
         svg: flags.svg,
         binaries: flags.pg_bin,
-        color: !flags.no_color && std::env::var_os("NO_COLOR").is_none(),
+        color: !flags.no_color
+            && std::env::var_os("NO_COLOR").is_none()
+            && std::io::stdout().is_terminal(),
     };
     let runtime = match tokio::runtime::Builder::new_current_thread()
         .enable_all()
