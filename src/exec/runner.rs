@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::acquire::{DEADLOCK_DETECTED, QUERY_CANCELED, Tries, array_literal};
-use super::session::{Command, Notices, Reply, RunError, Session};
+use super::session::{Command, Notices, Reply, RunError, Session, says_true};
 use crate::catalog::{SessionFacts, Setting};
 use crate::error::Interrupt;
 use crate::plan::{Check, Context, Leftovers, Limits, Plan, Step, Undo};
@@ -248,12 +248,11 @@ async fn wait_until_clear<S: Session>(
         let Err(error) = session.run(&batch).await else {
             return Ok(());
         };
-        if error.sqlstate() == INSUFFICIENT_PRIVILEGE {
-            // An owner that has revoked its own rights may build, but not lock.
-            return clean(session, &Command::own("ROLLBACK")).await;
-        }
         let spent = session.elapsed().saturating_sub(began);
         clean(session, &Command::own("ROLLBACK")).await?;
+        if error.sqlstate() == INSUFFICIENT_PRIVILEGE {
+            return Ok(()); // an owner that has revoked its own rights may build, but not lock
+        }
         tries.again(session, error, spent, progress).await?;
     }
 }
@@ -274,13 +273,6 @@ fn work(step: &Step) -> Command {
 async fn still_invalid<S: Session>(session: &mut S, oid: u32) -> Result<bool, RunError> {
     let query = Command::with(STILL_INVALID_SQL, vec![oid.to_string()]);
     Ok(says_true(&run_own(session, &[query]).await?))
-}
-
-fn says_true(replies: &[Reply]) -> bool {
-    replies
-        .first()
-        .and_then(|reply| reply.rows.first()?.first()?.as_deref())
-        == Some("t")
 }
 
 fn tag_of(mut replies: Vec<Reply>) -> String {

@@ -67,6 +67,14 @@ pub struct Reply {
     pub rows: Vec<Vec<Option<String>>>,
 }
 
+/// Whether the first row of the first answer begins with true.
+pub fn says_true(replies: &[Reply]) -> bool {
+    let first = replies
+        .first()
+        .and_then(|reply| reply.rows.first()?.first()?.as_deref());
+    first == Some("t")
+}
+
 /// Why a batch gave no answers.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum RunError {

@@ -14,7 +14,7 @@ use crate::config::Mode;
 use crate::error::{self, Interrupt};
 use crate::exec::acquire::Tries;
 use crate::exec::runner::{self, Progress, Setup};
-use crate::exec::session::{Command, RunError, Session as _};
+use crate::exec::session::{Command, RunError, Session as _, says_true};
 use crate::metrics;
 use crate::pg::introspect::{self, FactsError};
 use crate::plan::{Limits, Plan};
@@ -152,15 +152,10 @@ async fn server_knows(server: &mut ServerSession<'_>, name: &str, text: &str) ->
     const SQL: &str = "SELECT EXISTS (SELECT FROM pg_catalog.pg_prepared_statements p
         WHERE p.name = $1::pg_catalog.text AND p.statement = $2::pg_catalog.text)";
     let query = Command::with(SQL, vec![name.to_owned(), text.to_owned()]);
-    match server.run(&[query]).await {
-        Ok(replies) => {
-            let answer = replies
-                .first()
-                .and_then(|reply| reply.rows.first()?.first()?.as_deref());
-            answer == Some("t")
-        }
-        Err(_) => false,
-    }
+    server
+        .run(&[query])
+        .await
+        .is_ok_and(|replies| says_true(&replies))
 }
 
 fn count_verdict(judgement: &Judgement) {

@@ -17,7 +17,8 @@ use crate::error::{self, Interrupt};
 use crate::exec::session::{Command, Notices, Reply, RunError};
 use crate::wire::backend::{self, ErrorFields};
 use crate::wire::frame::{HEADER_BYTES, Header};
-use crate::wire::{frontend, startup::SSL_REQUEST};
+use crate::wire::frontend;
+use crate::wire::startup::cancel_request;
 
 /// How much a client may send ahead while a plan runs, in bytes; then it is no longer read, and no
 /// longer watched.
@@ -197,13 +198,7 @@ impl<'a> ServerSession<'a> {
 
     fn cancel_server(&mut self) {
         let worker = Rc::clone(&self.session.worker);
-        let mut packet = BytesMut::new();
-        let length = u32::try_from(8 + self.session.cancel_key.len()).unwrap_or(u32::MAX);
-        packet.extend_from_slice(&length.to_be_bytes());
-        // The code of CancelRequest is SSLRequest's less one.
-        packet.extend_from_slice(&SSL_REQUEST[4..7]);
-        packet.extend_from_slice(&[SSL_REQUEST[7] - 1]);
-        packet.extend_from_slice(&self.session.cancel_key);
+        let packet = cancel_request(&self.session.cancel_key);
         self.cancelling = Some(Box::pin(async move {
             startup::forward_cancel(&worker, &packet).await
         }));

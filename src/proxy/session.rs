@@ -17,7 +17,6 @@ use super::cancel::CancelToken;
 use super::guard;
 use super::inspect::{Guarding, Inspector, Intercept, Span, Tools};
 use super::leg::Leg;
-use super::startup;
 use super::worker::{Phase, Place, Worker};
 use crate::audit::event::Who;
 use crate::config::Mode;
@@ -93,16 +92,15 @@ pub struct Session {
 impl Session {
     /// A session that is about to authenticate.
     pub fn new(client: Leg, server: Leg, worker: Rc<Worker>, who: Who, place: Place) -> Session {
-        let (inspector, cancel) = startup::fresh();
         Session {
             client,
             server,
-            inspector,
+            inspector: Inspector::default(),
             walker: ServerWalker::default(),
             worker,
             who,
             replication: false,
-            cancel,
+            cancel: Arc::new(CancelToken::default()),
             cancel_key: Box::default(),
             recheck: true,
             waiting: false,

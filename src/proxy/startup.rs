@@ -6,15 +6,12 @@
 
 use std::io;
 use std::rc::Rc;
-use std::sync::Arc;
 
 use bytes::BytesMut;
 use thiserror::Error;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::address::Peer;
-use super::cancel::CancelToken;
-use super::inspect::Inspector;
 use super::leg::{Leg, Raw, Stream};
 use super::session::Session;
 use super::tls::ALPN;
@@ -361,9 +358,4 @@ impl Authentication {
         }
         Step::GoesOn
     }
-}
-
-/// What a session begins with.
-pub(super) fn fresh() -> (Inspector, Arc<CancelToken>) {
-    (Inspector::default(), Arc::new(CancelToken::default()))
 }

@@ -5,7 +5,7 @@
 //! constraints, partitioned indexes, or with CASCADE where something depends on the index. On 13 to
 //! 18 alike. <https://www.postgresql.org/docs/current/sql-dropindex.html>
 
-use super::{Judgement, Policy, Rule, Verdict};
+use super::{Judgement, Rule, Verdict};
 use crate::catalog::{Facts, Index, Relation, RelationKind};
 use crate::lock::LockMode;
 use crate::plan::{Check, Context, Plan, Step, StepLock, Undo};
@@ -21,7 +21,7 @@ pub const BLOCKS_READS: Rule = Rule {
 };
 
 /// Judges `DROP INDEX`.
-pub fn judge(drop: &DropIndex, source: &str, facts: &Facts, _policy: Policy) -> Judgement {
+pub fn judge(drop: &DropIndex, source: &str, facts: &Facts) -> Judgement {
     let found: Vec<&Relation> = facts.relations.iter().flatten().collect();
     let is_missing = found.len() < drop.indexes.len();
     if found.is_empty() {

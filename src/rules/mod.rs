@@ -71,7 +71,7 @@ pub fn facts_needed(statement: &Statement) -> FactRequest {
 pub fn judge(parsed: &Parsed, source: &str, facts: &Facts, policy: Policy) -> Judgement {
     match &parsed.statement {
         Statement::CreateIndex(create) => create_index::judge(create, source, facts, policy),
-        Statement::DropIndex(drop) => drop_index::judge(drop, source, facts, policy),
+        Statement::DropIndex(drop) => drop_index::judge(drop, source, facts),
         Statement::Reindex(reindex) => reindex::judge(reindex, source, facts, policy),
         Statement::Other(other) => other::judge(other, source),
         Statement::Unreadable { words } => other::judge_unreadable(words, source),

@@ -2,11 +2,10 @@
 //! server's place.
 
 use bytes::BytesMut;
-use pgwire::messages::Message;
 use pgwire::messages::response::{CommandComplete, ErrorResponse, NoticeResponse, ReadyForQuery};
 
 use super::pipeline::TransactionStatus;
-use super::split_cstr;
+use super::{put, split_cstr};
 
 /// The fields of an ErrorResponse or NoticeResponse that lockkeeper reads; every one may be
 /// missing.
@@ -137,15 +136,6 @@ pub fn put_ready_for_query(buffer: &mut BytesMut, status: TransactionStatus) {
         TransactionStatus::Failed => Status::Error,
     };
     put(buffer, &ReadyForQuery::new(status));
-}
-
-/// Appends one message; the messages built here are far below every length limit, so encoding can't
-/// fail.
-fn put(buffer: &mut BytesMut, message: &impl Message) {
-    let before = buffer.len();
-    if message.encode(buffer).is_err() {
-        buffer.truncate(before);
-    }
 }
 
 #[cfg(test)]

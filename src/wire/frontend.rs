@@ -2,10 +2,9 @@
 //! itself.
 
 use bytes::BytesMut;
-use pgwire::messages::Message;
 use pgwire::messages::extendedquery::{Bind, Close, Execute, Parse, Sync};
 
-use super::split_cstr;
+use super::{put, split_cstr};
 
 /// `Parse`: the statement's name and its text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,15 +84,6 @@ pub fn put_forget_unnamed(buffer: &mut BytesMut) {
 /// Appends a Sync.
 pub fn put_sync(buffer: &mut BytesMut) {
     put(buffer, &Sync::new());
-}
-
-/// Appends one message; the messages built here are far below every length limit, so encoding can't
-/// fail.
-fn put(buffer: &mut BytesMut, message: &impl Message) {
-    let before = buffer.len();
-    if message.encode(buffer).is_err() {
-        buffer.truncate(before);
-    }
 }
 
 #[cfg(test)]

@@ -11,9 +11,21 @@ pub mod frontend;
 pub mod pipeline;
 pub mod startup;
 
+use bytes::BytesMut;
+use pgwire::messages::Message;
+
 /// Reads a NUL-terminated string from the front of `bytes`: the string without its NUL, and what
 /// follows it. `None` when there is no NUL.
 pub(crate) fn split_cstr(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let end = memchr::memchr(0, bytes)?;
     Some((&bytes[..end], &bytes[end + 1..]))
+}
+
+/// Appends one message; the messages built here are far below every length limit, so encoding can't
+/// fail.
+pub(crate) fn put(buffer: &mut BytesMut, message: &impl Message) {
+    let before = buffer.len();
+    if message.encode(buffer).is_err() {
+        buffer.truncate(before);
+    }
 }

@@ -68,6 +68,17 @@ pub fn kind(prefix: [u8; PREFIX_BYTES]) -> Result<StartupKind, BadStartup> {
     }
 }
 
+/// A CancelRequest for the session whose BackendKeyData had this body.
+pub fn cancel_request(key: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(PREFIX_BYTES + key.len()).unwrap_or(u32::MAX);
+    [
+        &length.to_be_bytes()[..],
+        &CANCEL_CODE.to_be_bytes()[..],
+        key,
+    ]
+    .concat()
+}
+
 /// What lockkeeper reads of a start-up message; the packet itself is forwarded as it came.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StartupParameters {
@@ -147,6 +158,14 @@ mod tests {
         ] {
             assert_eq!(kind(prefix(length, code)), Err(BadStartup { length }));
         }
+    }
+
+    #[test]
+    fn a_cancel_request_is_read_as_one() {
+        let packet = cancel_request(&[7; 8]);
+        let prefix = *packet.first_chunk().unwrap();
+        assert_eq!(kind(prefix), Ok(StartupKind::Cancel { rest: 8 }));
+        assert_eq!(packet.len(), 16);
     }
 
     #[test]
