@@ -42,5 +42,5 @@ lint: ## check format, clippy, documentation and tidiness
 
 .PHONY: bench
 bench: ## run the benchmarks of bench/
-	@.ci/install demo
+	@.ci/install bench
 	cargo bench --locked
