@@ -148,6 +148,28 @@ pub fn protocol_violation(why: &str) -> ErrorFields {
     fields("FATAL", "08P01", why)
 }
 
+/// A client sent something in the clear behind its request for encryption, without waiting for the
+/// answer.
+pub fn unencrypted_data(what: &str) -> ErrorFields {
+    ErrorFields {
+        detail: "This could be either a client-software bug or evidence of an attempted man-in-the-middle attack."
+            .to_owned(),
+        ..protocol_violation(&format!("received unencrypted data after {what} request"))
+    }
+}
+
+/// A client asked for the same encryption twice, or for another one within the first.
+pub fn encryption_asked_twice() -> ErrorFields {
+    fields("FATAL", "0A000", "encryption was negotiated already")
+}
+
+/// A client answered the server's question for a password with something else.
+pub fn password_expected(tag: u8) -> ErrorFields {
+    protocol_violation(&format!(
+        "expected password response, got message type {tag}"
+    ))
+}
+
 /// The catalog changed each time before the plan could begin.
 pub fn stale() -> ErrorFields {
     with_hint(

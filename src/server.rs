@@ -206,14 +206,18 @@ impl Server {
         let tls_on_server_leg =
             config.upstream.tls != ServerTls::Disable && self.shared.upstream.host().is_some();
         if tls_on_server_leg && config.listen.tls == ClientTls::Disable {
-            tracing::warn!(
-                "the server leg has TLS and the client leg has not: SCRAM with channel binding can't be had, and libpq \
-                 refuses a server that offers it; set upstream.tls = \"disable\" or give listen.* a certificate"
+            tracing::info!(
+                "TLS on the server leg only: clients can't use channel binding (channel_binding=require is refused)"
             );
         } else if tls_on_server_leg {
             tracing::warn!(
-                "TLS on both legs: SCRAM works only when listen.certificate is the server's own certificate (channel \
-                 binding)"
+                "TLS on both legs: a client that uses SCRAM gets in only if listen.certificate is the server's own \
+                 certificate, or with channel_binding=disable; else the server says \"SCRAM channel binding check \
+                 failed\""
+            );
+        } else if config.listen.tls != ClientTls::Disable {
+            tracing::info!(
+                "TLS on the client leg only: clients can't use channel binding (channel_binding=require is refused)"
             );
         }
         if config.auth.allow_trust {

@@ -5,11 +5,13 @@
 //! clear can be taken for something sent under TLS (CVE-2021-23214 and kin).
 
 use std::io;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::Poll;
 
 use bytes::BytesMut;
 use thiserror::Error;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 
 use super::address::Peer;
 use super::leg::{Leg, Raw, Stream};
@@ -23,8 +25,14 @@ use crate::wire::backend::{self, ErrorFields};
 use crate::wire::frame::{BadFrame, HEADER_BYTES, Header};
 use crate::wire::startup::{self, BadStartup, PREFIX_BYTES, SSL_REQUEST, StartupKind};
 
-/// The longest authentication message of a client, in bytes: `PG_MAX_AUTH_TOKEN_LENGTH`.
-const MAX_AUTH_BYTES: usize = 65_535 + HEADER_BYTES;
+/// The longest authentication message of a client, in bytes: its length field may be
+/// `PG_MAX_AUTH_TOKEN_LENGTH` (`src/include/libpq/auth.h`).
+const MAX_AUTH_BYTES: usize = 65_535 + 1;
+/// What PostgreSQL reads of a socket at once, in bytes: `PQ_RECV_BUFFER_SIZE` of
+/// `src/backend/libpq/pqcomm.c`.
+const READ_AHEAD_BYTES: usize = 8192;
+/// How AuthenticationSASLFinal begins; every other request is for an answer.
+const SASL_FINAL: [u8; 4] = [0, 0, 0, 12];
 /// The first byte of a TLS handshake.
 const TLS_HANDSHAKE: u8 = 0x16;
 
@@ -91,8 +99,10 @@ pub async fn start(
             .await);
         }
     };
-    server.write_all(&client.packet).await?;
-    server.flush().await?;
+    if let Err(failure) = send(&mut server, &client.packet).await {
+        let fields = error::server_unreachable(&failure.to_string());
+        return Err(refuse(&mut client.stream, fields).await);
+    }
     if client.packet.get(4..6) != Some(&[0, 3]) {
         // Another major version: the server's refusal isn't even made of frames.
         tokio::io::copy(&mut server, &mut client.stream).await?;
@@ -106,6 +116,11 @@ pub async fn start(
         client: peer.to_string(),
         server_pid: 0,
     };
+    // Without TLS of its own a client can't bind the channel, and libpq refuses a server that offers it.
+    let hides_binding = matches!(
+        (&client.stream, &server),
+        (Stream::Raw(_), Stream::Connected(_))
+    );
     let mut session = Session::new(
         Leg::new(client.stream),
         Leg::new(server),
@@ -114,7 +129,16 @@ pub async fn start(
         place,
     );
     session.replication = parameters.replication;
-    authenticate(session, &peer).await.map(Some)
+    let state = Authentication {
+        hides_binding,
+        ..Authentication::default()
+    };
+    authenticate(session, &peer, state).await.map(Some)
+}
+
+async fn send(stream: &mut Stream, bytes: &[u8]) -> io::Result<()> {
+    stream.write_all(bytes).await?;
+    stream.flush().await
 }
 
 async fn refuse(stream: &mut Stream, fields: ErrorFields) -> StartupError {
@@ -134,41 +158,83 @@ async fn negotiate(raw: Raw, worker: &Rc<Worker>) -> Result<Option<Client>, Star
         None => return Ok(None),
     };
     // Each request may be made once, in either order (`src/backend/tcop/backend_startup.c`).
-    for _ in 0..3 {
+    let (mut ssl_done, mut gss_done) = (false, false);
+    loop {
         let mut prefix = [0; PREFIX_BYTES];
         match stream.read_exact(&mut prefix).await {
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None), // a probe
             Err(error) => return Err(error.into()),
         }
-        match startup::kind(prefix)? {
-            StartupKind::Ssl => stream = answer_ssl_request(stream, worker).await?,
-            StartupKind::GssEnc => {
-                stream.write_all(b"N").await?;
-                stream.flush().await?;
+        let kind = match startup::kind(prefix) {
+            Ok(kind) => kind,
+            Err(bad) => {
+                read_ahead(&mut stream).await;
+                return Err(bad.into());
+            }
+        };
+        match kind {
+            StartupKind::Ssl if !ssl_done => {
+                let was_raw = matches!(stream, Stream::Raw(_));
+                stream = answer_ssl_request(stream, worker).await?;
+                ssl_done = true;
+                gss_done |= was_raw && !matches!(stream, Stream::Raw(_));
+            }
+            StartupKind::GssEnc if !gss_done => {
+                answer_no(&mut stream, "GSSAPI encryption").await?;
+                gss_done = true;
+            }
+            StartupKind::Ssl | StartupKind::GssEnc => {
+                return Err(refuse(&mut stream, error::encryption_asked_twice()).await);
             }
             StartupKind::Cancel { rest } => {
-                let mut packet = prefix.to_vec();
-                packet.resize(PREFIX_BYTES + rest, 0);
-                stream.read_exact(&mut packet[PREFIX_BYTES..]).await?;
+                let packet = read_packet(&mut stream, prefix, rest).await?;
                 worker.shared.cancels.cancel(&packet[PREFIX_BYTES..]);
                 forward_cancel(worker, &packet).await;
                 let _ = stream.shutdown().await; // only now: libpq takes EOF for "delivered"
                 return Ok(None);
             }
             StartupKind::Startup { rest } => {
-                let mut packet = prefix.to_vec();
-                packet.resize(PREFIX_BYTES + rest, 0);
-                stream.read_exact(&mut packet[PREFIX_BYTES..]).await?;
+                let packet = read_packet(&mut stream, prefix, rest).await?;
                 return Ok(Some(Client { stream, packet }));
             }
         }
     }
-    Err(refuse(
-        &mut stream,
-        error::protocol_violation("too many requests for encryption"),
-    )
-    .await)
+}
+
+async fn read_packet(
+    stream: &mut Stream,
+    prefix: [u8; PREFIX_BYTES],
+    rest: usize,
+) -> io::Result<Vec<u8>> {
+    let mut packet = prefix.to_vec();
+    packet.resize(PREFIX_BYTES + rest, 0);
+    stream.read_exact(&mut packet[PREFIX_BYTES..]).await?;
+    Ok(packet)
+}
+
+/// Reads what a client has sent already, and throws it away: how many bytes. A socket that is closed
+/// with bytes unread is reset, and its peer may lose what it was told last.
+async fn read_ahead(stream: &mut Stream) -> usize {
+    let mut bytes = vec![0; READ_AHEAD_BYTES];
+    let mut buffer = ReadBuf::new(&mut bytes);
+    std::future::poll_fn(|cx| {
+        let _ = Pin::new(&mut *stream).poll_read(cx, &mut buffer); // the next write will meet the error
+        Poll::Ready(buffer.filled().len())
+    })
+    .await
+}
+
+/// Answers a request for encryption with `N`. Nothing may have been sent behind it: a client waits
+/// for the answer (CVE-2021-23214).
+async fn answer_no(stream: &mut Stream, what: &str) -> Result<(), StartupError> {
+    let bytes_behind = read_ahead(stream).await;
+    stream.write_all(b"N").await?;
+    stream.flush().await?;
+    if bytes_behind > 0 {
+        return Err(refuse(stream, error::unencrypted_data(what)).await);
+    }
+    Ok(())
 }
 
 /// PostgreSQL 17's direct TLS: the first byte is that of a handshake.
@@ -201,8 +267,7 @@ async fn answer_ssl_request(stream: Stream, worker: &Rc<Worker>) -> Result<Strea
             Ok(Stream::Accepted(Box::new(acceptor.accept(raw).await?)))
         }
         (mut stream, _) => {
-            stream.write_all(b"N").await?;
-            stream.flush().await?;
+            answer_no(&mut stream, "SSL").await?;
             Ok(stream)
         }
     }
@@ -257,8 +322,11 @@ pub async fn forward_cancel(worker: &Rc<Worker>, packet: &[u8]) {
 
 /// Relays the authentication. From the client only authentication messages go on: a query sent
 /// early waits until the session is ready to look at it.
-async fn authenticate(mut session: Session, peer: &Peer) -> Result<Session, StartupError> {
-    let mut state = Authentication::default();
+async fn authenticate(
+    mut session: Session,
+    peer: &Peer,
+    mut state: Authentication,
+) -> Result<Session, StartupError> {
     let mut scratch = vec![0; SCRATCH_BYTES / 8];
     loop {
         while let Some(header) = Header::parse(&session.server.unread)? {
@@ -271,29 +339,45 @@ async fn authenticate(mut session: Session, peer: &Peer) -> Result<Session, Star
             {
                 return Err(tell_and_end(&mut session, error::trust_refused()).await);
             }
-            session.client.queue(&frame);
+            let hidden = state.hides_binding && header.tag == b'R';
+            match hidden
+                .then(|| backend::without_channel_binding(&frame))
+                .flatten()
+            {
+                Some(frame) => session.client.queue(&frame),
+                None => session.client.queue(&frame),
+            }
             if header.tag == b'Z' {
                 session.client.drain().await?;
                 return Ok(session);
             }
         }
         while let Some(header) = Header::parse(&session.client.unread)? {
-            let is_auth = header.tag == b'p' && header.frame_bytes() <= MAX_AUTH_BYTES;
-            if !is_auth || session.client.unread.len() < header.frame_bytes() {
+            if header.tag != b'p' && state.awaits_password {
+                let fields = error::password_expected(header.tag);
+                return Err(tell_and_end(&mut session, fields).await);
+            }
+            if header.tag == b'p' && header.frame_bytes() > MAX_AUTH_BYTES {
+                let (tag, length) = (header.tag, header.length);
+                let fields = error::protocol_violation(&BadFrame { tag, length }.to_string());
+                return Err(tell_and_end(&mut session, fields).await);
+            }
+            if header.tag != b'p' || session.client.unread.len() < header.frame_bytes() {
                 break;
             }
             let frame = session.client.unread.split_to(header.frame_bytes());
             session.server.queue(&frame);
+            state.awaits_password = false;
         }
         session.client.drain().await?;
-        session.server.drain().await?;
+        let _ = session.server.drain().await; // what it said last is still to be read
         let client_may_send = session.client.unread.len() < MAX_AUTH_BYTES;
         let read = std::future::poll_fn(|cx| {
-            if let std::task::Poll::Ready(read) = session.server.poll_fill(cx, &mut scratch) {
-                return std::task::Poll::Ready(read.map(|count| (count, false)));
+            if let Poll::Ready(read) = session.server.poll_fill(cx, &mut scratch) {
+                return Poll::Ready(Ok((read.unwrap_or(0), false)));
             }
             if !client_may_send {
-                return std::task::Poll::Pending;
+                return Poll::Pending;
             }
             session
                 .client
@@ -328,6 +412,10 @@ enum Step {
 struct Authentication {
     /// The server has asked for something.
     challenged: bool,
+    /// It waits for the answer.
+    awaits_password: bool,
+    /// SCRAM-SHA-256-PLUS is taken out of what the server offers.
+    hides_binding: bool,
     /// The server has sent an error.
     failed: bool,
 }
@@ -347,7 +435,10 @@ impl Authentication {
                     return Step::TrustRefused;
                 }
             }
-            b'R' => self.challenged = true,
+            b'R' => {
+                self.challenged = true;
+                self.awaits_password = !body.starts_with(&SASL_FINAL);
+            }
             b'E' => self.failed = true,
             b'K' => session.register(body),
             b'S' => session.inspector.parameter_status(body),

@@ -4,6 +4,7 @@
 use bytes::BytesMut;
 use pgwire::messages::response::{CommandComplete, ErrorResponse, NoticeResponse, ReadyForQuery};
 
+use super::frame::HEADER_BYTES;
 use super::pipeline::TransactionStatus;
 use super::{put, split_cstr};
 
@@ -75,6 +76,28 @@ pub fn parameter_status(body: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((name, split_cstr(rest)?.0))
 }
 
+/// A whole AuthenticationSASL frame without SCRAM-SHA-256-PLUS among its mechanisms; `None` when the
+/// frame is another one or has no such mechanism, or no other.
+pub fn without_channel_binding(frame: &[u8]) -> Option<Vec<u8>> {
+    const SASL: [u8; 4] = [0, 0, 0, 10];
+    let mut rest = frame.get(HEADER_BYTES..)?.strip_prefix(&SASL)?;
+    let (mut kept, mut found) = (SASL.to_vec(), false);
+    while let Some((mechanism, after)) = split_cstr(rest) {
+        if mechanism.ends_with(b"-PLUS") {
+            found = true;
+        } else {
+            kept.extend_from_slice(rest.get(..=mechanism.len())?);
+        }
+        rest = after;
+    }
+    let has_others = kept.len() > SASL.len() + 1; // the list ends with an empty name
+    if !found || !has_others {
+        return None;
+    }
+    let length = u32::try_from(kept.len() + 4).ok()?;
+    Some([&b"R"[..], &length.to_be_bytes()[..], &kept[..]].concat())
+}
+
 /// The tag of a CommandComplete.
 pub fn command_tag(body: &[u8]) -> &[u8] {
     split_cstr(body).map_or(body, |(tag, _)| tag)
@@ -141,7 +164,7 @@ pub fn put_ready_for_query(buffer: &mut BytesMut, status: TransactionStatus) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::frame::{HEADER_BYTES, Header};
+    use crate::wire::frame::Header;
     use proptest::prelude::*;
 
     #[test]
@@ -189,9 +212,34 @@ mod tests {
         }
     }
 
+    #[test]
+    fn channel_binding_is_taken_out_and_nothing_else() {
+        let sasl = |mechanisms: &[u8]| {
+            let length = u8::try_from(8 + mechanisms.len()).unwrap();
+            [&[b'R', 0, 0, 0, length, 0, 0, 0, 10], mechanisms].concat()
+        };
+        let plain = sasl(b"SCRAM-SHA-256\0\0");
+        for offered in [
+            &b"SCRAM-SHA-256-PLUS\0SCRAM-SHA-256\0\0"[..],
+            b"SCRAM-SHA-256\0SCRAM-SHA-256-PLUS\0\0",
+        ] {
+            assert_eq!(without_channel_binding(&sasl(offered)), Some(plain.clone()));
+        }
+        for other in [
+            plain.clone(),
+            sasl(b"SCRAM-SHA-256-PLUS\0\0"),
+            sasl(b"OAUTHBEARER\0\0"),
+            b"R\0\0\0\x08\0\0\0\0".to_vec(),
+            b"R\0\0".to_vec(),
+        ] {
+            assert_eq!(without_channel_binding(&other), None);
+        }
+    }
+
     proptest! {
         #[test]
         fn no_body_panics(body in proptest::collection::vec(any::<u8>(), 0..48)) {
+            let _ = without_channel_binding(&body);
             let _ = (ErrorFields::parse(&body), parameter_status(&body), data_row(&body));
             let _ = is_ddl_tag(command_tag(&body));
         }

@@ -8,8 +8,8 @@ use super::split_cstr;
 /// Bytes that tell the kind of a start-up packet: its length and its request code.
 pub const PREFIX_BYTES: usize = 8;
 /// The longest start-up packet, in bytes: `MAX_STARTUP_PACKET_LENGTH` of
-/// `src/include/libpq/pqcomm.h`.
-pub const MAX_STARTUP_BYTES: usize = 10_000;
+/// `src/include/libpq/pqcomm.h`, which doesn't count the length word.
+pub const MAX_STARTUP_BYTES: usize = 4 + 10_000;
 /// The longest cancel key, in bytes: `MAX_CANCEL_KEY_LENGTH`, protocol 3.2.
 pub const MAX_CANCEL_KEY_BYTES: usize = 256;
 /// The SSLRequest packet.
@@ -149,12 +149,16 @@ mod tests {
             kind(prefix(9, 196_608)),
             Ok(StartupKind::Startup { rest: 1 })
         );
+        assert_eq!(
+            kind(prefix(10_004, 196_608)),
+            Ok(StartupKind::Startup { rest: 9_996 })
+        );
         for (length, code) in [
             (7, 196_608),
             (0, SSL_CODE),
             (9, SSL_CODE),
             (12, CANCEL_CODE),
-            (10_001, 196_608),
+            (10_005, 196_608),
         ] {
             assert_eq!(kind(prefix(length, code)), Err(BadStartup { length }));
         }

@@ -12,7 +12,7 @@ use crate::wire::{Place, Wire, p, q, sqlstate, startup, tags};
 const PASSWORD: &str = "it's a secret";
 
 /// A server that asks for a password: SCRAM over TCP for `postgres`, MD5 and in the clear for others.
-fn demanding() -> &'static TemporaryServer {
+pub(crate) fn demanding() -> &'static TemporaryServer {
     static SERVER: OnceLock<TemporaryServer> = OnceLock::new();
     SERVER.get_or_init(|| {
         let server = start_server(|options| {

@@ -104,11 +104,15 @@ pub(crate) fn value(database: &str, sql: &str) -> String {
 
 /// Waits until a session of the shared server is in `pg_sleep`.
 pub(crate) fn until_asleep(pid: u32) {
+    until_asleep_on(shared(), pid);
+}
+
+/// Waits until a session of a server that trusts us is in `pg_sleep`.
+pub(crate) fn until_asleep_on(server: &TemporaryServer, pid: u32) {
     let sql =
         format!("SELECT coalesce(max(wait_event), '') FROM pg_stat_activity WHERE pid = {pid}");
-    eventually("the statement sleeps", || {
-        value("postgres", &sql) == "PgSleep"
-    });
+    let mut admin = Wire::session(&place(server), "postgres");
+    eventually("the statement sleeps", || admin.value(&sql) == "PgSleep");
 }
 
 /// A proxy in this process, on threads of its own; gone when dropped.

@@ -23,18 +23,18 @@ use crate::wire::{
 const PASSWORD: &str = "secret";
 
 /// A certificate with its key, PEM.
-struct Certificate {
+pub(crate) struct Certificate {
     chain: String,
     key: String,
 }
 
 /// An authority and what it has signed.
-struct Authority {
-    certificate: String,
+pub(crate) struct Authority {
+    pub(crate) certificate: String,
     /// For `localhost` and `127.0.0.1`.
-    local: Certificate,
+    pub(crate) local: Certificate,
     /// The same names, another key.
-    other: Certificate,
+    pub(crate) other: Certificate,
     /// For `db.invalid` alone.
     elsewhere: Certificate,
 }
@@ -67,13 +67,13 @@ fn authority() -> Authority {
 }
 
 /// The authority whose certificates are used; another one is its like.
-fn trusted() -> &'static Authority {
+pub(crate) fn trusted() -> &'static Authority {
     static AUTHORITY: OnceLock<Authority> = OnceLock::new();
     AUTHORITY.get_or_init(authority)
 }
 
 /// A server with the certificate `local`: `postgres` by SCRAM, `guest` under TLS only and without a password.
-fn secure() -> &'static TemporaryServer {
+pub(crate) fn secure() -> &'static TemporaryServer {
     static SERVER: OnceLock<TemporaryServer> = OnceLock::new();
     SERVER.get_or_init(|| {
         let server = start_server(|options| {
@@ -102,14 +102,24 @@ fn write(directory: &Path, name: &str, text: &str) -> PathBuf {
 }
 
 /// Has the proxy speak TLS to clients.
-fn listen_with(config: &mut Config, directory: &Path, tls: ClientTls, certificate: &Certificate) {
+pub(crate) fn listen_with(
+    config: &mut Config,
+    directory: &Path,
+    tls: ClientTls,
+    certificate: &Certificate,
+) {
     config.listen.tls = tls;
     config.listen.certificate = Some(write(directory, "client.crt", &certificate.chain));
     config.listen.key = Some(write(directory, "client.key", &certificate.key));
 }
 
 /// Has the proxy speak TLS to the server.
-fn connect_with(config: &mut Config, directory: &Path, tls: ServerTls, authority: &Authority) {
+pub(crate) fn connect_with(
+    config: &mut Config,
+    directory: &Path,
+    tls: ServerTls,
+    authority: &Authority,
+) {
     config.upstream.tls = tls;
     config.upstream.ca = Some(write(directory, "ca.crt", &authority.certificate));
 }
@@ -122,7 +132,7 @@ fn address(proxy: &Proxy) -> std::net::SocketAddr {
 }
 
 /// A raw client under TLS that checks the proxy's certificate; direct, or after an SSLRequest.
-fn under_tls(proxy: &Proxy, alpn: Option<&[u8]>) -> std::io::Result<Wire> {
+pub(crate) fn under_tls(proxy: &Proxy, alpn: Option<&[u8]>) -> std::io::Result<Wire> {
     let mut stream = TcpStream::connect(address(proxy))?;
     prepare(&stream);
     if alpn.is_none() {
@@ -149,7 +159,7 @@ fn under_tls(proxy: &Proxy, alpn: Option<&[u8]>) -> std::io::Result<Wire> {
     Ok(Wire::over(stream))
 }
 
-fn conninfo(proxy: &Proxy, user: &str, more: &str) -> String {
+pub(crate) fn conninfo(proxy: &Proxy, user: &str, more: &str) -> String {
     let port = proxy.place().port();
     format!("host=127.0.0.1 port={port} user={user} dbname=postgres password={PASSWORD} {more}")
 }
@@ -235,11 +245,11 @@ fn requests_for_encryption_in_either_order_once_each() {
         assert_eq!(wire.byte(), Some(b'N'));
         wire.start(&[("user", "postgres")]);
         wire.run("SELECT 1");
-        let mut wire = under_tls(&proxy, None).unwrap();
-        wire.send(&SSL_REQUEST);
-        assert_eq!(wire.byte(), Some(b'N'), "no TLS within TLS");
-        wire.start(&[("user", "postgres")]);
-        wire.run("SELECT 1");
+        for request in [SSL_REQUEST, GSS_REQUEST] {
+            let mut wire = under_tls(&proxy, None).unwrap();
+            wire.send(&request);
+            assert_eq!(sqlstate(&wire.until_end()), "0A000", "no TLS within TLS");
+        }
     });
 }
 

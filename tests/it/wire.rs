@@ -46,7 +46,8 @@ impl Place {
     }
 }
 
-fn frame(tag: u8, body: &[u8]) -> Vec<u8> {
+/// Any message.
+pub(crate) fn frame(tag: u8, body: &[u8]) -> Vec<u8> {
     let mut frame = vec![tag];
     frame.extend(u32::try_from(body.len() + 4).unwrap().to_be_bytes());
     frame.extend(body);
