@@ -1,5 +1,5 @@
-//! What has hurt proxies and servers of this protocol before, one file for each area. Where there is a server to compare
-//! with, what a client sees through the proxy is what it sees directly.
+//! What has hurt proxies and servers of this protocol before, one file for each area. Where there is a server to
+//! compare with, what a client sees through the proxy is what it sees directly.
 
 mod auth;
 mod classification;
