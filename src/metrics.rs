@@ -97,6 +97,10 @@ pub fn install() -> Option<PrometheusHandle> {
 
 fn describe() {
     describe_gauge!("lockkeeper_connections", "Client connections open now");
+    describe_gauge!(
+        "lockkeeper_cancel_keys",
+        "Sessions that a cancel request can reach"
+    );
     describe_counter!(
         "lockkeeper_connections_accepted_total",
         "Client connections accepted"

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tracing_subscriber::EnvFilter;
@@ -95,10 +96,47 @@ fn start_log(log: &Log) -> Result<(), String> {
     started.map_err(|error| error.to_string())
 }
 
+/// Descriptors of a session: its client's socket and its server's.
+const DESCRIPTORS_EACH: u64 = 2;
+/// Descriptors of everything else: listeners, runtimes, HTTP, the audit file, cancel requests.
+const DESCRIPTORS_BESIDE: u64 = 64;
+
+/// Raises the limit of open files as far as it may be raised, and says when that is too little for
+/// `limits.connections`.
+fn raise_descriptor_limit(connections: usize) {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    let current = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => raised.current,
+        Err(error) => {
+            tracing::warn!(%error, "the limit of open files can't be raised");
+            limit.current
+        }
+    };
+    let connections = u64::try_from(connections).unwrap_or(u64::MAX);
+    let needed = connections
+        .saturating_mul(DESCRIPTORS_EACH)
+        .saturating_add(DESCRIPTORS_BESIDE);
+    if let Some(current) = current.filter(|current| *current < needed) {
+        tracing::warn!(
+            limit = current,
+            needed,
+            "limits.connections needs more open files than the system allows: raise the hard limit (ulimit -Hn, \
+             LimitNOFILE) or lower limits.connections to {}",
+            current.saturating_sub(DESCRIPTORS_BESIDE) / DESCRIPTORS_EACH
+        );
+    }
+}
+
 async fn serve(config: Config) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let connections = config.limits.connections;
     let server = Server::bind(config, metrics::install()).await?;
+    raise_descriptor_limit(connections);
     let (first, second) = (oneshot::channel(), oneshot::channel());
     tokio::spawn(async move {
         for told in [first.0, second.0] {

@@ -55,12 +55,16 @@ pub struct CancelRegistry {
 impl CancelRegistry {
     /// Registers a session.
     pub fn insert(&self, key: &[u8], token: Arc<CancelToken>) {
-        self.sessions.insert(key.into(), token);
+        if self.sessions.insert(key.into(), token).is_none() {
+            metrics::gauge!("lockkeeper_cancel_keys").increment(1.0);
+        }
     }
 
     /// Forgets a session.
     pub fn remove(&self, key: &[u8]) {
-        self.sessions.remove(key);
+        if self.sessions.remove(key).is_some() {
+            metrics::gauge!("lockkeeper_cancel_keys").decrement(1.0);
+        }
     }
 
     /// Marks the session with that key.

@@ -1,82 +1,13 @@
 //! The program itself: signals, exit codes, settings that can't be used, and what it says over HTTP.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::process::{Command, Stdio};
-use std::thread;
-
-use lockkeeper::pg::temporary::TemporaryServer;
-use serde_json::Value;
+use std::io::Read;
+use std::net::TcpStream;
 
 use crate::harness::{
-    Killed, Said, clean_command, eventually, limited, place, run, shared, start_server,
-    until_asleep, value, wait,
+    Said, clean_command, eventually, limited, place, run, shared, start_server, until_asleep, value,
 };
-use crate::wire::{Place, Wire, commands, pbe, prepare, q, s, sqlstate, tags};
-
-const PROGRAM: &str = env!("CARGO_BIN_EXE_lockkeeper");
-
-/// The program, serving; killed when dropped.
-struct Program {
-    process: Killed,
-    place: Place,
-    http: SocketAddr,
-}
-
-impl Program {
-    fn start(upstream: &TemporaryServer) -> Program {
-        let upstream = format!("127.0.0.1:{}", upstream.port());
-        let mut command = clean_command(PROGRAM);
-        command
-            .args(["serve", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"])
-            .args(["--upstream", &upstream])
-            .env("LOCKKEEPER__LOG__FORMAT", "json")
-            .env("LOCKKEEPER__SHUTDOWN__GRACE", "10m")
-            .stdin(Stdio::null())
-            .stderr(Stdio::piped());
-        let mut process = Killed(command.spawn().unwrap());
-        let mut log = BufReader::new(process.0.stderr.take().unwrap());
-        let (place, http) = loop {
-            let mut line = String::new();
-            assert_ne!(log.read_line(&mut line).unwrap(), 0, "it didn't start");
-            let entry: Value = serde_json::from_str(&line).unwrap();
-            let field = |name: &str| entry["fields"][name].as_str().unwrap_or_default().parse();
-            if let (Ok(listen), Ok(http)) = (field("listen"), field("http")) {
-                break (Place::Tcp(listen), http);
-            }
-        };
-        thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
-        Program {
-            process,
-            place,
-            http,
-        }
-    }
-
-    fn signal(&self, name: &str) {
-        let pid = self.process.0.id().to_string();
-        run(Command::new("kill").args(["-s", name, &pid]), "").ok();
-    }
-
-    fn session(&self) -> Wire {
-        Wire::session(&self.place, "postgres")
-    }
-
-    /// Status and body of a page.
-    fn get(&self, path: &str) -> (u16, String) {
-        let mut stream = TcpStream::connect(self.http).unwrap();
-        prepare(&stream);
-        write!(stream, "GET {path} HTTP/1.0\r\n\r\n").unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        (head[9..12].parse().unwrap(), body.to_owned())
-    }
-
-    fn ends_with(&mut self) -> Option<i32> {
-        wait(&mut self.process, "lockkeeper").code()
-    }
-}
+use crate::program::{PROGRAM, Program};
+use crate::wire::{Place, Wire, commands, pbe, q, s, sqlstate, tags};
 
 /// The session ends, for the reason that lockkeeper does.
 fn assert_told(wire: &mut Wire) {

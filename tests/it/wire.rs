@@ -338,6 +338,13 @@ impl Wire {
         tcp.shutdown(std::net::Shutdown::Write).unwrap();
     }
 
+    /// Breaks the connection: what is on its way is lost.
+    pub(crate) fn reset(self) {
+        let tcp = self.tcp.as_ref().unwrap();
+        let linger = Some(Duration::ZERO);
+        socket2::SockRef::from(tcp).set_linger(linger).unwrap();
+    }
+
     fn fill(&mut self) -> bool {
         let mut buffer = vec![0; 64 << 10];
         match self.socket.read(&mut buffer) {

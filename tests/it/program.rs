@@ -1,0 +1,135 @@
+//! The program itself as a process of its own: what it costs can be seen from outside.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Command, Stdio};
+use std::thread;
+
+use lockkeeper::pg::temporary::TemporaryServer;
+use serde_json::Value;
+
+use crate::harness::{Killed, clean_command, run, wait};
+use crate::wire::{Place, Wire, prepare};
+
+/// Its path.
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_lockkeeper");
+
+/// The program, serving; killed when dropped.
+#[derive(Debug)]
+pub(crate) struct Program {
+    pub(crate) process: Killed,
+    pub(crate) place: Place,
+    pub(crate) http: SocketAddr,
+}
+
+impl Program {
+    /// In front of a server, with default settings.
+    pub(crate) fn start(upstream: &TemporaryServer) -> Program {
+        Program::start_with(upstream, &[])
+    }
+
+    /// With settings from the environment: `("RUNTIME__THREADS", "1")`.
+    pub(crate) fn start_with(upstream: &TemporaryServer, settings: &[(&str, &str)]) -> Program {
+        let mut command = clean_command(PROGRAM);
+        command.arg("serve");
+        Program::start_as(command, upstream, settings)
+    }
+
+    /// By a command that ends in `lockkeeper serve`.
+    pub(crate) fn start_as(
+        mut command: Command,
+        upstream: &TemporaryServer,
+        settings: &[(&str, &str)],
+    ) -> Program {
+        command
+            .args(["--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"])
+            .args(["--upstream", &format!("127.0.0.1:{}", upstream.port())])
+            .env("LOCKKEEPER__LOG__FORMAT", "json")
+            .env("LOCKKEEPER__SHUTDOWN__GRACE", "10m")
+            .envs(
+                settings
+                    .iter()
+                    .map(|(key, value)| (format!("LOCKKEEPER__{key}"), value)),
+            )
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped());
+        let spawned = command.spawn();
+        let mut process = Killed(spawned.unwrap_or_else(|error| panic!("{command:?}: {error}")));
+        let mut log = BufReader::new(process.0.stderr.take().unwrap());
+        let mut said = String::new();
+        let (place, http) = loop {
+            let mut line = String::new();
+            let read = log.read_line(&mut line).unwrap();
+            assert_ne!(read, 0, "it didn't start: {said}");
+            said.push_str(&line);
+            let entry: Value = serde_json::from_str(&line).unwrap_or_default();
+            let field = |name: &str| entry["fields"][name].as_str().unwrap_or_default().parse();
+            if let (Ok(listen), Ok(http)) = (field("listen"), field("http")) {
+                break (Place::Tcp(listen), http);
+            }
+        };
+        thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
+        Program {
+            process,
+            place,
+            http,
+        }
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        signal(self.process.0.id(), name);
+    }
+
+    /// A session of the superuser's.
+    pub(crate) fn session(&self) -> Wire {
+        Wire::session(&self.place, "postgres")
+    }
+
+    /// Status and body of a page.
+    pub(crate) fn get(&self, path: &str) -> (u16, String) {
+        let mut stream = TcpStream::connect(self.http).unwrap();
+        prepare(&stream);
+        write!(stream, "GET {path} HTTP/1.0\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head[9..12].parse().unwrap(), body.to_owned())
+    }
+
+    pub(crate) fn ends_with(&mut self) -> Option<i32> {
+        wait(&mut self.process, "lockkeeper").code()
+    }
+
+    /// Memory it holds, in bytes.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        self.status_bytes("VmRSS:")
+    }
+
+    /// The most memory that it has ever held, in bytes.
+    pub(crate) fn peak_resident_bytes(&self) -> u64 {
+        self.status_bytes("VmHWM:")
+    }
+
+    fn status_bytes(&self, key: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.0.id()));
+        let status = status.unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(key));
+        let kilobytes = line.unwrap().trim().trim_end_matches("kB").trim();
+        kilobytes.parse::<u64>().unwrap() << 10
+    }
+
+    /// Its open file descriptors.
+    pub(crate) fn descriptors(&self) -> usize {
+        let directory = format!("/proc/{}/fd", self.process.0.id());
+        std::fs::read_dir(directory).unwrap().count()
+    }
+}
+
+/// Sends a signal to a process.
+pub(crate) fn signal(pid: u32, name: &str) {
+    run(
+        Command::new("kill").args(["-s", name, &pid.to_string()]),
+        "",
+    )
+    .ok();
+}
