@@ -89,6 +89,13 @@ fn is_verbose(notice: &str) -> bool {
     notice.contains("was reindexed")
 }
 
+/// Where in the text an error is.
+fn position(answer: &Answer) -> Option<&str> {
+    let others = &answer.error.as_ref()?.others;
+    let position = others.iter().find(|(code, _)| *code == b'P');
+    position.map(|(_, value)| value.as_str())
+}
+
 /// Where the end through lockkeeper isn't that of the statement itself.
 fn difference(direct: &End, guarded: &End) -> Option<String> {
     let (own, ours) = (&direct.answer, &guarded.answer);
@@ -105,6 +112,10 @@ fn difference(direct: &End, guarded: &End) -> Option<String> {
             message(ours),
             message(own)
         ));
+    }
+    let (theirs, found) = (position(own), position(ours));
+    if theirs != found {
+        return Some(format!("position {found:?}, not {theirs:?}"));
     }
     let own_notices: Vec<_> = own
         .notices

@@ -116,7 +116,8 @@ async fn enforce(session: &mut Session, intercept: &Intercept, parsed: &Parsed) 
     let case = Case {
         intercept,
         parsed,
-        source: intercept.text.source(parsed).to_owned(),
+        // With its semicolon and all: an error may speak of it.
+        source: intercept.text.text.clone(),
     };
     if intercept.by == By::Execute {
         match server.end_batch().await {
@@ -200,7 +201,7 @@ async fn facts(
 struct Case<'a> {
     intercept: &'a Intercept,
     parsed: &'a Parsed,
-    /// The statement's own text.
+    /// The text that holds the statement and nothing else.
     source: String,
 }
 

@@ -60,10 +60,15 @@ pub fn judge(reindex: &Reindex, source: &str, facts: &Facts, policy: Policy) -> 
         .table
         .as_ref()
         .map_or(relation.bytes, |table| table.bytes);
-    let is_small = bytes <= policy.small_table_bytes && !reindex.concurrently && !is_partitioned;
+    // A table may be small and its TOAST table large; without any index there is nothing to build.
+    let is_quick = match reindex.kind {
+        ReindexKind::Index => bytes <= policy.small_table_bytes,
+        ReindexKind::Table => relation.indexes.is_empty(),
+    } && !reindex.concurrently
+        && !is_partitioned;
     Judgement {
         rule,
-        verdict: with_steps(reindex, source, relation, steps, is_small),
+        verdict: with_steps(reindex, source, relation, steps, is_quick),
     }
 }
 
@@ -72,9 +77,9 @@ fn with_steps(
     source: &str,
     relation: &Relation,
     steps: Vec<Step>,
-    is_small: bool,
+    is_quick: bool,
 ) -> Verdict {
-    if is_small && reindex.kind == ReindexKind::Index {
+    if is_quick {
         let context = Context::Brief { otherwise: steps };
         return Verdict::Pass(Plan::as_sent(Step {
             context,

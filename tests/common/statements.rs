@@ -116,6 +116,7 @@ pub(crate) const STATEMENTS: &[Statement] = &[
     all("REINDEX TABLE totals"),
     all("REINDEX TABLE \"Odd \"\"One\"\"\""),
     all("REINDEX TABLE report"),
+    all("REINDEX TABLE orders"),
     all("REINDEX TABLE users_a"),
     all("REINDEX TABLE CONCURRENTLY orders"),
     all("REINDEX TABLE CONCURRENTLY rooms"),
@@ -130,6 +131,11 @@ pub(crate) const STATEMENTS: &[Statement] = &[
     all("VACUUM FULL users"),
     all("COMMENT ON INDEX users_a IS 'x'"),
     all("TRUNCATE users CASCADE"),
+    // The whole text counts, not only the statement in it.
+    all("DROP TABLE;"),
+    all(" CREATE TABLE ; -- what?"),
+    all("; /* first */ ALTER TABLE users ADD COLUMN c int; -- then nothing;"),
+    all("CREATE INDEX i ON users (email); ;"),
     all("CREATE TABLE copy AS SELECT * FROM users"),
     all("REINDEX SCHEMA public"),
 ];
