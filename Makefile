@@ -44,3 +44,6 @@ lint: ## check format, clippy, documentation and tidiness
 bench: ## run the benchmarks of bench/
 	@.ci/install bench
 	cargo bench --locked
+	cargo bench --locked --bench proxies -- --tls
+	cargo bench --locked --bench proxies -- --idle
+	cargo bench --locked --bench proxies -- --idle --tls

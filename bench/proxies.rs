@@ -13,6 +13,8 @@ use clap::Parser;
 
 #[path = "proxies/contender.rs"]
 mod contender;
+#[path = "proxies/environment.rs"]
+mod environment;
 #[path = "proxies/idle.rs"]
 mod idle;
 #[path = "proxies/load.rs"]
@@ -36,7 +38,7 @@ struct Flags {
     /// How often each contender runs each cell
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
-    /// Seconds that are measured of each run, after a second that isn't
+    /// Seconds that are measured of each run, about, after a second that isn't
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     seconds: u32,
     /// Protocol of pgbench and number of clients
@@ -81,6 +83,7 @@ fn main() -> anyhow::Result<()> {
     raise_descriptors()?;
     let bench = Bench::start(flags.tls, flags.idle.then_some(flags.connections))?;
     let contenders = contenders(&flags);
+    let environment = environment::describe(&bench, &contenders);
     let text = if flags.idle {
         let measured = idle::measure(&bench, &contenders, flags.connections)?;
         report::idle(&measured, flags.connections, flags.markdown)
@@ -97,7 +100,7 @@ fn main() -> anyhow::Result<()> {
         )?;
         report::load(&results, &contenders, flags.markdown)
     };
-    stdout().write_all(text.as_bytes())?;
+    stdout().write_all((environment + &text).as_bytes())?;
     Ok(())
 }
 

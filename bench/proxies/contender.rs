@@ -32,7 +32,7 @@ pub(crate) enum Kind {
 pub(crate) struct Contender {
     pub(crate) name: String,
     pub(crate) kind: Kind,
-    binary: PathBuf,
+    pub(crate) binary: PathBuf,
 }
 
 impl Contender {

@@ -28,11 +28,14 @@ const REST: Duration = Duration::from_secs(2);
 pub(crate) struct Growth {
     pub(crate) name: String,
     pub(crate) before: Memory,
+    /// When each has run a query, one after the other.
     pub(crate) after: Memory,
+    /// When all have run another at the same time.
+    pub(crate) after_burst: Memory,
 }
 
 /// Opens this many sessions of each contender, one contender after the other. Each session runs a
-/// query, then stays.
+/// query, then all run one at once, then they stay.
 pub(crate) fn measure(
     bench: &Bench,
     contenders: &[Contender],
@@ -51,10 +54,17 @@ pub(crate) fn measure(
             sessions.push(session.with_context(|| contender.name.clone())?);
         }
         let after = at_rest(process)?;
+        for session in &mut sessions {
+            session.write_all(QUERY)?;
+        }
+        for session in &mut sessions {
+            until_ready(&mut **session)?;
+        }
         all.push(Growth {
             name: contender.name.clone(),
             before,
             after,
+            after_burst: at_rest(process)?,
         });
     }
     Ok(all)

@@ -2,19 +2,35 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write, stderr};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStderr, Command, Stdio};
 use std::str::FromStr;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, anyhow, bail, ensure};
+use anyhow::{Context, bail, ensure};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::contender::{Bench, Contender, Running};
 use crate::process::Used;
+
+/// How long a contender runs before the next one does: short enough that a machine which changes its
+/// speed does it to all of them, long enough that the change from one to the other is no part of it.
+const SLICE: Duration = Duration::from_millis(150);
+/// How long the proxy and the server may take to finish what a stopped client has sent.
+const DRAIN: Duration = Duration::from_millis(5);
 
 /// A kind of load: pgbench's `--protocol`, and the number of clients.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Cell {
     pub(crate) protocol: String,
     pub(crate) clients: u32,
+}
+
+impl Cell {
+    /// `simple, 16`.
+    pub(crate) fn name(&self) -> String {
+        format!("{}, {}", self.protocol, self.clients)
+    }
 }
 
 impl FromStr for Cell {
@@ -51,8 +67,7 @@ pub(crate) struct Results {
     pub(crate) rounds: Vec<Vec<Run>>,
 }
 
-/// Runs every cell with every contender in every round. Who begins changes, so that neither
-/// contenders nor cells have a time of their own when the machine is slower.
+/// Runs every cell with every contender in every round. Who begins changes.
 pub(crate) fn measure(
     bench: &Bench,
     contenders: &[Contender],
@@ -71,64 +86,150 @@ pub(crate) fn measure(
         .iter()
         .map(|contender| bench.run(contender))
         .collect::<anyhow::Result<_>>()?;
-    for round in 0..rounds as usize {
-        for (number, results) in results.iter_mut().enumerate() {
-            let cell = results.cell.clone();
-            let mut runs = vec![None; running.len()];
-            for turn in 0..running.len() {
-                let index = (turn + round + number) % running.len();
-                let run = one_run(bench, &running[index], &cell, seconds)
-                    .with_context(|| format!("pgbench with {}", contenders[index].name))?;
-                let name = &contenders[index].name;
-                let (clients, protocol) = (cell.clients, &cell.protocol);
-                writeln!(
-                    stderr(),
-                    "round {}, {protocol}, {clients} clients, {name}: {:.0}/s, {:.2} µs",
-                    round + 1,
-                    run.throughput,
-                    run.cpu
-                )?;
-                runs[index] = Some(run);
+    for number in 0..rounds as usize {
+        for (index, results) in results.iter_mut().enumerate() {
+            let cell = &results.cell;
+            let runs = round(bench, &running, cell, seconds, number + index)?;
+            let mut line = format!("round {}, {}:", number + 1, cell.name());
+            for (contender, run) in contenders.iter().zip(&runs) {
+                let name = &contender.name;
+                line += &format!(" {name} {:.0}/s {:.1} µs,", run.throughput, run.cpu);
             }
-            results.rounds.push(runs.into_iter().flatten().collect());
+            writeln!(stderr(), "{}", line.trim_end_matches(','))?;
+            results.rounds.push(runs);
         }
     }
     Ok(results)
 }
 
-/// One run of pgbench. Its first second isn't counted: connections are made then, plans and
-/// classifications cached.
-fn one_run(bench: &Bench, running: &Running, cell: &Cell, seconds: u32) -> anyhow::Result<Run> {
-    let mut child = Client::start(bench, running, cell, seconds + 1, &["-P", "1"])?;
-    let lines = BufReader::new(child.0.stderr.take().context("no stderr")?);
-    let mut first = None;
-    let mut errors = String::new();
-    for line in lines.lines() {
-        let line = line?;
-        if let Some(progress) = line.strip_prefix("progress: ") {
-            if first.is_none() {
-                first = Some((Used::now(running.id())?, progress_transactions(progress)?));
-            }
-        } else if line.starts_with("pgbench: error") {
-            errors.push_str(&line);
+/// Runs a cell once with each contender, in turns of [`SLICE`]: all have a pgbench of their own, and
+/// all but one are stopped at any time. So whatever slows the machine down slows all of them down.
+fn round(
+    bench: &Bench,
+    running: &[Running],
+    cell: &Cell,
+    seconds: u32,
+    shift: usize,
+) -> anyhow::Result<Vec<Run>> {
+    let count = running.len();
+    let mut loads: Vec<Load> = Vec::new();
+    for turn in 0..count {
+        // Each begins at least a second after the one before, so that it doesn't end earlier.
+        let begun = u32::try_from(turn)?;
+        let length = (seconds + 1) * u32::try_from(count)? - begun;
+        let proxy = &running[(turn + shift) % count];
+        loads.push(Load::start(bench, proxy, cell, length)?);
+    }
+    let end = loads.iter().map(|load| load.end).min();
+    let end = end.context("nobody to measure")? - 2 * SLICE;
+    for turn in 0.. {
+        for place in 0..count {
+            loads[(turn + place) % count].slice()?;
+        }
+        if Instant::now() + SLICE * u32::try_from(count)? > end {
+            break;
         }
     }
-    let last = Used::now(running.id())?;
-    let all = child.transactions(&errors)?;
-    let (first, before) = first.ok_or_else(|| anyhow!("no progress: {errors}"))?;
-    let transactions = all as f64 - before;
-    Ok(Run {
-        throughput: transactions / (last.at - first.at).as_secs_f64(),
-        cpu: (last.cpu - first.cpu).as_secs_f64() * 1e6 / transactions,
-        switches: (last.switches - first.switches) as f64 / transactions,
-    })
+    let mut runs: Vec<Run> = Vec::new();
+    for load in loads {
+        runs.push(load.finish()?);
+    }
+    runs.rotate_right(shift % count);
+    Ok(runs)
 }
 
-/// The number of transactions of `1.0 s, 9512.4 tps, lat …`, the first line of a run.
-fn progress_transactions(progress: &str) -> anyhow::Result<f64> {
-    let (seconds, rest) = progress.split_once(" s, ").context("no time")?;
+/// A pgbench that is stopped unless it has its turn, and what its turns took.
+struct Load {
+    client: Client,
+    said: BufReader<ChildStderr>,
+    proxy: Option<u32>,
+    /// When pgbench starts no more transactions.
+    end: Instant,
+    /// The transactions of the first second, which isn't counted: connections are made then, plans
+    /// and classifications cached.
+    uncounted: f64,
+    time: Duration,
+    cpu: Duration,
+    switches: u64,
+}
+
+impl Load {
+    /// Lets it run for a second, then stops it.
+    fn start(bench: &Bench, running: &Running, cell: &Cell, seconds: u32) -> anyhow::Result<Self> {
+        let mut client = Client::start(bench, running, cell, seconds, &["-P", "1"])?;
+        let mut load = Self {
+            said: BufReader::new(client.0.stderr.take().context("no stderr")?),
+            client,
+            proxy: running.id(),
+            end: Instant::now(),
+            uncounted: 0.0,
+            time: Duration::ZERO,
+            cpu: Duration::ZERO,
+            switches: 0,
+        };
+        let mut said = String::new();
+        let first = loop {
+            let before = said.len();
+            ensure!(load.said.read_line(&mut said)? > 0, "pgbench: {said}");
+            if let Some(progress) = said[before..].strip_prefix("progress: ") {
+                break progress;
+            }
+        };
+        let begin = Used::now(load.proxy)?;
+        let (after, transactions) = progress(first)?;
+        load.uncounted = transactions;
+        load.end = begin.at + Duration::from_secs(u64::from(seconds)).saturating_sub(after);
+        load.stop(begin)?;
+        Ok(load)
+    }
+
+    /// Its turn.
+    fn slice(&mut self) -> anyhow::Result<()> {
+        let begin = Used::now(self.proxy)?;
+        self.client.signal(Signal::CONT)?;
+        thread::sleep(SLICE);
+        self.stop(begin)
+    }
+
+    /// Stops it, and counts what its turn took.
+    fn stop(&mut self, begin: Used) -> anyhow::Result<()> {
+        self.client.signal(Signal::STOP)?;
+        self.time += begin.at.elapsed();
+        // What is under way comes to its end.
+        thread::sleep(DRAIN);
+        let end = Used::now(self.proxy)?;
+        self.cpu += end.cpu - begin.cpu;
+        self.switches += end.switches - begin.switches;
+        Ok(())
+    }
+
+    /// Lets it end.
+    fn finish(mut self) -> anyhow::Result<Run> {
+        let end = self.end + SLICE;
+        thread::sleep(end.saturating_duration_since(Instant::now()));
+        self.client.signal(Signal::CONT)?;
+        let mut said = String::new();
+        self.said.read_to_string(&mut said)?;
+        let errors: Vec<&str> = said
+            .lines()
+            .filter(|line| line.contains("error:"))
+            .collect();
+        let transactions = self.client.transactions(&errors.join("\n"))? as f64 - self.uncounted;
+        Ok(Run {
+            throughput: transactions / self.time.as_secs_f64(),
+            cpu: self.cpu.as_secs_f64() * 1e6 / transactions,
+            switches: self.switches as f64 / transactions,
+        })
+    }
+}
+
+/// The time and the number of transactions of `1.0 s, 9512.4 tps, lat …`, the first line of a run.
+fn progress(line: &str) -> anyhow::Result<(Duration, f64)> {
+    let (seconds, rest) = line.split_once(" s, ").context("no time")?;
     let (rate, _) = rest.split_once(" tps").context("no rate")?;
-    Ok(seconds.parse::<f64>()? * rate.parse::<f64>()?)
+    let seconds: f64 = seconds.parse()?;
+    let transactions = seconds * rate.parse::<f64>()?;
+    Ok((Duration::from_secs_f64(seconds), transactions))
 }
 
 /// A pgbench that doesn't outlive its owner.
@@ -154,6 +255,10 @@ impl Client {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         Ok(Client(command.spawn().context("run pgbench")?))
+    }
+
+    fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        kill_process(Pid::from_child(&self.0), signal).context("signal pgbench")
     }
 
     /// How many there were, at the end.
@@ -217,9 +322,7 @@ pub(crate) fn syscalls(
             let mut client = Client::start(bench, &running, cell, seconds, &[])?;
             let transactions = client.transactions("");
             // strace prints its counts when it is interrupted.
-            Command::new("kill")
-                .args(["-s", "INT", &strace.id().to_string()])
-                .status()?;
+            kill_process(Pid::from_child(&strace), Signal::INT)?;
             said.read_to_string(&mut attached)?;
             strace.wait()?;
             all.push(Calls {

@@ -96,31 +96,29 @@ pub(crate) fn load(results: &[Results], contenders: &[Contender], markdown: bool
     }
     text += &throughput(results, contenders).show(markdown);
     text += &per_transaction(
-        "CPU time for a transaction, µs",
+        "CPU time of the proxy for a transaction, µs",
         results,
         contenders,
         |run| run.cpu,
     )
     .show(markdown);
-    text += &per_transaction("Waits for a transaction", results, contenders, |run| {
-        run.switches
-    })
+    text += &per_transaction(
+        "Waits of the proxy for a transaction",
+        results,
+        contenders,
+        |run| run.switches,
+    )
     .show(markdown);
     text += &against_pgbouncer(results, contenders).show(markdown);
     text
-}
-
-fn title(result: &Results) -> String {
-    format!("{}, {}", result.cell.protocol, result.cell.clients)
 }
 
 /// All that was measured of one cell.
 fn one_cell(result: &Results, contenders: &[Contender]) -> Table {
     let header = ["", "transactions/s", "of direct", "CPU, µs", "waits"];
     let title = format!(
-        "{} protocol, {} client(s), {} rounds",
-        result.cell.protocol,
-        result.cell.clients,
+        "{} client(s), {} rounds",
+        result.cell.name(),
         result.rounds.len()
     );
     let mut table = Table::new(title, header.map(str::to_owned).to_vec());
@@ -153,7 +151,7 @@ fn throughput(results: &[Results], contenders: &[Contender]) -> Table {
     let title = "Throughput: transactions a second directly, and the share of that through a proxy";
     let mut table = Table::new(title, header);
     for result in results {
-        let mut row = vec![self::title(result)];
+        let mut row = vec![result.cell.name()];
         for index in 0..contenders.len() {
             row.push(match direct {
                 Some(direct) if direct != index => {
@@ -182,7 +180,7 @@ fn per_transaction(
     header.extend(proxies().map(|(_, contender)| contender.name.clone()));
     let mut table = Table::new(title, header);
     for result in results {
-        let mut row = vec![self::title(result)];
+        let mut row = vec![result.cell.name()];
         row.extend(proxies().map(|(index, _)| Spread::of(each(result, index, of)).show(2)));
         table.rows.push(row);
     }
@@ -191,7 +189,8 @@ fn per_transaction(
 
 /// Each lockkeeper in relation to PgBouncer: at least 1 in throughput, at most 1 in CPU time.
 fn against_pgbouncer(results: &[Results], contenders: &[Contender]) -> Table {
-    let title = "In relation to PgBouncer: median of the rounds' ratios (least–most)";
+    let title =
+        "lockkeeper in relation to PgBouncer: throughput shall be at least 1, CPU time at most 1";
     let mut table = Table::new(title, vec!["protocol, clients".to_owned()]);
     let Some(pgbouncer) = position(contenders, Kind::Pgbouncer) else {
         return table;
@@ -203,12 +202,15 @@ fn against_pgbouncer(results: &[Results], contenders: &[Contender]) -> Table {
     for (_, contender) in &others {
         table.rows[0].push(format!("{}: throughput", contender.name));
         table.rows[0].push(format!("{}: CPU time", contender.name));
+        table.rows[0].push("of the best rounds".to_owned());
     }
     for result in results {
-        let mut row = vec![self::title(result)];
+        let mut row = vec![result.cell.name()];
         for (index, _) in &others {
             row.push(ratio(result, *index, pgbouncer, |run| run.throughput).show(2));
             row.push(ratio(result, *index, pgbouncer, |run| run.cpu).show(2));
+            let least = |index| Spread::of(each(result, index, |run| run.cpu)).least;
+            row.push(format!("{:.2}", least(*index) / least(pgbouncer)));
         }
         table.rows.push(row);
     }
@@ -239,28 +241,24 @@ pub(crate) fn idle(all: &[Growth], connections: u32, markdown: bool) -> String {
         "RSS before, KiB",
         "after",
         "KiB each",
-        "KiB each, by PSS",
+        "by PSS",
+        "after all ran a query at once",
     ];
     let title = format!("Memory of {connections} idle connections");
     let mut table = Table::new(title, header.map(str::to_owned).to_vec());
-    for Growth {
-        name,
-        before,
-        after,
-    } in all
-    {
+    for growth in all {
+        let before = growth.before;
         let each = |before: u64, after: u64| {
-            format!(
-                "{:.1}",
-                (after as f64 - before as f64) / f64::from(connections)
-            )
+            let growth = after as f64 - before as f64;
+            format!("{:.1}", growth / f64::from(connections))
         };
         table.rows.push(vec![
-            name.clone(),
+            growth.name.clone(),
             before.rss.to_string(),
-            after.rss.to_string(),
-            each(before.rss, after.rss),
-            each(before.pss, after.pss),
+            growth.after.rss.to_string(),
+            each(before.rss, growth.after.rss),
+            each(before.pss, growth.after.pss),
+            each(before.rss, growth.after_burst.rss),
         ]);
     }
     table.show(markdown)
@@ -283,7 +281,7 @@ pub(crate) fn syscalls(all: &[Calls], markdown: bool) -> String {
         let each: Vec<String> = each.collect();
         let sum: f64 = frequent.iter().map(|(_, number)| *number).sum();
         table.rows.push(vec![
-            format!("{}, {}", cell.protocol, cell.clients),
+            cell.name(),
             name.clone(),
             format!("{sum:.2}"),
             each.join(", "),
