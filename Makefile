@@ -47,3 +47,21 @@ bench: ## run the benchmarks of bench/
 	cargo bench --locked --bench proxies -- --tls
 	cargo bench --locked --bench proxies -- --idle
 	cargo bench --locked --bench proxies -- --idle --tls
+
+# How long each fuzz target runs: make fuzz FUZZ_SECONDS=600
+FUZZ_SECONDS ?= 60
+FUZZ = cargo fuzz run --fuzz-dir tests/fuzz --sanitizer none --target-dir target/fuzz
+
+.PHONY: fuzz
+fuzz: ## look for inputs that break the parsers; FUZZ_SECONDS=600 looks longer
+	@.ci/install fuzz
+	@for body in $$(cargo fuzz list --fuzz-dir tests/fuzz); do \
+		mkdir -p target/fuzz/found/$$body; \
+		(set -x; $(FUZZ) $$body target/fuzz/found/$$body tests/fuzz/corpus/$$body -- \
+			-max_total_time=$(FUZZ_SECONDS) -max_len=2048 -timeout=30); \
+	done
+
+.PHONY: soak
+soak: ## run what takes too long for every day: gigabytes, kills, all cuts; half an hour
+	@.ci/install test
+	cargo test --locked --release --test soak -- --nocapture --test-threads 1

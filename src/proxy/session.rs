@@ -21,6 +21,7 @@ use super::worker::{Phase, Place, Worker};
 use crate::audit::event::Who;
 use crate::config::Mode;
 use crate::error;
+use crate::metrics::Metrics;
 use crate::sql::classify::{Class, Classified};
 use crate::wire::backend::{self, ErrorFields};
 use crate::wire::frame::{BadFrame, HEADER_BYTES, Header};
@@ -372,7 +373,8 @@ impl Session {
         let worker = Rc::clone(&self.worker);
         if !self.server.unread.is_empty() {
             let unread = std::mem::take(&mut self.server.unread); // left by a plan
-            self.walker.walk(&unread, &mut self.inspector, &worker)?;
+            self.walker
+                .walk(&unread, &mut self.inspector, &worker.metrics)?;
             self.client
                 .send(cx, &unread)
                 .map_err(SessionError::Client)?;
@@ -389,7 +391,7 @@ impl Session {
             Poll::Ready(count) => {
                 worker.metrics.server_bytes.increment(count as u64);
                 self.walker
-                    .walk(&scratch[..count], &mut self.inspector, &worker)?;
+                    .walk(&scratch[..count], &mut self.inspector, &worker.metrics)?;
                 self.client
                     .send(cx, &scratch[..count])
                     .map_err(SessionError::Client)?;
@@ -431,7 +433,7 @@ async fn relay(session: &mut Session) -> Result<Event, SessionError> {
 
 /// Follows the server's frames; everything goes on, only fronts of some bodies are looked at.
 #[derive(Debug, Default)]
-struct ServerWalker {
+pub struct ServerWalker {
     /// Bytes of the current body that are still to come.
     rest: usize,
     /// An unfinished header.
@@ -445,16 +447,20 @@ struct ServerWalker {
 }
 
 impl ServerWalker {
-    fn walk(
+    /// Follows bytes, which may begin and end anywhere.
+    ///
+    /// # Errors
+    /// [`BadFrame`] when the stream can't be followed any further.
+    pub fn walk(
         &mut self,
         mut bytes: &[u8],
         inspector: &mut Inspector,
-        worker: &Worker,
+        metrics: &Metrics,
     ) -> Result<(), BadFrame> {
         let mut messages = 0;
         while !bytes.is_empty() {
             if self.rest > 0 {
-                bytes = self.go_on(bytes, inspector, worker);
+                bytes = self.go_on(bytes, inspector, metrics);
                 continue;
             }
             let header = match self.next_header(&mut bytes)? {
@@ -465,21 +471,17 @@ impl ServerWalker {
             let body_bytes = header.body_bytes();
             if let Some(body) = bytes.get(..body_bytes) {
                 self.note(header.tag, body);
-                inspector.received(
-                    header.tag,
-                    &body[..body.len().min(MAX_PEEK_BYTES)],
-                    &worker.metrics,
-                );
+                inspector.received(header.tag, &body[..body.len().min(MAX_PEEK_BYTES)], metrics);
                 bytes = &bytes[body_bytes..];
                 continue;
             }
             self.rest = body_bytes;
             match header.tag {
                 b'Z' | b'S' | b'C' | b'E' => self.gathering = Some(header.tag),
-                tag => inspector.received(tag, &[], &worker.metrics),
+                tag => inspector.received(tag, &[], metrics),
             }
         }
-        worker.metrics.server_messages.increment(messages);
+        metrics.server_messages.increment(messages);
         Ok(())
     }
 
@@ -504,7 +506,7 @@ impl ServerWalker {
         &mut self,
         bytes: &'a [u8],
         inspector: &mut Inspector,
-        worker: &Worker,
+        metrics: &Metrics,
     ) -> &'a [u8] {
         let count = self.rest.min(bytes.len());
         let (front, after) = bytes.split_at(count);
@@ -516,7 +518,7 @@ impl ServerWalker {
                 let body = std::mem::take(&mut self.body);
                 self.gathering = None;
                 self.note(tag, &body);
-                inspector.received(tag, &body, &worker.metrics);
+                inspector.received(tag, &body, metrics);
             }
         }
         after

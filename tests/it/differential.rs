@@ -11,8 +11,6 @@ use crate::wire::{
     s, startup,
 };
 
-/// Cuts of one stream; of longer streams so many are tried.
-const MAX_CUTS: usize = 300;
 /// Between the two parts, so that they aren't read at once.
 const PAUSE: Duration = Duration::from_micros(300);
 
@@ -44,7 +42,7 @@ fn compare(streams: &[Stream]) {
             *readies
         );
         let mut wire = proxy.session(&database);
-        let step = stream.len().div_ceil(MAX_CUTS);
+        let step = stream.len().div_ceil(crate::MAX_CUTS);
         for cut in (0..=stream.len()).step_by(step) {
             let found = play(&mut wire, stream, cut, *readies);
             assert_eq!(found, expected, "{name}, cut at {cut}");

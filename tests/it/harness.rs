@@ -21,8 +21,6 @@ use tokio::sync::oneshot;
 
 use crate::wire::{Place, Wire};
 
-/// How long a test may take before it fails instead of hanging.
-const TEST_LIMIT: Duration = Duration::from_secs(180);
 /// How long a program or a condition may take.
 const WAIT_LIMIT: Duration = Duration::from_secs(60);
 /// How often a condition is looked at.
@@ -38,10 +36,10 @@ pub(crate) fn limited(body: impl FnOnce() + Send + 'static) {
         body();
         let _ = done.send(());
     });
-    match finished.recv_timeout(TEST_LIMIT) {
+    match finished.recv_timeout(crate::TEST_LIMIT) {
         Ok(()) => thread.join().unwrap(),
         Err(RecvTimeoutError::Disconnected) => resume_unwind(thread.join().unwrap_err()),
-        Err(RecvTimeoutError::Timeout) => panic!("not done after {TEST_LIMIT:?}"),
+        Err(RecvTimeoutError::Timeout) => panic!("not done after {:?}", crate::TEST_LIMIT),
     }
 }
 

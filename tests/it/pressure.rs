@@ -8,16 +8,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-
-use crate::harness::{
-    clean_command, database, eventually, limited, place, shared, start_server, value,
-};
-use crate::program::{PROGRAM, Program, signal};
-use crate::stream::Stream;
+use crate::harness::{database, eventually, limited, place, shared, start_server, value};
+use crate::program::{Program, idle_connections_cost_little, raise_own_limit, signal};
+use crate::stream::{Stream, big_messages_pass};
 use crate::wire::{
-    Place, Wire, b, cancel_request, commands, copy_done, e, p, pbe, prepare, q, s, sqlstate,
-    startup, tags, x,
+    Place, Wire, cancel_request, commands, copy_done, pbe, prepare, q, s, sqlstate, startup, tags,
+    x,
 };
 
 const MIB: usize = 1 << 20;
@@ -201,126 +197,11 @@ fn messages_of_64_mib_pass_without_being_held() {
     });
 }
 
-/// Sends a message of each kind whose size a client or a server chooses.
-pub(crate) fn big_messages_pass(client: &mut Stream, size: usize, held: &dyn Fn(&str)) {
-    let said = size.to_string();
-
-    client.send_big(b'Q', b"SELECT length('", b'x', size, b"')\0");
-    let answer = client.answer();
-    assert_eq!(
-        (answer.tags.as_str(), answer.says("SELECT 1")),
-        ("TDCZ", true)
-    );
-    assert_eq!(answer.data_bytes, 6 + said.len() as u64);
-    held("a Query");
-
-    client.send_big(b'P', b"\0SELECT length('", b'x', size, b"')\0\0\0");
-    client.send(&[b("", "", &[]), e("", 0), s()].concat());
-    let answer = client.answer();
-    assert_eq!(
-        (answer.tags.as_str(), answer.says("SELECT 1")),
-        ("12DCZ", true)
-    );
-    held("a Parse");
-
-    let length = u32::try_from(size).unwrap().to_be_bytes();
-    client.send(&p("", "SELECT length($1)"));
-    client.send_big(
-        b'B',
-        &[b"\0\0\0\0\0\x01", &length[..]].concat(),
-        b'x',
-        size,
-        b"\0\0",
-    );
-    client.send(&[e("", 0), s()].concat());
-    let answer = client.answer();
-    assert_eq!(
-        (answer.tags.as_str(), answer.says("SELECT 1")),
-        ("12DCZ", true)
-    );
-    held("a Bind");
-
-    let text_length = 1317_u32.to_be_bytes(); // pg_proc.oid of length(text)
-    let front = [&text_length[..], b"\0\0\0\x01", &length[..]].concat();
-    client.send_big(b'F', &front, b'x', size, b"\0\0");
-    let answer = client.answer();
-    assert_eq!((answer.tags.as_str(), answer.says(&said)), ("VZ", true));
-    held("a FunctionCall");
-
-    client.query("CREATE TEMPORARY TABLE big(a text)");
-    client.send(&q("COPY big FROM STDIN WHERE length(a) = 0"));
-    assert_eq!(client.answer_until(b'G').tags, "G");
-    client.send_big(b'd', b"", b'x', size, b"\n");
-    client.send(&copy_done());
-    assert!(client.answer().says("COPY 0"));
-    held("a CopyData of the client's");
-
-    let answer = client.query(&format!("SELECT repeat('x', {size})"));
-    assert_eq!(
-        (answer.tags.as_str(), answer.says("SELECT 1")),
-        ("TDCZ", true)
-    );
-    assert_eq!(answer.data_bytes, 6 + size as u64);
-    held("a DataRow");
-
-    let answer = client.query(&format!("COPY (SELECT repeat('x', {size})) TO STDOUT"));
-    assert_eq!(
-        (answer.tags.as_str(), answer.says("COPY 1")),
-        ("HdcCZ", true)
-    );
-    assert_eq!(answer.data_bytes, 1 + size as u64);
-    held("a CopyData of the server's");
-}
-
-/// This process may open as many files as it is allowed to.
-pub(crate) fn raise_own_limit(needed: u64) {
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: limit.maximum,
-        ..limit
-    };
-    setrlimit(Resource::Nofile, raised).unwrap();
-    let enough = limit.maximum.is_none_or(|maximum| maximum >= needed);
-    assert!(
-        enough,
-        "this test opens {needed} files: raise the hard limit (ulimit -Hn)"
-    );
-}
-
-/// What an idle connection may cost, in bytes.
-const IDLE_BYTES: u64 = if cfg!(debug_assertions) {
-    64 << 10
-} else {
-    32 << 10
-};
-
 #[test]
 fn a_thousand_idle_connections_cost_little() {
     limited(|| {
-        const COUNT: u64 = 1000;
-        raise_own_limit(2 * COUNT);
-        let server = start_server(|options| {
-            let setting = ("max_connections".to_owned(), (COUNT + 100).to_string());
-            options.settings.push(setting);
-        });
-        // A soft limit that is too low is raised by the program itself.
-        let mut command = clean_command("sh");
-        command.args(["-c", "ulimit -Sn 256; exec \"$0\" \"$@\"", PROGRAM, "serve"]);
-        let program = Program::start_as(command, &server, &[]);
-        for _ in 0..50 {
-            program.session().run("SELECT 1");
-        }
-        let before = program.resident_bytes();
-        let mut sessions: Vec<Wire> = (0..COUNT).map(|_| program.session()).collect();
-        for session in &mut sessions {
-            assert_eq!(session.value("SELECT 'before'"), "before");
-        }
-        let each = program.resident_bytes().saturating_sub(before) / COUNT;
+        let each = idle_connections_cost_little(1000);
         println!("an idle connection costs {each} bytes");
-        assert!(each <= IDLE_BYTES, "{each} bytes for each connection");
-        for session in &mut sessions {
-            assert_eq!(session.value("SELECT 'after'"), "after");
-        }
     });
 }
 

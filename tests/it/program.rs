@@ -6,9 +6,10 @@ use std::process::{Command, Stdio};
 use std::thread;
 
 use lockkeeper::pg::temporary::TemporaryServer;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::Value;
 
-use crate::harness::{Killed, clean_command, run, wait};
+use crate::harness::{Killed, clean_command, run, start_server, wait};
 use crate::wire::{Place, Wire, prepare};
 
 /// Its path.
@@ -132,4 +133,53 @@ pub(crate) fn signal(pid: u32, name: &str) {
         "",
     )
     .ok();
+}
+
+/// This process may open as many files as it is allowed to.
+pub(crate) fn raise_own_limit(needed: u64) {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    setrlimit(Resource::Nofile, raised).unwrap();
+    let enough = limit.maximum.is_none_or(|maximum| maximum >= needed);
+    assert!(
+        enough,
+        "this test opens {needed} files: raise the hard limit (ulimit -Hn)"
+    );
+}
+
+/// What an idle connection may cost, in bytes.
+const IDLE_BYTES: u64 = if cfg!(debug_assertions) {
+    64 << 10
+} else {
+    32 << 10
+};
+
+/// Opens so many sessions, lets each answer before and after the others, and looks what they cost: bytes for each.
+pub(crate) fn idle_connections_cost_little(count: u64) -> u64 {
+    raise_own_limit(2 * count);
+    let server = start_server(|options| {
+        let setting = ("max_connections".to_owned(), (count + 100).to_string());
+        options.settings.push(setting);
+    });
+    // A soft limit that is too low is raised by the program itself.
+    let mut command = clean_command("sh");
+    command.args(["-c", "ulimit -Sn 256; exec \"$0\" \"$@\"", PROGRAM, "serve"]);
+    let program = Program::start_as(command, &server, &[]);
+    for _ in 0..50 {
+        program.session().run("SELECT 1");
+    }
+    let before = program.resident_bytes();
+    let mut sessions: Vec<Wire> = (0..count).map(|_| program.session()).collect();
+    for session in &mut sessions {
+        assert_eq!(session.value("SELECT 'before'"), "before");
+    }
+    let each = program.resident_bytes().saturating_sub(before) / count;
+    assert!(each <= IDLE_BYTES, "{each} bytes for each connection");
+    for session in &mut sessions {
+        assert_eq!(session.value("SELECT 'after'"), "after");
+    }
+    each
 }

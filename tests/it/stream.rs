@@ -3,7 +3,7 @@
 use std::io::{BufReader, Read, Write};
 use std::net::TcpStream;
 
-use crate::wire::{Place, prepare, q, startup};
+use crate::wire::{Place, b, copy_done, e, p, prepare, q, s, startup};
 
 /// What is written at once, in bytes.
 const PIECE_BYTES: usize = 1 << 20;
@@ -147,4 +147,74 @@ fn sum(bytes: &[u8]) -> u64 {
         }
         _ => bytes.iter().map(|byte| u64::from(*byte)).sum(),
     }
+}
+
+/// Sends a message of each kind whose size a client or a server chooses.
+pub(crate) fn big_messages_pass(client: &mut Stream, size: usize, held: &dyn Fn(&str)) {
+    let said = size.to_string();
+
+    client.send_big(b'Q', b"/*", b'x', size, b"*/ SELECT 1\0");
+    let answer = client.answer();
+    assert_eq!(
+        (answer.tags.as_str(), answer.says("SELECT 1")),
+        ("TDCZ", true)
+    );
+    held("a Query");
+
+    client.send_big(b'P', b"\0/*", b'x', size, b"*/ SELECT 1\0\0\0");
+    client.send(&[b("", "", &[]), e("", 0), s()].concat());
+    let answer = client.answer();
+    assert_eq!(
+        (answer.tags.as_str(), answer.says("SELECT 1")),
+        ("12DCZ", true)
+    );
+    held("a Parse");
+
+    let length = u32::try_from(size).unwrap().to_be_bytes();
+    client.send(&p("", "SELECT length($1)"));
+    client.send_big(
+        b'B',
+        &[b"\0\0\0\0\0\x01", &length[..]].concat(),
+        b'x',
+        size,
+        b"\0\0",
+    );
+    client.send(&[e("", 0), s()].concat());
+    let answer = client.answer();
+    assert_eq!(
+        (answer.tags.as_str(), answer.says("SELECT 1")),
+        ("12DCZ", true)
+    );
+    held("a Bind");
+
+    let text_length = 1317_u32.to_be_bytes(); // pg_proc.oid of length(text)
+    let front = [&text_length[..], b"\0\0\0\x01", &length[..]].concat();
+    client.send_big(b'F', &front, b'x', size, b"\0\0");
+    let answer = client.answer();
+    assert_eq!((answer.tags.as_str(), answer.says(&said)), ("VZ", true));
+    held("a FunctionCall");
+
+    client.query("CREATE TEMPORARY TABLE big(a text)");
+    client.send(&q("COPY big FROM STDIN WHERE length(a) = 0"));
+    assert_eq!(client.answer_until(b'G').tags, "G");
+    client.send_big(b'd', b"", b'x', size, b"\n");
+    client.send(&copy_done());
+    assert!(client.answer().says("COPY 0"));
+    held("a CopyData of the client's");
+
+    let answer = client.query(&format!("SELECT repeat('x', {size})"));
+    assert_eq!(
+        (answer.tags.as_str(), answer.says("SELECT 1")),
+        ("TDCZ", true)
+    );
+    assert_eq!(answer.data_bytes, 6 + size as u64);
+    held("a DataRow");
+
+    let answer = client.query(&format!("COPY (SELECT repeat('x', {size})) TO STDOUT"));
+    assert_eq!(
+        (answer.tags.as_str(), answer.says("COPY 1")),
+        ("HdcCZ", true)
+    );
+    assert_eq!(answer.data_bytes, 1 + size as u64);
+    held("a CopyData of the server's");
 }
