@@ -13,6 +13,13 @@ export LOCKKEEPER_TEST_PYTHON := $(CURDIR)/target/venv/bin/python
 # The directories of the servers' programs, separated by colons; empty without PG_VERSIONS.
 PG_BINS = $$(for version in $(PG_VERSIONS); do .ci/postgres $$version || exit; done | paste -sd:)
 
+# What of PostgreSQL's own regression suite make regress runs: all, or make regress SUITE=enforce
+SUITE ?=
+
+# Runs that suite; the words after it choose among the tests of tests/regress.rs.
+REGRESS = suite=$$(.ci/regress); export LOCKKEEPER_TEST_REGRESS="$$suite"; set -x; \
+	cargo test --locked --test regress -- --nocapture
+
 .PHONY: help
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
@@ -31,12 +38,19 @@ demo: ## run a migration on a busy table directly, then through lockkeeper
 test: ## run every test; PG_VERSIONS="13 14 16 17 18" adds servers
 	@.ci/install test
 	@bins=$(PG_BINS); export LOCKKEEPER_TEST_PG_BINS="$$bins"; set -x; cargo test --locked
+	@$(REGRESS) observe
+
+.PHONY: regress
+regress: ## run PostgreSQL's own regression suite, directly and through lockkeeper
+	@.ci/install build
+	@$(REGRESS) $(SUITE)
 
 .PHONY: lint
 lint: ## check format, clippy, documentation and tidiness
 	@.ci/install lint
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --test regress -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps
 	cargo test --locked --test tidy
 
