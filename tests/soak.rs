@@ -43,6 +43,9 @@ fn messages_of_a_gigabyte_pass_without_being_held() {
     limited(|| {
         let program = Program::start_with(shared(), &[("RUNTIME__THREADS", "1")]);
         let mut client = Stream::session(&program.place, "postgres");
+        let patience = Some(Duration::from_secs(600)); // the server takes a while over each
+        client.socket.set_read_timeout(patience).unwrap();
+        client.socket.set_write_timeout(patience).unwrap();
         let before = program.peak_resident_bytes();
         big_messages_pass(&mut client, GIGABYTE, &|what| {
             let grown = program.peak_resident_bytes() - before;
