@@ -175,7 +175,8 @@ fn load_with_kills_leaves_memory_flat() {
         let seconds =
             std::env::var("LOCKKEEPER_SOAK_SECONDS").map_or(600, |text| text.parse().unwrap());
         let server = start_server(|_| {});
-        let program = Program::start(&server);
+        // A cache that is full soon: it would grow for long.
+        let program = Program::start_with(&server, &[("GUARD__CACHE", "256KiB")]);
         let ends = AtomicU64::new(0);
         let mut marks = Vec::new();
         let part = Duration::from_secs(seconds) / 5;
