@@ -11,6 +11,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use crate::metrics::AllMetrics;
 use crate::proxy::address::Address;
 use crate::proxy::worker::Phase;
 
@@ -23,6 +24,7 @@ const UPKEEP: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone)]
 pub struct State {
     metrics: Option<PrometheusHandle>,
+    counted: AllMetrics,
     upstream: Arc<Address>,
     phase: watch::Receiver<Phase>,
 }
@@ -31,11 +33,13 @@ impl State {
     /// What the pages show.
     pub fn new(
         metrics: Option<PrometheusHandle>,
+        counted: AllMetrics,
         upstream: Arc<Address>,
         phase: watch::Receiver<Phase>,
     ) -> State {
         State {
             metrics,
+            counted,
             upstream,
             phase,
         }
@@ -70,7 +74,10 @@ pub async fn serve(listener: TcpListener, state: State) {
 
 async fn metrics(Extract(state): Extract<State>) -> (StatusCode, String) {
     match &state.metrics {
-        Some(handle) => (StatusCode::OK, handle.render()),
+        Some(handle) => {
+            state.counted.publish();
+            (StatusCode::OK, handle.render())
+        }
         None => (
             StatusCode::NOT_FOUND,
             "no metrics in this process\n".to_owned(),

@@ -1,65 +1,88 @@
-//! What is counted, under which names. Handles for the hot path are made once for each worker.
+//! What is counted, under which names.
+//!
+//! The hot path counts in plain numbers of its relay thread ([`Tally`]); they are summed when
+//! somebody asks. What happens rarely goes to the recorder at once.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use metrics::{
-    Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram,
+    Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge,
 };
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 use crate::sql::cache::Source;
 use crate::sql::classify::Class;
 
-/// Handles of the counters that a session touches.
-#[derive(Debug, Clone)]
+/// The labels of [`Source`], in its order.
+const SOURCES: [&str; 3] = ["glance", "cache", "parser"];
+
+/// A number that one thread adds to and any thread reads. Adding is a load and a store, without a
+/// locked instruction: a second thread that added would lose counts.
+#[derive(Debug, Default)]
+pub struct Tally(AtomicU64);
+
+impl Tally {
+    /// Adds.
+    pub fn increment(&self, by: u64) {
+        let now = self.0.load(Ordering::Relaxed);
+        self.0.store(now.wrapping_add(by), Ordering::Relaxed);
+    }
+
+    /// The number.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What one relay thread counts.
+#[derive(Debug)]
 pub struct Metrics {
-    /// Client connections open now.
-    pub connections: Gauge,
     /// Client connections accepted.
-    pub accepted: Counter,
+    pub accepted: Tally,
+    /// Client connections ended.
+    pub ended: Tally,
     /// Bytes from clients.
-    pub client_bytes: Counter,
+    pub client_bytes: Tally,
     /// Messages from clients.
-    pub client_messages: Counter,
+    pub client_messages: Tally,
     /// Bytes from the server.
-    pub server_bytes: Counter,
+    pub server_bytes: Tally,
     /// Messages from the server.
-    pub server_messages: Counter,
+    pub server_messages: Tally,
+    /// Schema changes that the server reports and the classifier didn't see.
+    pub unannounced: Tally,
     /// Time to classify a text that was parsed.
     pub classify_seconds: Histogram,
-    /// Schema changes that the server reports and the classifier didn't see.
-    pub unannounced: Counter,
-    classes: [Counter; Class::ALL.len()],
-    sources: [Counter; 3],
+    classes: [Tally; Class::ALL.len()],
+    sources: [Tally; SOURCES.len()],
 }
 
 impl Metrics {
-    /// Makes the handles; the recorder must be installed before.
+    /// All zero; the recorder must be installed before.
     pub fn new() -> Metrics {
         Metrics {
-            connections: metrics::gauge!("lockkeeper_connections"),
-            accepted: counter!("lockkeeper_connections_accepted_total"),
-            client_bytes: counter!("lockkeeper_bytes_total", "from" => "client"),
-            client_messages: counter!("lockkeeper_messages_total", "from" => "client"),
-            server_bytes: counter!("lockkeeper_bytes_total", "from" => "server"),
-            server_messages: counter!("lockkeeper_messages_total", "from" => "server"),
+            accepted: Tally::default(),
+            ended: Tally::default(),
+            client_bytes: Tally::default(),
+            client_messages: Tally::default(),
+            server_bytes: Tally::default(),
+            server_messages: Tally::default(),
+            unannounced: Tally::default(),
             classify_seconds: metrics::histogram!("lockkeeper_classification_seconds"),
-            unannounced: counter!("lockkeeper_unannounced_schema_changes_total"),
-            classes: Class::ALL
-                .map(|class| counter!("lockkeeper_statements_total", "class" => class.as_str())),
-            sources: ["glance", "cache", "parser"]
-                .map(|by| counter!("lockkeeper_classifications_total", "by" => by)),
+            classes: Default::default(),
+            sources: Default::default(),
         }
     }
 
     /// Counts a text.
     pub fn classified(&self, class: Class, source: Option<Source>) {
-        if let Some(counter) = self.classes.get(class as usize) {
-            counter.increment(1);
+        if let Some(tally) = self.classes.get(class as usize) {
+            tally.increment(1);
         }
-        let Some(source) = source else { return };
-        if let Some(counter) = self.sources.get(source as usize) {
-            counter.increment(1);
+        if let Some(tally) = source.and_then(|source| self.sources.get(source as usize)) {
+            tally.increment(1);
         }
     }
 }
@@ -67,6 +90,64 @@ impl Metrics {
 impl Default for Metrics {
     fn default() -> Self {
         Metrics::new()
+    }
+}
+
+/// What all relay threads count.
+#[derive(Debug, Clone, Default)]
+pub struct AllMetrics(Arc<Mutex<Vec<Arc<Metrics>>>>);
+
+impl AllMetrics {
+    /// The numbers of one more thread.
+    pub fn register(&self) -> Arc<Metrics> {
+        let metrics = Arc::new(Metrics::new());
+        self.lock().push(Arc::clone(&metrics));
+        metrics
+    }
+
+    /// Gives the sums to the recorder.
+    pub fn publish(&self) {
+        let threads = self.lock();
+        let sum = |of: fn(&Metrics) -> &Tally| threads.iter().map(|one| of(one).get()).sum::<u64>();
+        let accepted = sum(|one| &one.accepted);
+        let open = accepted.saturating_sub(sum(|one| &one.ended));
+        // A gauge is a float: exact up to 2^53 connections.
+        gauge!("lockkeeper_connections").set(open as f64);
+        counter!("lockkeeper_connections_accepted_total").absolute(accepted);
+        let by_peer = [
+            (
+                "client",
+                sum(|one| &one.client_bytes),
+                sum(|one| &one.client_messages),
+            ),
+            (
+                "server",
+                sum(|one| &one.server_bytes),
+                sum(|one| &one.server_messages),
+            ),
+        ];
+        for (from, bytes, messages) in by_peer {
+            counter!("lockkeeper_bytes_total", "from" => from).absolute(bytes);
+            counter!("lockkeeper_messages_total", "from" => from).absolute(messages);
+        }
+        counter!("lockkeeper_unannounced_schema_changes_total")
+            .absolute(sum(|one| &one.unannounced));
+        for class in Class::ALL {
+            let texts = threads
+                .iter()
+                .filter_map(|one| one.classes.get(class as usize));
+            counter!("lockkeeper_statements_total", "class" => class.as_str())
+                .absolute(texts.map(Tally::get).sum());
+        }
+        for (number, by) in SOURCES.into_iter().enumerate() {
+            let texts = threads.iter().filter_map(|one| one.sources.get(number));
+            counter!("lockkeeper_classifications_total", "by" => by)
+                .absolute(texts.map(Tally::get).sum());
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Arc<Metrics>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

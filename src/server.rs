@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use crate::audit::log::AuditLog;
 use crate::config::{ClientTls, Config, Mode, ServerTls};
 use crate::http;
+use crate::metrics::AllMetrics;
 use crate::proxy::address::Address;
 use crate::proxy::cancel::CancelRegistry;
 use crate::proxy::listener::{Listener, Threads};
@@ -110,6 +111,7 @@ impl Server {
             connector,
             cancels: Arc::new(CancelRegistry::default()),
             audit,
+            metrics: AllMetrics::default(),
             phase: receiver,
             clients: Arc::new(AtomicUsize::new(0)),
         };
@@ -150,13 +152,16 @@ impl Server {
         self.announce();
         let config = Arc::clone(&self.shared.config);
         let count = match config.runtime.threads {
-            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            // A few busy threads cost less than many that keep falling asleep, and the server and
+            // its clients need cores too (measured: docs/performance.md).
+            0 => std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2)),
             count => count,
         };
         let threads = Arc::new(Threads::start(&self.shared, count)?);
         let http = self.http.map(|listener| {
             let state = http::State::new(
                 self.metrics,
+                self.shared.metrics.clone(),
                 Arc::clone(&self.shared.upstream),
                 self.shared.phase.clone(),
             );

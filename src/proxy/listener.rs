@@ -192,14 +192,13 @@ async fn serve_arrivals(mut arrivals: UnboundedReceiver<Arrival>, worker: std::r
         let worker = std::rc::Rc::clone(&worker);
         spawn_local(async move {
             worker.metrics.accepted.increment(1);
-            worker.metrics.connections.increment(1.0);
             let peer = arrival.peer.clone();
             serve_client(arrival, &worker)
                 .await
                 .unwrap_or_else(|failure| {
                     tracing::debug!(%peer, error = %failure, "session ended");
                 });
-            worker.metrics.connections.decrement(1.0);
+            worker.metrics.ended.increment(1);
         });
     }
 }

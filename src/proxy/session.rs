@@ -17,7 +17,7 @@ use super::cancel::CancelToken;
 use super::guard;
 use super::inspect::{Guarding, Inspector, Intercept, Span, Tools};
 use super::leg::Leg;
-use super::worker::{Phase, Place, Worker};
+use super::worker::{Phase, PhaseWatch, Place, Worker};
 use crate::audit::event::Who;
 use crate::config::Mode;
 use crate::error;
@@ -25,6 +25,7 @@ use crate::metrics::Metrics;
 use crate::sql::classify::{Class, Classified};
 use crate::wire::backend::{self, ErrorFields};
 use crate::wire::frame::{BadFrame, HEADER_BYTES, Header};
+use crate::wire::pipeline::TransactionStatus;
 
 /// Rounds of both directions in one wake-up, before others have their turn.
 const ROUNDS: usize = 8;
@@ -55,8 +56,8 @@ pub enum Event {
     Intercept(Intercept),
     /// The server has closed the connection.
     ServerClosed,
-    /// The session stands idle and lockkeeper is ending.
-    Drained,
+    /// lockkeeper is ending: the session stands idle, or its time is up.
+    ShutDown,
 }
 
 /// A client and its server session.
@@ -86,13 +87,14 @@ pub struct Session {
     /// The text at the front is being classified on another thread.
     classifying: Option<JoinHandle<Classified>>,
     client_eof_forwarded: bool,
-    draining: bool,
+    phase: PhaseWatch,
     _place: Place,
 }
 
 impl Session {
     /// A session that is about to authenticate.
     pub fn new(client: Leg, server: Leg, worker: Rc<Worker>, who: Who, place: Place) -> Session {
+        let phase = PhaseWatch::new(worker.shared.phase.clone());
         Session {
             client,
             server,
@@ -107,7 +109,7 @@ impl Session {
             waiting: false,
             classifying: None,
             client_eof_forwarded: false,
-            draining: false,
+            phase,
             _place: place,
         }
     }
@@ -129,32 +131,15 @@ impl Session {
     /// # Errors
     /// [`SessionError`] for the log; the client has been told what can be told.
     pub async fn serve(mut self) -> Result<(), SessionError> {
-        let (mut drain_phase, mut close_phase) = (
-            self.worker.shared.phase.clone(),
-            self.worker.shared.phase.clone(),
-        );
-        let mut draining = std::pin::pin!(drain_phase.wait_for(|phase| *phase >= Phase::Draining));
-        let mut closing = std::pin::pin!(close_phase.wait_for(|phase| *phase == Phase::Closing));
         loop {
-            let event = tokio::select! {
-                biased;
-                event = relay(&mut self) => event,
-                _ = &mut closing => {
-                    self.farewell(error::shutting_down()).await;
-                    return Ok(());
-                }
-                _ = &mut draining, if !self.draining => {
-                    self.draining = true;
-                    continue;
-                }
-            };
+            let event = std::future::poll_fn(|cx| self.poll_event(cx)).await;
             match event {
                 Ok(Event::Intercept(intercept)) => guard::handle(&mut self, intercept).await?,
                 Ok(Event::ServerClosed) => {
                     self.server_closed().await;
                     return Ok(());
                 }
-                Ok(Event::Drained) => {
+                Ok(Event::ShutDown) => {
                     self.farewell(error::shutting_down()).await;
                     return Ok(());
                 }
@@ -198,26 +183,44 @@ impl Session {
         let _ = tokio::time::timeout(FAREWELL, shutdown).await;
     }
 
+    /// Relays until something else must be done. Cancel-safe: all state is in the session.
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<Event, SessionError>> {
+        if let Poll::Ready(event) = self.poll_relay(cx) {
+            return Poll::Ready(event);
+        }
+        match self.phase.poll(cx) {
+            Phase::Closing => Poll::Ready(Ok(Event::ShutDown)),
+            Phase::Draining if self.stands_idle() => Poll::Ready(Ok(Event::ShutDown)),
+            Phase::Draining | Phase::Running => Poll::Pending,
+        }
+    }
+
+    /// Nothing is under way: the client loses nothing when the session ends here.
+    fn stands_idle(&self) -> bool {
+        self.inspector.is_between_messages()
+            && self.inspector.pipeline.status() == TransactionStatus::Idle
+            && self.client.unread.is_empty()
+            && self.client.queued_bytes() == 0
+    }
+
+    /// Both directions in turn. A direction that is stuck has left its waker with a socket, so it is
+    /// not asked again in the same wake-up.
     fn poll_relay(&mut self, cx: &mut Context<'_>) -> Poll<Result<Event, SessionError>> {
+        let (mut upward, mut downward) = (Progress::Made, Progress::Made);
         for _ in 0..ROUNDS {
-            let upward = self.poll_client(cx)?;
+            if !matches!(upward, Progress::Stuck) || self.waiting {
+                upward = self.poll_client(cx)?;
+            }
             if let Progress::Event(event) = upward {
                 return Poll::Ready(Ok(event));
             }
-            let downward = self.poll_server(cx)?;
+            if !matches!(downward, Progress::Stuck) {
+                downward = self.poll_server(cx)?;
+            }
             if let Progress::Event(event) = downward {
                 return Poll::Ready(Ok(event));
             }
             if matches!((&upward, &downward), (Progress::Stuck, Progress::Stuck)) {
-                if self.draining
-                    && self.inspector.is_between_messages()
-                    && self.client.unread.is_empty()
-                {
-                    use crate::wire::pipeline::TransactionStatus::Idle;
-                    if self.inspector.pipeline.status() == Idle && self.client.queued_bytes() == 0 {
-                        return Poll::Ready(Ok(Event::Drained));
-                    }
-                }
                 return Poll::Pending;
             }
         }
@@ -424,11 +427,6 @@ enum Progress {
     Stuck,
     /// The relay stops.
     Event(Event),
-}
-
-/// Relays until something else must be done. Cancel-safe: all state is in the session.
-async fn relay(session: &mut Session) -> Result<Event, SessionError> {
-    std::future::poll_fn(|cx| session.poll_relay(cx)).await
 }
 
 /// Follows the server's frames; everything goes on, only fronts of some bodies are looked at.

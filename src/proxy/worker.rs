@@ -1,9 +1,11 @@
 //! What the sessions of one relay thread share, and what all threads share.
 
 use std::cell::RefCell;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Context;
 
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
@@ -13,7 +15,7 @@ use super::cancel::CancelRegistry;
 use super::tls::ServerConnector;
 use crate::audit::log::AuditLog;
 use crate::config::Config;
-use crate::metrics::Metrics;
+use crate::metrics::{AllMetrics, Metrics};
 use crate::sql::cache::ClassCache;
 
 /// Bytes read at once.
@@ -28,6 +30,55 @@ pub enum Phase {
     Draining,
     /// Sessions end now.
     Closing,
+}
+
+/// Follows the phase on behalf of one task. While nothing changes a look costs one atomic load, as
+/// it is taken with every wake-up of a session.
+pub struct PhaseWatch {
+    phase: Phase,
+    receiver: watch::Receiver<Phase>,
+    /// Wakes the task; polled when it is new, and when there is something to learn.
+    change: Option<Pin<Box<dyn Future<Output = ()>>>>,
+}
+
+impl PhaseWatch {
+    /// A watch that has seen nothing yet.
+    pub fn new(receiver: watch::Receiver<Phase>) -> PhaseWatch {
+        PhaseWatch {
+            phase: Phase::Running,
+            receiver,
+            change: None,
+        }
+    }
+
+    /// The phase; the task is woken when it changes. Always to be polled by the same task.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Phase {
+        if self.change.is_some() && matches!(self.receiver.has_changed(), Ok(false)) {
+            return self.phase;
+        }
+        loop {
+            let mut receiver = self.receiver.clone();
+            let change = self.change.get_or_insert_with(|| {
+                Box::pin(async move {
+                    let _ = receiver.changed().await; // an error is a change: the program ends
+                })
+            });
+            if change.as_mut().poll(cx).is_pending() {
+                return self.phase;
+            }
+            self.change = None;
+            self.phase = match self.receiver.has_changed() {
+                Ok(_) => *self.receiver.borrow_and_update(),
+                Err(_) => return Phase::Closing,
+            };
+        }
+    }
+}
+
+impl std::fmt::Debug for PhaseWatch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.phase.fmt(f)
+    }
 }
 
 /// What all threads share.
@@ -45,6 +96,8 @@ pub struct Shared {
     pub cancels: Arc<CancelRegistry>,
     /// The record of schema changes.
     pub audit: AuditLog,
+    /// What is counted.
+    pub metrics: AllMetrics,
     /// How far the program is on its way out.
     pub phase: watch::Receiver<Phase>,
     /// Clients now connected.
@@ -69,7 +122,7 @@ pub struct Worker {
     /// Classified texts.
     pub cache: RefCell<ClassCache>,
     /// Counters.
-    pub metrics: Metrics,
+    pub metrics: Arc<Metrics>,
 }
 
 impl Worker {
@@ -80,7 +133,7 @@ impl Worker {
         Rc::new(Worker {
             scratch: RefCell::new(vec![0; SCRATCH_BYTES].into_boxed_slice()),
             cache: RefCell::new(ClassCache::new(cache_bytes)),
-            metrics: Metrics::new(),
+            metrics: shared.metrics.register(),
             shared,
         })
     }
