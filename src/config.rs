@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 use thiserror::Error;
 
 /// All settings, with their defaults.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Config {
     /// Where clients connect.
@@ -42,6 +42,8 @@ const KEYS: &[&str] = &[
     "listen.tls",
     "listen.certificate",
     "listen.key",
+    "listen.client_ca",
+    "listen.client_certificate",
     "upstream.address",
     "upstream.tls",
     "upstream.ca",
@@ -63,8 +65,23 @@ const KEYS: &[&str] = &[
     "runtime.threads",
 ];
 
+/// Whether there is such a key.
+pub fn is_key(key: &str) -> bool {
+    KEYS.contains(&key)
+}
+
+/// The keys that a running program can't take.
+pub const NEED_RESTART: &[&str] = &[
+    "listen.address",
+    "guard.cache",
+    "audit.file",
+    "http.address",
+    "log.format",
+    "runtime.threads",
+];
+
 /// `listen`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Listen {
     /// Addresses `host:port`, or `/directory` for the Unix socket `.s.PGSQL.6432` in it.
@@ -76,10 +93,25 @@ pub struct Listen {
     pub certificate: Option<PathBuf>,
     /// PEM file of the private key.
     pub key: Option<PathBuf>,
+    /// PEM file of the authorities that sign clients' certificates.
+    pub client_ca: Option<PathBuf>,
+    /// Whether clients must show a certificate, once there is `client_ca`.
+    pub client_certificate: ClientCertificate,
+}
+
+/// What is asked of a client's certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ClientCertificate {
+    /// One that is shown must be valid, as with PostgreSQL's `ssl_ca_file`.
+    #[default]
+    Optional,
+    /// There must be one, as with `clientcert=verify-ca` in `pg_hba.conf`.
+    Required,
 }
 
 /// TLS towards clients.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ClientTls {
     /// Refused: SSLRequest is answered `N`.
@@ -92,7 +124,7 @@ pub enum ClientTls {
 }
 
 /// `upstream`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Upstream {
     /// `host:port`, or `/directory` or `/directory:port` for a Unix socket.
@@ -105,7 +137,7 @@ pub struct Upstream {
 }
 
 /// TLS towards the server, as libpq's `sslmode`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ServerTls {
     /// Never.
@@ -122,7 +154,7 @@ pub enum ServerTls {
 }
 
 /// `guard`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Guard {
     /// What is done.
@@ -138,7 +170,7 @@ pub struct Guard {
 }
 
 /// What is done about schema changes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// They are guarded.
@@ -151,7 +183,7 @@ pub enum Mode {
 }
 
 /// `locks`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Locks {
     /// How long anyone may wait behind a strong lock request.
@@ -163,7 +195,7 @@ pub struct Locks {
 }
 
 /// `audit`.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Audit {
     /// JSON-lines file; none when missing.
@@ -171,7 +203,7 @@ pub struct Audit {
 }
 
 /// `http`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Http {
     /// Address of `/metrics`, `/live`, `/ready`; empty turns it off.
@@ -179,7 +211,7 @@ pub struct Http {
 }
 
 /// `limits`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Limits {
     /// Client connections at once.
@@ -190,7 +222,7 @@ pub struct Limits {
 }
 
 /// `auth`.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Auth {
     /// Let clients from other machines in though the server asked them for nothing.
@@ -198,7 +230,7 @@ pub struct Auth {
 }
 
 /// `shutdown`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Shutdown {
     /// How long sessions may finish their work after SIGTERM.
@@ -207,7 +239,7 @@ pub struct Shutdown {
 }
 
 /// `log`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Log {
     /// Text or JSON.
@@ -217,7 +249,7 @@ pub struct Log {
 }
 
 /// Shape of the log's lines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     /// For people.
@@ -228,10 +260,10 @@ pub enum LogFormat {
 }
 
 /// `runtime`.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Runtime {
-    /// Relay threads; 0 means one for each core.
+    /// Relay threads; 0 means one for each two cores.
     pub threads: usize,
 }
 
@@ -242,6 +274,8 @@ impl Default for Listen {
             tls: ClientTls::Disable,
             certificate: None,
             key: None,
+            client_ca: None,
+            client_certificate: ClientCertificate::Optional,
         }
     }
 }
@@ -374,6 +408,32 @@ impl Config {
         Ok(config)
     }
 
+    /// Every key that has a value, and the value.
+    pub fn entries(&self) -> Vec<(&'static str, String)> {
+        let Ok(tree) = serde_json::to_value(self) else {
+            return Vec::new(); // no map of it has keys that aren't text
+        };
+        let value = |key: &str| tree.pointer(&format!("/{}", key.replace('.', "/")));
+        let entries = KEYS.iter().filter_map(|key| Some((*key, value(key)?)));
+        entries
+            .filter(|(_, value)| !value.is_null())
+            .map(|(key, value)| (key, value.to_string()))
+            .collect()
+    }
+
+    /// These settings as far as a running program can take them: the others stay as they were.
+    /// Which those are is found in [`NEED_RESTART`].
+    #[must_use]
+    pub fn reloaded_over(mut self, before: &Config) -> Config {
+        self.listen.address.clone_from(&before.listen.address);
+        self.guard.cache = before.guard.cache;
+        self.audit.file.clone_from(&before.audit.file);
+        self.http.address.clone_from(&before.http.address);
+        self.log.format = before.log.format;
+        self.runtime.threads = before.runtime.threads;
+        self
+    }
+
     /// Refuses settings that contradict each other; called again after the flags have been applied.
     ///
     /// # Errors
@@ -399,6 +459,16 @@ impl Config {
         {
             return bad("`listen.tls` needs `listen.certificate` and `listen.key` (PEM files)");
         }
+        let demands = self.listen.client_certificate == ClientCertificate::Required;
+        if demands && (self.listen.client_ca.is_none() || self.listen.tls != ClientTls::Require) {
+            return bad(
+                "`listen.client_certificate` = \"required\" needs `listen.client_ca` (a PEM file) and `listen.tls` = \
+                 \"require\"",
+            );
+        }
+        if self.listen.client_ca.is_some() && self.listen.tls == ClientTls::Disable {
+            return bad("`listen.client_ca` needs `listen.tls` = \"allow\" or \"require\"");
+        }
         if self.locks.budget < Duration::from_millis(1)
             || self.locks.budget > Duration::from_secs(60)
         {
@@ -410,7 +480,7 @@ impl Config {
             return bad("`limits.connections` is 0: nobody could connect");
         }
         if self.runtime.threads > 1024 {
-            return bad("`runtime.threads` is above 1024; 0 means one for each core");
+            return bad("`runtime.threads` is above 1024; 0 means one for each two cores");
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::metrics::AllMetrics;
-use crate::proxy::address::Address;
+use crate::proxy::setup::Setup;
 use crate::proxy::worker::Phase;
 
 /// How long the server may take to accept a connection before it counts as unreachable.
@@ -25,7 +25,7 @@ const UPKEEP: Duration = Duration::from_secs(5);
 pub struct State {
     metrics: Option<PrometheusHandle>,
     counted: AllMetrics,
-    upstream: Arc<Address>,
+    setup: watch::Receiver<Arc<Setup>>,
     phase: watch::Receiver<Phase>,
 }
 
@@ -34,13 +34,13 @@ impl State {
     pub fn new(
         metrics: Option<PrometheusHandle>,
         counted: AllMetrics,
-        upstream: Arc<Address>,
+        setup: watch::Receiver<Arc<Setup>>,
         phase: watch::Receiver<Phase>,
     ) -> State {
         State {
             metrics,
             counted,
-            upstream,
+            setup,
             phase,
         }
     }
@@ -92,18 +92,19 @@ async fn ready(Extract(state): Extract<State>) -> (StatusCode, String) {
             "shutting down\n".to_owned(),
         );
     }
-    match tokio::time::timeout(READY_TIMEOUT, state.upstream.connect()).await {
+    let setup = Arc::clone(&state.setup.borrow());
+    match tokio::time::timeout(READY_TIMEOUT, setup.upstream.connect()).await {
         Ok(Ok(_)) => (StatusCode::OK, "ready\n".to_owned()),
         Ok(Err(error)) => (
             StatusCode::SERVICE_UNAVAILABLE,
             format!(
                 "the server at {} can't be reached: {error}\n",
-                state.upstream
+                setup.upstream
             ),
         ),
         Err(_) => (
             StatusCode::SERVICE_UNAVAILABLE,
-            format!("the server at {} doesn't answer\n", state.upstream),
+            format!("the server at {} doesn't answer\n", setup.upstream),
         ),
     }
 }

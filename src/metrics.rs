@@ -218,6 +218,10 @@ fn describe() {
     );
     describe_counter!("lockkeeper_lock_tries_total", "Tries to get a lock");
     describe_counter!(
+        "lockkeeper_reloads_total",
+        "Reloads by outcome: done, refused"
+    );
+    describe_counter!(
         "lockkeeper_audit_events_lost_total",
         "Audit events that could not be written"
     );

@@ -19,13 +19,11 @@ use crate::metrics::AllMetrics;
 use crate::proxy::address::Address;
 use crate::proxy::cancel::CancelRegistry;
 use crate::proxy::listener::{Listener, Threads};
-use crate::proxy::tls::{self, ServerConnector, TlsError};
+use crate::proxy::setup::{Change, Setup, SetupError};
 use crate::proxy::worker::{Phase, Shared};
 
 /// The port that a bare Unix directory among the listeners stands for.
 const DEFAULT_LISTEN_PORT: u16 = 6432;
-/// PostgreSQL's port.
-const DEFAULT_UPSTREAM_PORT: u16 = 5432;
 /// How long sessions may take to say goodbye after the grace is over.
 const LAST_WORDS: Duration = Duration::from_secs(6);
 
@@ -40,9 +38,9 @@ pub enum StartError {
         /// What the system says.
         source: io::Error,
     },
-    /// TLS settings can't be used.
-    #[error("TLS: {0}")]
-    Tls(#[from] TlsError),
+    /// Files that the settings name can't be used.
+    #[error(transparent)]
+    Setup(#[from] SetupError),
     /// The audit file can't be opened.
     #[error("can't open audit.file {path}")]
     Audit {
@@ -56,12 +54,35 @@ pub enum StartError {
     Io(#[from] io::Error),
 }
 
+/// Gives a running server new settings.
+#[derive(Debug, Clone)]
+pub struct Reloader {
+    setup: Arc<watch::Sender<Arc<Setup>>>,
+    audit: AuditLog,
+}
+
+impl Reloader {
+    /// Reads the files that the settings name, takes what a running program can take, and opens the
+    /// audit file again; what has changed.
+    ///
+    /// # Errors
+    /// [`SetupError`]: nothing has changed.
+    pub fn reload(&self, config: Config) -> Result<Vec<Change>, SetupError> {
+        let before = Arc::clone(&self.setup.borrow());
+        let (setup, changes) = before.reloaded(config)?;
+        self.setup.send_replace(Arc::new(setup));
+        self.audit.reopen();
+        Ok(changes)
+    }
+}
+
 /// A server that is bound and not yet serving.
 #[derive(Debug)]
 pub struct Server {
     listeners: Vec<Listener>,
     http: Option<TcpListener>,
     shared: Shared,
+    setup: Arc<watch::Sender<Arc<Setup>>>,
     phase: watch::Sender<Phase>,
     metrics: Option<PrometheusHandle>,
 }
@@ -93,9 +114,8 @@ impl Server {
                     .map_err(|error| bind(address.to_owned(), error))?,
             ),
         };
-        let upstream = Address::parse(&config.upstream.address, DEFAULT_UPSTREAM_PORT);
-        let acceptor = tls::acceptor(&config.listen)?;
-        let connector = ServerConnector::new(&config.upstream, upstream.host())?;
+        let setup = Setup::new(config)?;
+        let config = &setup.config;
         let audit = match &config.audit.file {
             None => AuditLog::default(),
             Some(path) => AuditLog::open(path).map_err(|source| StartError::Audit {
@@ -104,11 +124,9 @@ impl Server {
             })?,
         };
         let (phase, receiver) = watch::channel(Phase::Running);
+        let (setup, setups) = watch::channel(Arc::new(setup));
         let shared = Shared {
-            config: Arc::new(config),
-            upstream: Arc::new(upstream),
-            acceptor,
-            connector,
+            setup: setups,
             cancels: Arc::new(CancelRegistry::default()),
             audit,
             metrics: AllMetrics::default(),
@@ -119,6 +137,7 @@ impl Server {
             listeners,
             http,
             shared,
+            setup: Arc::new(setup),
             phase,
             metrics,
         })
@@ -130,6 +149,14 @@ impl Server {
             Listener::Tcp(listener) => listener.local_addr().ok(),
             Listener::Unix(..) => None,
         })
+    }
+
+    /// What gives this server new settings once it runs.
+    pub fn reloader(&self) -> Reloader {
+        Reloader {
+            setup: Arc::clone(&self.setup),
+            audit: self.shared.audit.clone(),
+        }
     }
 
     /// The address of `/metrics` and kin.
@@ -150,7 +177,7 @@ impl Server {
         close: impl Future<Output = ()>,
     ) -> Result<(), StartError> {
         self.announce();
-        let config = Arc::clone(&self.shared.config);
+        let config = &self.setup.borrow().config.clone();
         let count = match config.runtime.threads {
             // A few busy threads cost less than many that keep falling asleep, and the server and
             // its clients need cores too (measured: docs/performance.md).
@@ -162,7 +189,7 @@ impl Server {
             let state = http::State::new(
                 self.metrics,
                 self.shared.metrics.clone(),
-                Arc::clone(&self.shared.upstream),
+                self.shared.setup.clone(),
                 self.shared.phase.clone(),
             );
             tokio::spawn(http::serve(listener, state))
@@ -173,14 +200,18 @@ impl Server {
             .map(|listener| tokio::spawn(listener.serve(Arc::clone(&threads))))
             .collect();
         drain.await;
-        tracing::info!(grace = ?config.shutdown.grace, "draining: no new clients; sessions end when they stand idle");
+        let grace = self.setup.borrow().config.shutdown.grace;
+        tracing::info!(
+            ?grace,
+            "draining: no new clients; sessions end when they stand idle"
+        );
         for task in &serving {
             task.abort();
         }
         self.phase.send_replace(Phase::Draining);
         tokio::select! {
             () = no_clients(&self.shared.clients) => {}
-            () = tokio::time::sleep(config.shutdown.grace) => tracing::warn!("the grace is over: sessions are closed"),
+            () = tokio::time::sleep(grace) => tracing::warn!("the grace is over: sessions are closed"),
             () = close => tracing::warn!("told again: sessions are closed"),
         }
         self.phase.send_replace(Phase::Closing);
@@ -195,7 +226,8 @@ impl Server {
 
     /// Says what was bound, and what won't work.
     fn announce(&self) {
-        let config = &self.shared.config;
+        let setup = self.shared.setup.borrow();
+        let config = &setup.config;
         let listening: Vec<String> = self.listeners.iter().map(Listener::address).collect();
         let http = self
             .http_address()
@@ -203,13 +235,13 @@ impl Server {
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             listen = listening.join(", "),
-            upstream = %self.shared.upstream,
+            upstream = %setup.upstream,
             http,
             mode = ?config.guard.mode,
             "lockkeeper serves"
         );
         let tls_on_server_leg =
-            config.upstream.tls != ServerTls::Disable && self.shared.upstream.host().is_some();
+            config.upstream.tls != ServerTls::Disable && setup.upstream.host().is_some();
         if tls_on_server_leg && config.listen.tls == ClientTls::Disable {
             tracing::info!(
                 "TLS on the server leg only: clients can't use channel binding (channel_binding=require is refused)"
@@ -233,7 +265,7 @@ impl Server {
         if config.guard.mode == Mode::Off {
             tracing::warn!("guard.mode = off: schema changes pass unguarded");
         }
-        if self.shared.config.audit.file.is_none() {
+        if config.audit.file.is_none() {
             tracing::info!("no audit.file: schema changes are recorded in this log only");
         }
     }

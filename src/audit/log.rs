@@ -23,6 +23,7 @@ pub struct AuditLog {
 enum Message {
     Event(Box<Event>),
     Flush(SyncSender<()>),
+    Reopen,
 }
 
 impl AuditLog {
@@ -31,16 +32,12 @@ impl AuditLog {
     /// # Errors
     /// What the system says.
     pub fn open(path: &Path) -> io::Result<AuditLog> {
-        let file = OpenOptions::new()
-            .append(true)
-            .create(true)
-            .mode(0o600)
-            .open(path)?;
+        let file = open(path)?;
         let (sender, receiver) = sync_channel(BACKLOG);
-        let name = path.display().to_string();
+        let path = path.to_owned();
         thread::Builder::new()
             .name("audit".to_owned())
-            .spawn(move || write_all(file, &receiver, &name))?;
+            .spawn(move || write_all(file, &receiver, &path))?;
         Ok(AuditLog {
             sender: Some(sender),
         })
@@ -72,6 +69,14 @@ impl AuditLog {
         }
     }
 
+    /// Opens the file again, by its name: what was recorded so far goes into the old one. For
+    /// programs that move log files away.
+    pub fn reopen(&self) {
+        if let Some(sender) = &self.sender {
+            let _ = sender.send(Message::Reopen); // its thread has ended: so has the program
+        }
+    }
+
     /// Waits until everything recorded so far is in the file.
     pub fn flush(&self) {
         let Some(sender) = &self.sender else { return };
@@ -83,7 +88,15 @@ impl AuditLog {
     }
 }
 
-fn write_all(mut file: File, receiver: &Receiver<Message>, name: &str) {
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(path)
+}
+
+fn write_all(mut file: File, receiver: &Receiver<Message>, path: &Path) {
     while let Ok(message) = receiver.recv() {
         match message {
             Message::Event(event) => {
@@ -95,10 +108,16 @@ fn write_all(mut file: File, receiver: &Receiver<Message>, name: &str) {
                     });
                 if let Err(error) = written {
                     metrics::counter!("lockkeeper_audit_events_lost_total").increment(1);
-                    tracing::error!(file = name, %error, "the audit file can't be written");
+                    tracing::error!(file = %path.display(), %error, "the audit file can't be written");
                 }
             }
             Message::Flush(done) => drop(done.send(())),
+            Message::Reopen => match open(path) {
+                Ok(reopened) => file = reopened,
+                Err(error) => {
+                    tracing::error!(file = %path.display(), %error, "the audit file can't be opened again: the old one is written on");
+                }
+            },
         }
     }
 }

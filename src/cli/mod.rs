@@ -2,6 +2,7 @@
 
 pub mod demo;
 pub mod health;
+pub mod reload;
 pub mod serve;
 
 use std::io::IsTerminal;

@@ -10,15 +10,16 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::reload::Handle;
 
 use super::demo::ProxyHandle;
-use super::unusable;
+use super::{reload, unusable};
 use crate::config::{Config, ConfigError, Log, LogFormat};
 use crate::metrics;
 use crate::server::Server;
 
 /// Flags of `lockkeeper serve`.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub struct Flags {
     /// Settings (TOML)
     #[arg(long, value_name = "FILE")]
@@ -37,13 +38,14 @@ pub struct Flags {
 
 /// Serves until told to end: exit 0; 2 when it can't start.
 pub fn main(flags: Flags) -> ExitCode {
-    let config = match settings(flags) {
+    let config = match settings(&flags) {
         Ok(config) => config,
         Err(error) => return unusable(error),
     };
-    if let Err(why) = start_log(&config.log) {
-        return unusable(why);
-    }
+    let log = match start_log(&config.log) {
+        Ok(log) => log,
+        Err(why) => return unusable(why),
+    };
     let runtime = match tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -51,13 +53,13 @@ pub fn main(flags: Flags) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return unusable(error),
     };
-    match runtime.block_on(serve(config)) {
+    match runtime.block_on(serve(config, flags, log)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => unusable(format!("{error:#}")),
     }
 }
 
-fn settings(flags: Flags) -> Result<Config, ConfigError> {
+fn settings(flags: &Flags) -> Result<Config, ConfigError> {
     if let Some(file) = flags.config.as_deref().filter(|file| !file.is_file()) {
         return Err(ConfigError::Unreadable(format!(
             "no such file: {} (--config)",
@@ -66,34 +68,58 @@ fn settings(flags: Flags) -> Result<Config, ConfigError> {
     }
     let mut config = Config::load(flags.config.as_deref())?;
     if !flags.listen.is_empty() {
-        config.listen.address = flags.listen;
+        config.listen.address.clone_from(&flags.listen);
     }
-    if let Some(upstream) = flags.upstream {
-        config.upstream.address = upstream;
+    if let Some(upstream) = &flags.upstream {
+        config.upstream.address.clone_from(upstream);
     }
-    if let Some(http) = flags.http {
-        config.http.address = http;
+    if let Some(http) = &flags.http {
+        config.http.address.clone_from(http);
     }
     config.check()?;
     Ok(config)
 }
 
-fn start_log(log: &Log) -> Result<(), String> {
-    let filter = EnvFilter::try_new(&log.level).map_err(|error| {
-        format!(
-            "`log.level` = {:?}: {error}; write error, warn, info, debug or trace",
-            log.level
-        )
-    })?;
+/// Changes the log's level, or says what is wrong with it.
+pub type SetLevel = Box<dyn Fn(&str) -> Result<(), String> + Send>;
+
+fn filter(level: &str) -> Result<EnvFilter, String> {
+    EnvFilter::try_new(level).map_err(|error| {
+        format!("`log.level` = {level:?}: {error}; write error, warn, info, debug or trace")
+    })
+}
+
+fn start_log(log: &Log) -> Result<SetLevel, String> {
+    let level = filter(&log.level)?;
     let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal());
-    let started = match log.format {
-        LogFormat::Text => builder.with_target(false).try_init(),
-        LogFormat::Json => builder.json().try_init(),
-    };
-    started.map_err(|error| error.to_string())
+    match log.format {
+        LogFormat::Text => {
+            let builder = builder
+                .with_target(false)
+                .with_env_filter(level)
+                .with_filter_reloading();
+            let handle = builder.reload_handle();
+            builder.try_init().map_err(|error| error.to_string())?;
+            Ok(Box::new(move |level| set(&handle, level)))
+        }
+        LogFormat::Json => {
+            let builder = builder
+                .json()
+                .with_env_filter(level)
+                .with_filter_reloading();
+            let handle = builder.reload_handle();
+            builder.try_init().map_err(|error| error.to_string())?;
+            Ok(Box::new(move |level| set(&handle, level)))
+        }
+    }
+}
+
+fn set<S>(handle: &Handle<EnvFilter, S>, level: &str) -> Result<(), String> {
+    handle
+        .reload(filter(level)?)
+        .map_err(|error| error.to_string())
 }
 
 /// Descriptors of a session: its client's socket and its server's.
@@ -131,12 +157,15 @@ fn raise_descriptor_limit(connections: usize) {
     }
 }
 
-async fn serve(config: Config) -> anyhow::Result<()> {
+async fn serve(config: Config, flags: Flags, set_level: SetLevel) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let hangup = signal(SignalKind::hangup())?;
     let connections = config.limits.connections;
     let server = Server::bind(config, metrics::install()).await?;
     raise_descriptor_limit(connections);
+    let load = move || settings(&flags);
+    tokio::spawn(reload::follow(hangup, load, server.reloader(), set_level));
     let (first, second) = (oneshot::channel(), oneshot::channel());
     tokio::spawn(async move {
         for told in [first.0, second.0] {

@@ -52,7 +52,7 @@ pub async fn handle(session: &mut Session, intercept: Intercept) -> Result<(), S
         session.recheck();
         return Ok(());
     };
-    if session.worker.shared.config.guard.mode == Mode::Observe {
+    if session.worker.setup().config.guard.mode == Mode::Observe {
         return observe(session, &intercept, &parsed).await;
     }
     if !intercept.text.exact {
@@ -208,7 +208,8 @@ struct Case<'a> {
 impl Case<'_> {
     /// Facts, verdict, plan, once.
     async fn judge_and_run(&self, server: &mut ServerSession<'_>) -> Ending {
-        let config = std::sync::Arc::clone(&server.session().worker.shared.config);
+        let setup = server.session().worker.setup();
+        let config = &setup.config;
         let budget = ask_timeout(config.locks.budget);
         let deadline = config.locks.deadline;
         let mut limits = Limits {
@@ -486,10 +487,10 @@ async fn observe(
 ) -> Result<(), SessionError> {
     let source = intercept.text.source(parsed).to_owned();
     let policy = Policy {
-        small_table_bytes: session.worker.shared.config.guard.small_table.as_u64(),
+        small_table_bytes: session.worker.setup().config.guard.small_table.as_u64(),
     };
     let request = rules::facts_needed(&parsed.statement);
-    let budget = ask_timeout(session.worker.shared.config.locks.budget);
+    let budget = ask_timeout(session.worker.setup().config.locks.budget);
     let mut facts = None;
     if intercept.by == By::Query && intercept.text.exact && !request.relations.is_empty() {
         let mut server = ServerSession::new(session);
@@ -596,7 +597,7 @@ fn event_of(session: &Session, text: &Text, parsed: &Parsed) -> Event {
         verdict: "pass",
         rule: None,
         because: None,
-        mode: match session.worker.shared.config.guard.mode {
+        mode: match session.worker.setup().config.guard.mode {
             Mode::Enforce => "enforce",
             Mode::Observe => "observe",
             Mode::Off => "off",

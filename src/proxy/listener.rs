@@ -174,7 +174,8 @@ impl Threads {
             return;
         };
         load.fetch_add(1, Ordering::AcqRel);
-        let place = Place::take(&self.shared.clients, self.shared.config.limits.connections);
+        let limit = self.shared.setup.borrow().config.limits.connections;
+        let place = Place::take(&self.shared.clients, limit);
         let arrival = Arrival {
             socket,
             peer,
@@ -188,6 +189,7 @@ impl Threads {
 }
 
 async fn serve_arrivals(mut arrivals: UnboundedReceiver<Arrival>, worker: std::rc::Rc<Worker>) {
+    spawn_local(std::rc::Rc::clone(&worker).follow_setup());
     while let Some(arrival) = arrivals.recv().await {
         let worker = std::rc::Rc::clone(&worker);
         spawn_local(async move {
@@ -209,7 +211,7 @@ async fn serve_client(
 ) -> Result<(), Box<dyn std::error::Error>> {
     let _load = arrival.load;
     let raw = arrival.socket.register()?;
-    let limit = worker.shared.config.limits.startup_time;
+    let limit = worker.setup().config.limits.startup_time;
     let peer = arrival.peer;
     let started = tokio::time::timeout(
         limit,

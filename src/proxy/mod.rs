@@ -10,6 +10,7 @@ pub mod long_text;
 pub mod names;
 pub mod server_session;
 pub mod session;
+pub mod setup;
 pub mod startup;
 pub mod tls;
 pub mod worker;

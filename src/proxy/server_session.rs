@@ -70,7 +70,7 @@ impl<'a> ServerSession<'a> {
             // An error means that whoever says so is gone: then there is nothing to wait for.
             let _ = phase.wait_for(|phase| *phase == Phase::Closing).await;
         });
-        let notices = session.worker.shared.config.guard.notices;
+        let notices = session.worker.setup().config.guard.notices;
         ServerSession {
             session,
             began: Instant::now(),

@@ -238,7 +238,9 @@ impl Session {
         {
             return Ok(Progress::Stuck); // back-pressure: read no more than the server takes
         }
-        if self.waiting && self.inspector.pipeline.is_synced() {
+        // The server waits for data in a copy: it answers nothing before it has more.
+        let pipeline = &self.inspector.pipeline;
+        if self.waiting && (pipeline.is_synced() || pipeline.is_copying_in()) {
             self.waiting = false;
             self.recheck = true;
         }
@@ -312,7 +314,8 @@ impl Session {
         input: &[u8],
     ) -> Result<(usize, Progress), SessionError> {
         let worker = Rc::clone(&self.worker);
-        let config = &worker.shared.config;
+        let setup = worker.setup.borrow();
+        let config = &setup.config;
         let mut cache = worker.cache.borrow_mut();
         let mut tools = Tools {
             cache: &mut cache,

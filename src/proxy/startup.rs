@@ -76,7 +76,8 @@ pub async fn start(
     let Some(mut client) = negotiate(raw, worker).await? else {
         return Ok(None);
     };
-    let config = &worker.shared.config;
+    let setup = worker.setup();
+    let config = &setup.config;
     if config.listen.tls == ClientTls::Require && matches!(client.stream, Stream::Raw(Raw::Tcp(_)))
     {
         return Err(refuse(&mut client.stream, error::tls_required()).await);
@@ -91,7 +92,7 @@ pub async fn start(
     let mut server = match connect_server(worker).await {
         Ok(server) => server,
         Err(failure) => {
-            tracing::warn!(upstream = %worker.shared.upstream, error = %failure, "the server can't be reached");
+            tracing::warn!(upstream = %setup.upstream, error = %failure, "the server can't be reached");
             return Err(refuse(
                 &mut client.stream,
                 error::server_unreachable(&failure.to_string()),
@@ -246,9 +247,9 @@ async fn direct_tls(raw: Raw, worker: &Rc<Worker>) -> Result<Option<Stream>, Sta
     if tcp.peek(&mut first).await? == 0 {
         return Ok(None);
     }
-    match &worker.shared.acceptor {
-        Some(acceptor) if first[0] == TLS_HANDSHAKE => {
-            let stream = acceptor.accept(raw).await?;
+    match &worker.setup().acceptor {
+        Some(client) if first[0] == TLS_HANDSHAKE => {
+            let stream = client.acceptor.accept(raw).await?;
             if stream.get_ref().1.alpn_protocol() != Some(ALPN) {
                 return Err(StartupError::Refused(
                     "direct TLS without ALPN \"postgresql\"".to_owned(),
@@ -261,10 +262,12 @@ async fn direct_tls(raw: Raw, worker: &Rc<Worker>) -> Result<Option<Stream>, Sta
 }
 
 async fn answer_ssl_request(stream: Stream, worker: &Rc<Worker>) -> Result<Stream, StartupError> {
-    match (stream, &worker.shared.acceptor) {
-        (Stream::Raw(mut raw @ Raw::Tcp(_)), Some(acceptor)) => {
+    match (stream, &worker.setup().acceptor) {
+        (Stream::Raw(mut raw @ Raw::Tcp(_)), Some(client)) => {
             raw.write_all(b"S").await?;
-            Ok(Stream::Accepted(Box::new(acceptor.accept(raw).await?)))
+            Ok(Stream::Accepted(Box::new(
+                client.acceptor.accept(raw).await?,
+            )))
         }
         (mut stream, _) => {
             answer_no(&mut stream, "SSL").await?;
@@ -278,8 +281,9 @@ async fn answer_ssl_request(stream: Stream, worker: &Rc<Worker>) -> Result<Strea
 /// # Errors
 /// What the system or the handshake says; `PermissionDenied` when TLS is demanded and the server has none.
 pub async fn connect_server(worker: &Rc<Worker>) -> io::Result<Stream> {
-    let mut raw = worker.shared.upstream.connect().await?;
-    let Some(connector) = &worker.shared.connector else {
+    let setup = worker.setup();
+    let mut raw = setup.upstream.connect().await?;
+    let Some(connector) = &setup.connector else {
         return Ok(Stream::Raw(raw));
     };
     if matches!(raw, Raw::Unix(_)) {
@@ -290,7 +294,7 @@ pub async fn connect_server(worker: &Rc<Worker>) -> io::Result<Stream> {
     raw.read_exact(&mut answer).await?; // one byte and no more: CVE-2021-23222
     match answer[0] {
         b'S' => connector.connect(raw).await,
-        b'N' if worker.shared.config.upstream.tls == ServerTls::Prefer => Ok(Stream::Raw(raw)),
+        b'N' if setup.config.upstream.tls == ServerTls::Prefer => Ok(Stream::Raw(raw)),
         b'N' => Err(io::Error::new(
             io::ErrorKind::PermissionDenied,
             "the server offers no TLS, and upstream.tls demands it",
@@ -430,7 +434,7 @@ impl Authentication {
     ) -> Step {
         match header.tag {
             b'R' if body.starts_with(&[0, 0, 0, 0]) => {
-                let allowed = peer.is_local() || session.worker.shared.config.auth.allow_trust;
+                let allowed = peer.is_local() || session.worker.setup().config.auth.allow_trust;
                 if !self.challenged && !allowed {
                     return Step::TrustRefused;
                 }

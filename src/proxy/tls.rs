@@ -15,13 +15,14 @@ use tokio_rustls::rustls::crypto::{
 };
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error as RustlsError, RootCertStore,
     ServerConfig, SignatureScheme,
 };
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-use crate::config::{ClientTls, Listen, ServerTls, Upstream};
+use crate::config::{ClientCertificate, ClientTls, Listen, ServerTls, Upstream};
 
 /// The ALPN protocol of PostgreSQL 17's direct TLS.
 pub const ALPN: &[u8] = b"postgresql";
@@ -67,11 +68,20 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
 }
 
+/// What accepts TLS from clients, with the certificate that it shows.
+#[derive(Clone)]
+pub struct ClientAcceptor {
+    /// Accepts.
+    pub acceptor: TlsAcceptor,
+    /// lockkeeper's own certificate.
+    pub certificate: CertificateDer<'static>,
+}
+
 /// What accepts TLS from clients; `None` when it is disabled.
 ///
 /// # Errors
 /// [`TlsError`].
-pub fn acceptor(listen: &Listen) -> Result<Option<TlsAcceptor>, TlsError> {
+pub fn acceptor(listen: &Listen) -> Result<Option<ClientAcceptor>, TlsError> {
     let (Some(certificate), Some(key)) = (&listen.certificate, &listen.key) else {
         return Ok(None);
     };
@@ -79,13 +89,44 @@ pub fn acceptor(listen: &Listen) -> Result<Option<TlsAcceptor>, TlsError> {
         return Ok(None);
     }
     let chain = certificates(certificate)?;
+    let own = chain.first().cloned().unwrap_or_else(|| Vec::new().into());
     let key = PrivateKeyDer::from_pem_file(key).map_err(|error| file_error(key, error))?;
-    let mut config = ServerConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)?;
+    let builder =
+        ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
+    let builder = match &listen.client_ca {
+        None => builder.with_no_client_auth(),
+        Some(path) => {
+            let verifier = WebPkiClientVerifier::builder_with_provider(
+                Arc::new(authorities(path)?),
+                provider(),
+            );
+            let verifier = match listen.client_certificate {
+                ClientCertificate::Optional => verifier.allow_unauthenticated(),
+                ClientCertificate::Required => verifier,
+            };
+            builder.with_client_cert_verifier(
+                verifier.build().map_err(|error| file_error(path, error))?,
+            )
+        }
+    };
+    let mut config = builder
+        .with_single_cert(chain, key)
+        .map_err(|error| file_error(certificate, error))?;
     config.alpn_protocols = vec![ALPN.to_vec()];
-    Ok(Some(TlsAcceptor::from(Arc::new(config))))
+    Ok(Some(ClientAcceptor {
+        acceptor: TlsAcceptor::from(Arc::new(config)),
+        certificate: own,
+    }))
+}
+
+fn authorities(path: &Path) -> Result<RootCertStore, TlsError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(path)? {
+        roots
+            .add(certificate)
+            .map_err(|error| file_error(path, error))?;
+    }
+    Ok(roots)
 }
 
 /// What speaks TLS to the server, and under which name it knows it.
@@ -149,17 +190,14 @@ impl ServerConnector {
 }
 
 fn web_pki(upstream: &Upstream) -> Result<Arc<WebPkiServerVerifier>, TlsError> {
-    let mut roots = RootCertStore::empty();
-    match &upstream.ca {
-        Some(path) => {
-            for certificate in certificates(path)? {
-                roots.add(certificate)?;
-            }
-        }
+    let roots = match &upstream.ca {
+        Some(path) => authorities(path)?,
         None => {
+            let mut roots = RootCertStore::empty();
             roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            roots
         }
-    }
+    };
     if roots.is_empty() {
         return Err(TlsError::NoAuthorities);
     }

@@ -8,13 +8,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Context;
 
 use tokio::sync::watch;
-use tokio_rustls::TlsAcceptor;
 
-use super::address::Address;
 use super::cancel::CancelRegistry;
-use super::tls::ServerConnector;
+use super::setup::Setup;
 use crate::audit::log::AuditLog;
-use crate::config::Config;
 use crate::metrics::{AllMetrics, Metrics};
 use crate::sql::cache::ClassCache;
 
@@ -84,14 +81,8 @@ impl std::fmt::Debug for PhaseWatch {
 /// What all threads share.
 #[derive(Clone)]
 pub struct Shared {
-    /// The settings.
-    pub config: Arc<Config>,
-    /// The server.
-    pub upstream: Arc<Address>,
-    /// TLS towards clients.
-    pub acceptor: Option<TlsAcceptor>,
-    /// TLS towards the server.
-    pub connector: Option<ServerConnector>,
+    /// The settings now in force.
+    pub setup: watch::Receiver<Arc<Setup>>,
     /// Sessions by cancel key.
     pub cancels: Arc<CancelRegistry>,
     /// The record of schema changes.
@@ -107,7 +98,7 @@ pub struct Shared {
 impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Shared")
-            .field("upstream", &self.upstream)
+            .field("setup", &*self.setup.borrow())
             .finish_non_exhaustive()
     }
 }
@@ -117,6 +108,8 @@ impl std::fmt::Debug for Shared {
 pub struct Worker {
     /// What all threads share.
     pub shared: Shared,
+    /// The settings now in force; never borrowed across an await.
+    pub setup: RefCell<Arc<Setup>>,
     /// Bytes just read; only touched within one poll.
     pub scratch: RefCell<Box<[u8]>>,
     /// Classified texts.
@@ -128,14 +121,30 @@ pub struct Worker {
 impl Worker {
     /// One of `threads` workers.
     pub fn new(shared: Shared, threads: usize) -> Rc<Worker> {
-        let cache_bytes = usize::try_from(shared.config.guard.cache.as_u64()).unwrap_or(usize::MAX)
+        let setup = Arc::clone(&shared.setup.borrow());
+        let cache_bytes = usize::try_from(setup.config.guard.cache.as_u64()).unwrap_or(usize::MAX)
             / threads.max(1);
         Rc::new(Worker {
             scratch: RefCell::new(vec![0; SCRATCH_BYTES].into_boxed_slice()),
             cache: RefCell::new(ClassCache::new(cache_bytes)),
             metrics: shared.metrics.register(),
+            setup: RefCell::new(setup),
             shared,
         })
+    }
+
+    /// The settings now in force, to be kept.
+    pub fn setup(&self) -> Arc<Setup> {
+        Arc::clone(&self.setup.borrow())
+    }
+
+    /// Takes new settings as they come, for as long as the program runs.
+    pub async fn follow_setup(self: Rc<Worker>) {
+        let mut setups = self.shared.setup.clone();
+        while setups.changed().await.is_ok() {
+            let setup = Arc::clone(&setups.borrow_and_update());
+            self.setup.replace(setup);
+        }
     }
 }
 
