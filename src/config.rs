@@ -466,9 +466,6 @@ impl Config {
                  \"require\"",
             );
         }
-        if self.listen.client_ca.is_some() && self.listen.tls == ClientTls::Disable {
-            return bad("`listen.client_ca` needs `listen.tls` = \"allow\" or \"require\"");
-        }
         if self.locks.budget < Duration::from_millis(1)
             || self.locks.budget > Duration::from_secs(60)
         {

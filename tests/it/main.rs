@@ -15,6 +15,7 @@ mod harness;
 mod pressure;
 mod program;
 mod relay;
+mod reload;
 mod sessions;
 mod shutdown;
 mod stream;

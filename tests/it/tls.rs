@@ -1,12 +1,14 @@
 //! TLS on either leg, on both, with the certificates that are checked and those that aren't; SCRAM with channel binding
 //! through both; and nothing that was sent in the clear is taken for something sent under TLS.
 
+use std::fs::Permissions;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use lockkeeper::config::{ClientTls, Config, ServerTls};
+use lockkeeper::config::{ClientCertificate, ClientTls, Config, ServerTls};
 use lockkeeper::pg::temporary::{TemporaryServer, Tls};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use tokio_rustls::rustls::crypto::ring;
@@ -24,8 +26,8 @@ const PASSWORD: &str = "secret";
 
 /// A certificate with its key, PEM.
 pub(crate) struct Certificate {
-    chain: String,
-    key: String,
+    pub(crate) chain: String,
+    pub(crate) key: String,
 }
 
 /// An authority and what it has signed.
@@ -39,7 +41,7 @@ pub(crate) struct Authority {
     elsewhere: Certificate,
 }
 
-fn authority() -> Authority {
+pub(crate) fn authority() -> Authority {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     // Not the name that certificates have by default: OpenSSL would take those for self-signed ones.
@@ -95,9 +97,11 @@ pub(crate) fn secure() -> &'static TemporaryServer {
     })
 }
 
-fn write(directory: &Path, name: &str, text: &str) -> PathBuf {
+/// A file that its owner alone may read, as libpq wants a key's to be.
+pub(crate) fn write(directory: &Path, name: &str, text: &str) -> PathBuf {
     let path = directory.join(name);
     std::fs::write(&path, text).unwrap();
+    std::fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
     path
 }
 
@@ -193,6 +197,41 @@ fn the_clients_leg() {
         assert_eq!(wire.byte(), Some(b'N'));
         wire.start(&[("user", "postgres")]);
         wire.run("SELECT 1");
+    });
+}
+
+#[test]
+fn the_clients_own_certificate() {
+    limited(|| {
+        let (authority, stranger) = (authority(), authority());
+        let start = |demand| {
+            Proxy::start(shared(), |config, directory| {
+                listen_with(config, directory, ClientTls::Require, &trusted().local);
+                let ca = write(directory, "clients.crt", &authority.certificate);
+                config.listen.client_ca = Some(ca);
+                config.listen.client_certificate = demand;
+            })
+        };
+        let ask = |proxy: &Proxy, certificate: Option<&Certificate>| {
+            let own = certificate.map_or_else(
+                || "sslcert=/nonexistent".to_owned(),
+                |own| {
+                    let chain = write(proxy.directory(), "own.crt", &own.chain);
+                    let key = write(proxy.directory(), "own.key", &own.key);
+                    format!("sslcert={} sslkey={}", chain.display(), key.display())
+                },
+            );
+            let conninfo = conninfo(proxy, "postgres", &format!("sslmode=require {own}"));
+            let said = psql(&conninfo, &["-c", "SELECT 7"], "");
+            (said.status.success(), said.stderr)
+        };
+        for demand in [ClientCertificate::Optional, ClientCertificate::Required] {
+            let proxy = start(demand);
+            assert!(ask(&proxy, Some(&authority.local)).0);
+            assert_eq!(ask(&proxy, None).0, demand == ClientCertificate::Optional);
+            let (is_in, why) = ask(&proxy, Some(&stranger.local));
+            assert!(!is_in && why.contains("alert"), "{why}");
+        }
     });
 }
 
