@@ -223,7 +223,7 @@ fn the_clients_own_certificate() {
             );
             let conninfo = conninfo(proxy, "postgres", &format!("sslmode=require {own}"));
             let said = psql(&conninfo, &["-c", "SELECT 7"], "");
-            (said.status.success(), said.stderr)
+            (said.status.success(), said.err)
         };
         for demand in [ClientCertificate::Optional, ClientCertificate::Required] {
             let proxy = start(demand);
