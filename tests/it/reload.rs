@@ -58,7 +58,7 @@ impl Reloadable {
 /// Whether a schema change of this session is guarded.
 fn is_guarded(wire: &mut Wire) -> bool {
     wire.run("DROP TABLE IF EXISTS reloaded");
-    wire.run("CREATE TABLE reloaded(a int)");
+    wire.run("CREATE TABLE reloaded AS SELECT 1 AS a");
     let frames = wire.query("CREATE INDEX ON reloaded(a)");
     frames.iter().any(|frame| frame.is_lockkeepers_notice())
 }
