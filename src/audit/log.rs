@@ -115,7 +115,10 @@ fn write_all(mut file: File, receiver: &Receiver<Message>, path: &Path) {
             Message::Reopen => match open(path) {
                 Ok(reopened) => file = reopened,
                 Err(error) => {
-                    tracing::error!(file = %path.display(), %error, "the audit file can't be opened again: the old one is written on");
+                    tracing::error!(
+                        file = %path.display(), %error,
+                        "the audit file can't be opened again: the old one is written on"
+                    );
                 }
             },
         }
