@@ -8,7 +8,10 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 # Major versions of PostgreSQL to test against besides the installed one: make test PG_VERSIONS="13 16 18"
 PG_VERSIONS ?=
 
+# The clients that the tests drive, where .ci/install puts them.
 export LOCKKEEPER_TEST_PYTHON := $(CURDIR)/target/venv/bin/python
+export LOCKKEEPER_TEST_NODE_MODULES := $(CURDIR)/target/node/node_modules
+export LOCKKEEPER_TEST_JDBC := /usr/share/java/postgresql.jar
 
 # The directories of the servers' programs, separated by colons; empty without PG_VERSIONS.
 PG_BINS = $$(for version in $(PG_VERSIONS); do .ci/postgres $$version || exit; done | paste -sd:)

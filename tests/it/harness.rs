@@ -6,9 +6,9 @@ use std::net::SocketAddr;
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::sync::{Mutex, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,7 @@ use tokio::sync::oneshot;
 use crate::wire::{Place, Wire};
 
 /// How long a program or a condition may take.
-const WAIT_LIMIT: Duration = Duration::from_secs(60);
+const WAIT_LIMIT: Duration = Duration::from_secs(180);
 /// How often a condition is looked at.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// What is searched for among an audit log's events, to know that those before it have been written.
@@ -333,27 +333,18 @@ pub(crate) fn psql(conninfo: &str, arguments: &[&str], script: &str) -> Said {
 
 /// Runs a Python script with psycopg; `sys.argv[1]` is the connection.
 pub(crate) fn psycopg(conninfo: &str, script: &str) -> String {
-    let mut command = clean_command(python());
-    run(command.args(["-c", script, conninfo]), "").ok()
+    let python = installed("LOCKKEEPER_TEST_PYTHON", "target/venv/bin/python");
+    run(clean_command(python).args(["-c", script, conninfo]), "").ok()
 }
 
-/// A Python that has psycopg: the one that is named, or one that is made here.
-fn python() -> PathBuf {
-    static MAKING: Mutex<()> = Mutex::new(());
-    let _making = MAKING.lock();
-    if let Some(named) = std::env::var_os("LOCKKEEPER_TEST_PYTHON") {
-        return named.into();
-    }
-    let venv = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/venv");
-    let python = venv.join("bin/python");
-    let has_psycopg = python.is_file()
-        && run(Command::new(&python).args(["-c", "import psycopg"]), "")
-            .status
-            .success();
-    if !has_psycopg {
-        run(Command::new("python3").args(["-m", "venv"]).arg(&venv), "").ok();
-        let pip = ["-m", "pip", "install", "--quiet", "psycopg[binary]==3.3.9"];
-        run(Command::new(&python).args(pip), "").ok();
-    }
-    python
+/// Something that `.ci/install test` provides: where the variable says, or at its usual place in this directory.
+pub(crate) fn installed(variable: &str, usual: &str) -> PathBuf {
+    let named = std::env::var_os(variable).map(PathBuf::from);
+    let path = named.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join(usual));
+    assert!(
+        path.exists(),
+        "{} is missing: `make test` installs it, and {variable} may name another",
+        path.display()
+    );
+    path
 }

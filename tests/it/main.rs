@@ -26,6 +26,6 @@ mod traps;
 mod wire;
 
 /// How long a test may take before it fails instead of hanging.
-const TEST_LIMIT: std::time::Duration = std::time::Duration::from_secs(180);
+const TEST_LIMIT: std::time::Duration = std::time::Duration::from_secs(600);
 /// Cuts of one stream that is played in two parts; of longer streams so many are tried.
 const MAX_CUTS: usize = 300;
