@@ -293,7 +293,7 @@ pub(crate) fn run(command: &mut Command, input: &str) -> Said {
     let mut child = Killed(
         command
             .spawn()
-            .unwrap_or_else(|e| panic!("{command:?}: {e}")),
+            .unwrap_or_else(|e| panic!("{command:?}: {e}; `make test` installs what is missing")),
     );
     let mut stdin = child.0.stdin.take().unwrap();
     let input = input.to_owned();

@@ -1,7 +1,7 @@
 //! pgjdbc in its four query modes, large objects by FunctionCall among the rest.
 
-use super::{assert_guarded, each_way, script};
-use crate::harness::{clean_command, installed, limited, run};
+use super::{assert_guarded, each_way, printed, script};
+use crate::harness::{clean_command, installed, limited};
 
 #[test]
 fn does_its_ordinary_work() {
@@ -10,7 +10,7 @@ fn does_its_ordinary_work() {
         let classes = tempfile::tempdir().unwrap();
         let mut javac = clean_command("javac");
         javac.arg("-cp").arg(&jar).arg("-d").arg(classes.path());
-        run(javac.arg(script("Driver.java")), "").ok();
+        printed(javac.arg(script("Driver.java")));
         let path = std::env::join_paths([classes.path(), &jar]).unwrap();
         let enforced = each_way(|target| {
             let (host, port) = (target.place.host(), target.place.port());
@@ -19,7 +19,7 @@ fn does_its_ordinary_work() {
             java.args(["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp"])
                 .arg(&path)
                 .args(["Driver", &url]);
-            run(&mut java, "").ok()
+            printed(&mut java)
         });
         let least = [
             ("CREATE INDEX", 40),

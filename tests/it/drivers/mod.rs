@@ -146,5 +146,19 @@ fn python(target: &Target, name: &str) -> String {
     let python = installed("LOCKKEEPER_TEST_PYTHON", "target/venv/bin/python");
     let mut command = target.command(clean_command(python));
     // Isolated: the directory of the script, which is named after what it imports, is none of modules.
-    run(command.arg("-I").arg(script(name)), "").ok()
+    printed(command.arg("-I").arg(script(name)))
+}
+
+/// Runs a client's program to its end, which must be a good one: what it printed.
+#[track_caller]
+fn printed(command: &mut Command) -> String {
+    let said = run(command, "");
+    let remedy = "`make test` installs the clients that are missing";
+    assert!(
+        said.status.success(),
+        "{}\n{}\n{remedy}",
+        said.out,
+        said.err
+    );
+    said.out
 }

@@ -1,7 +1,7 @@
 //! node-postgres: its queries, cursors and COPY streams.
 
-use super::{assert_guarded, each_way, script};
-use crate::harness::{clean_command, installed, limited, run};
+use super::{assert_guarded, each_way, printed, script};
+use crate::harness::{clean_command, installed, limited};
 
 #[test]
 fn does_its_ordinary_work() {
@@ -11,7 +11,7 @@ fn does_its_ordinary_work() {
             let mut node = target.command(clean_command("node"));
             node.env("NODE_PATH", &modules);
             // Asking for a second query before the first is answered is deprecated, and done here.
-            run(node.arg("--no-deprecation").arg(script("node.js")), "").ok()
+            printed(node.arg("--no-deprecation").arg(script("node.js")))
         });
         let least = [
             ("CREATE INDEX", 4),
