@@ -2,8 +2,14 @@
 //! compare with, what a client sees through the proxy is what it sees directly.
 
 mod auth;
+mod cancel;
 mod classification;
+mod copy;
+mod extended;
+mod framing;
+mod pipeline;
 mod startup;
+mod streams;
 
 use std::net::SocketAddr;
 use std::sync::OnceLock;
@@ -11,7 +17,7 @@ use std::sync::OnceLock;
 use lockkeeper::pg::temporary::TemporaryServer;
 
 use crate::harness::{Proxy, database, place, shared, start_server};
-use crate::wire::{Frame, Place, Wire, q};
+use crate::wire::{Frame, Place, Wire, column, q, s, x};
 
 /// One message or one pipeline, and how many ReadyForQuery answer it.
 pub(crate) type Step = (Vec<u8>, usize);
@@ -47,13 +53,23 @@ fn play(wire: &mut Wire, admin: &mut Wire, steps: &[Step]) -> Vec<String> {
             seen.extend(frames.map(Frame::show));
         }
     }
-    let relations =
-        "SELECT string_agg(relname || ' ' || relkind::text, ', ' ORDER BY relname) FROM pg_class
-        WHERE relnamespace = 'public'::regnamespace";
-    seen.push(admin.value(relations));
-    admin.run("DROP SCHEMA IF EXISTS public, s CASCADE; CREATE SCHEMA public");
-    admin.run("CREATE TABLE base(a int); INSERT INTO base VALUES (1)");
+    seen.push(remains(admin));
     seen
+}
+
+/// What every case starts from.
+const BASE: &str = "CREATE TABLE base(a int); INSERT INTO base VALUES (1)";
+
+/// What a case has left, which is then put back.
+fn remains(admin: &mut Wire) -> String {
+    let relations = admin.value(
+        "SELECT string_agg(relname || ' ' || relkind::text, ', ' ORDER BY relname) FROM pg_class
+        WHERE relnamespace = 'public'::regnamespace",
+    );
+    let rows = column(&admin.query("SELECT a FROM base ORDER BY a")).join(" ");
+    admin.run("DROP SCHEMA IF EXISTS public, s CASCADE; CREATE SCHEMA public");
+    admin.run(BASE);
+    format!("{relations}: {rows}")
 }
 
 /// Plays traps directly and through a proxy; reports all that differ.
@@ -62,7 +78,7 @@ pub(crate) fn spring(traps: &[Trap]) {
     let database = database();
     let direct = place(shared());
     let mut admin = Wire::session(&direct, &database);
-    admin.run("CREATE TABLE base(a int); INSERT INTO base VALUES (1)");
+    admin.run(BASE);
     let mut wrong = Vec::new();
     for trap in traps {
         let mut wire = Wire::session(&direct, &database);
@@ -109,4 +125,34 @@ fn servers() -> Vec<&'static TemporaryServer> {
             .collect()
     });
     std::iter::once(shared()).chain(others).collect()
+}
+
+/// A case's name, and what a client sends before it syncs, asks once more and says goodbye.
+type Case = (&'static str, Vec<u8>);
+
+/// Plays each case directly and through a proxy, to the end of the connection; reports all that differ.
+fn alike(cases: &[Case]) {
+    let proxy = Proxy::shared();
+    let database = database();
+    let mut admin = Wire::session(&place(shared()), &database);
+    admin.run(BASE);
+    let mut wrong = Vec::new();
+    for (name, sent) in cases {
+        let mut play = |place: &Place| {
+            let mut wire = Wire::session(place, &database);
+            wire.send(&[sent.clone(), s(), q("SELECT 'the end'"), x()].concat());
+            let frames = wire.until_end();
+            let frames = frames.iter().filter(|frame| !frame.is_lockkeepers_notice());
+            let mut seen: Vec<String> = frames.map(Frame::show).collect();
+            seen.push(remains(&mut admin));
+            seen
+        };
+        let (direct, proxied) = (play(&place(shared())), play(proxy.place()));
+        if direct != proxied {
+            wrong.push(format!(
+                "{name}:\n  directly {direct:#?}\n  through lockkeeper {proxied:#?}"
+            ));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
