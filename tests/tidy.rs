@@ -9,6 +9,8 @@ use std::path::Path;
 
 #[path = "tidy/lexer.rs"]
 mod lexer;
+#[path = "tidy/protocol.rs"]
+mod protocol;
 
 use self::Kind::{Pure, Shell};
 use self::lexer::{Token, lex};

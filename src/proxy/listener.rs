@@ -235,3 +235,46 @@ async fn serve_client(
         "session begins");
     Ok(session.serve().await?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use socket2::SockRef;
+
+    fn assert_tuned(stream: &TcpStream, leg: &str) {
+        let socket = SockRef::from(stream);
+        let seconds = |read: io::Result<Duration>| read.unwrap().as_secs();
+        assert!(socket.keepalive().unwrap(), "{leg}");
+        assert!(socket.tcp_nodelay().unwrap(), "{leg}");
+        assert_eq!(seconds(socket.tcp_keepalive_time()), 60, "{leg}");
+        assert_eq!(seconds(socket.tcp_keepalive_interval()), 10, "{leg}");
+        assert_eq!(socket.tcp_keepalive_retries().unwrap(), 6, "{leg}");
+        let user_timeout = socket.tcp_user_timeout().unwrap();
+        assert_eq!(
+            user_timeout.map(|limit| limit.as_secs()),
+            Some(120),
+            "{leg}"
+        );
+    }
+
+    #[test]
+    fn dead_peers_are_noticed_on_both_legs() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let any = Address::Tcp("127.0.0.1:0".to_owned());
+            let listener = Listener::bind(&any).await.unwrap();
+            let address = Address::Tcp(listener.address());
+            let (connected, accepted) = tokio::join!(address.connect(), listener.accept());
+            let accepted = accepted.unwrap().0.register().unwrap();
+            for (raw, leg) in [(connected.unwrap(), "server"), (accepted, "client")] {
+                match &raw {
+                    Raw::Tcp(stream) => assert_tuned(stream, leg),
+                    Raw::Unix(_) => unreachable!("TCP was bound"),
+                }
+            }
+        });
+    }
+}

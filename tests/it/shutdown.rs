@@ -201,3 +201,30 @@ fn settings_that_cannot_be_used() {
         assert_eq!(lockkeeper(&["sreve"]).status.code(), Some(2));
     });
 }
+
+#[test]
+fn a_schema_change_that_was_missed_is_counted() {
+    limited(|| {
+        let server = start_server(|_| {});
+        let program = Program::start(&server);
+        let counted = || {
+            let (_, page) = program.get("/metrics");
+            let mut lines = page.lines();
+            let line =
+                lines.find(|line| line.starts_with("lockkeeper_unannounced_schema_changes_total"));
+            line.map_or("0", |line| &line[line.len() - 1..]).to_owned()
+        };
+        let mut wire = program.session();
+        wire.run("CREATE TABLE base(a int)");
+        assert_eq!(counted(), "0");
+        // A reload counts for the next statement, and is told after it: the one text that is read wrongly.
+        let mut admin = Wire::session(&place(&server), "postgres");
+        admin.run("ALTER SYSTEM SET standard_conforming_strings = off");
+        admin.run("SELECT pg_reload_conf()");
+        eventually("the server reads escapes", || {
+            let frames = wire.query(r"SELECT 'a\' /* ' ; CREATE TABLE t(a int); -- */");
+            commands(&frames).contains(&"CREATE TABLE".to_owned())
+        });
+        assert_eq!(counted(), "1");
+    });
+}

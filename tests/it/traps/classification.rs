@@ -2,8 +2,8 @@
 //! does directly, and the audit log has the events that it should, no more and no fewer.
 
 use super::{query, spring, trap};
-use crate::harness::{Proxy, database, limited, place, shared};
-use crate::wire::{Wire, b, d, e, p, pbe, q, q_bytes, s};
+use crate::harness::{Proxy, database, limited, place, shared, value};
+use crate::wire::{Wire, b, d, e, function_call, p, pbe, q, q_bytes, s, tags};
 
 #[test]
 fn comments_blanks_and_case() {
@@ -518,5 +518,191 @@ fn deeply_nested_texts() {
                 &[],
             ),
         ]);
+    });
+}
+
+#[test]
+fn schema_changes_that_the_server_makes_itself() {
+    limited(|| {
+        const MAKE: &str =
+            "CREATE FUNCTION make() RETURNS int LANGUAGE SQL AS 'CREATE TABLE t(a int); SELECT 1'";
+        spring(&[
+            trap(
+                "SELECT of a function",
+                vec![(q(MAKE), 1), (q("SELECT make()"), 1)],
+                &["CREATE FUNCTION done"],
+            ),
+            trap(
+                "WITH",
+                vec![(q(MAKE), 1), (q("WITH x AS (SELECT make()) TABLE x"), 1)],
+                &["CREATE FUNCTION done"],
+            ),
+            trap(
+                "a trigger",
+                vec![
+                    (
+                        q("CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS \
+                        $$BEGIN CREATE TABLE t(a int); RETURN NEW; END$$"),
+                        1,
+                    ),
+                    (
+                        q(
+                            "CREATE TRIGGER g BEFORE INSERT ON base FOR EACH ROW EXECUTE FUNCTION f()",
+                        ),
+                        1,
+                    ),
+                    (q("INSERT INTO base VALUES (7)"), 1),
+                ],
+                &["CREATE FUNCTION done", "CREATE TRIGGER done"],
+            ),
+            query(
+                "SELECT query_to_xml('CREATE TABLE t(a int)', true, true, '')",
+                &[],
+            ),
+            trap(
+                "CREATE TABLE AS EXECUTE within EXPLAIN ANALYZE",
+                vec![
+                    (q("PREPARE n AS SELECT 1 AS a"), 1),
+                    (
+                        q(
+                            "EXPLAIN (ANALYZE, TIMING OFF, SUMMARY OFF, COSTS OFF) CREATE TABLE t AS EXECUTE n",
+                        ),
+                        1,
+                    ),
+                ],
+                &["EXPLAIN passed: it takes no lock on what exists"],
+            ),
+        ]);
+    });
+}
+
+#[test]
+fn a_function_call_that_changes_the_schema() {
+    limited(|| {
+        let database = database();
+        let proxy = Proxy::shared();
+        let mut wire = proxy.session(&database);
+        wire.run(
+            "CREATE FUNCTION make() RETURNS int LANGUAGE SQL AS 'CREATE TABLE t(a int); SELECT 1'",
+        );
+        let oid = wire.value("SELECT 'make'::regproc::oid").parse().unwrap();
+        let frames = wire.ask(&function_call(oid, &[]));
+        assert_eq!(tags(&frames), "VZ");
+        assert_eq!(wire.value("SELECT count(*) FROM t"), "0");
+    });
+}
+
+#[test]
+fn who_and_where_by_a_set_in_the_same_segment() {
+    limited(|| {
+        spring(&[
+            trap(
+                "search_path",
+                vec![
+                    (q("CREATE SCHEMA s CREATE TABLE base(a int)"), 1),
+                    (
+                        [
+                            q("SET search_path = s"),
+                            q("CREATE INDEX i ON base(a)"),
+                            q("DROP TABLE base"),
+                        ]
+                        .concat(),
+                        3,
+                    ),
+                    (q("SELECT count(*) FROM public.base"), 1),
+                ],
+                &["CREATE SCHEMA done", "CREATE INDEX done", "DROP TABLE done"],
+            ),
+            trap(
+                "search_path by set_config",
+                vec![
+                    (q("CREATE SCHEMA s CREATE TABLE base(a int)"), 1),
+                    (
+                        [
+                            q("SELECT set_config('search_path', 's', false)"),
+                            q("DROP TABLE base"),
+                        ]
+                        .concat(),
+                        2,
+                    ),
+                    (q("SELECT count(*) FROM public.base"), 1),
+                ],
+                &["CREATE SCHEMA done", "DROP TABLE done"],
+            ),
+            trap(
+                "a role",
+                vec![
+                    (
+                        [
+                            q("SET ROLE pg_monitor"),
+                            q("CREATE INDEX i ON base(a)"),
+                            q("RESET ROLE"),
+                        ]
+                        .concat(),
+                        3,
+                    ),
+                    (q("CREATE INDEX i ON base(a)"), 1),
+                ],
+                &["CREATE INDEX passed", "CREATE INDEX done"],
+            ),
+        ]);
+    });
+}
+
+#[test]
+fn trail_bytes_that_look_like_ascii() {
+    limited(|| {
+        const SEVERAL: &str = "CREATE TABLE passed: several statements in one query";
+        const DROPPED: &str = "DROP TABLE passed: several statements in one query";
+        let hidden = |encoding: &str, character: &[u8]| {
+            let text = [
+                &b"SELECT E'"[..],
+                character,
+                b"' ; CREATE TABLE t(a int) --'",
+            ]
+            .concat();
+            vec![
+                (
+                    [
+                        q(&format!("SET client_encoding = '{encoding}'")),
+                        q_bytes(&text),
+                    ]
+                    .concat(),
+                    2,
+                ),
+                (q_bytes(&text), 1),
+                (q("DROP TABLE IF EXISTS t; SET client_encoding = 'UTF8'"), 1),
+            ]
+        };
+        let traps: Vec<_> = [
+            ("BIG5", &b"\xa5\x5c"[..]),
+            ("GBK", b"\x95\x5c"),
+            ("GB18030", b"\x95\x5c"),
+            ("SHIFT_JIS_2004", b"\x95\x5c"),
+        ]
+        .into_iter()
+        .map(|(encoding, character)| {
+            trap(
+                encoding,
+                hidden(encoding, character),
+                &[SEVERAL, SEVERAL, DROPPED],
+            )
+        })
+        .collect();
+        spring(&traps);
+    });
+}
+
+#[test]
+fn a_vertical_tab_is_a_blank_since_postgresql_16() {
+    limited(|| {
+        let version: u32 = value("postgres", "SHOW server_version_num")
+            .parse()
+            .unwrap();
+        let events: &[&str] = match version {
+            160_000.. => &["CREATE TABLE done"],
+            _ => &["CREATE TABLE failed"],
+        };
+        spring(&[query("\x0bCREATE TABLE t(a int)", events)]);
     });
 }
