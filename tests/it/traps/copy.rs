@@ -196,7 +196,7 @@ fn stream_of_a_walsender(place: &Place, replication: &str) -> Vec<String> {
     let position = fields.split(|c: char| !c.is_ascii_hexdigit() && c != '/');
     let position = position
         .filter(|word| word.contains('/'))
-        .last()
+        .next_back()
         .unwrap()
         .to_owned();
     wire.send(&q(&format!("START_REPLICATION PHYSICAL {position}")));

@@ -52,6 +52,14 @@ fn how_long_statements_live() {
                 ]
                 .concat(),
             ),
+        ]);
+    });
+}
+
+#[test]
+fn how_long_names_live() {
+    limited(|| {
+        alike(&[
             (
                 "a name survives the rollback of its transaction",
                 [

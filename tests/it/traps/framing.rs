@@ -1,17 +1,21 @@
 //! Frames: what a client may send in one, and what comes of one that is made wrong.
 
-use super::alike;
+use super::{Case, alike};
 use crate::harness::{Proxy, limited, place, shared};
 use crate::wire::{Frame, Wire, b, c, d, e, frame, h, p, pbe, q, q_bytes, s, sqlstate, tags, x};
 
-/// A session that knows a schema change by name looks at Bind, Execute and Close, too.
-fn with_and_without_a_name(name: &'static str, sent: Vec<u8>) -> [(&'static str, Vec<u8>); 2] {
+/// Each case as it is, and in a session that knows a schema change by name: it looks at Bind, Execute and Close, too.
+fn with_and_without_a_name(cases: &[Case]) -> Vec<Case> {
     let named = [p("n", "COMMENT ON TABLE base IS 'x'"), s()].concat();
-    [(name, sent.clone()), (name, [named, sent].concat())]
+    let both = |(name, sent): &Case| {
+        let after = [named.clone(), sent.clone()].concat();
+        [(*name, sent.clone()), (*name, after)]
+    };
+    cases.iter().flat_map(both).collect()
 }
 
 #[test]
-fn messages_that_are_made_wrong() {
+fn texts_that_are_made_wrong() {
     limited(|| {
         let ddl = "CREATE TABLE t(a int)";
         let unended = frame(b'Q', ddl.as_bytes());
@@ -35,6 +39,15 @@ fn messages_that_are_made_wrong() {
                 "Parse with bytes behind it",
                 frame(b'P', b"\0SELECT 1\0\0\0more"),
             ),
+        ];
+        alike(&with_and_without_a_name(&cases));
+    });
+}
+
+#[test]
+fn messages_that_are_made_wrong() {
+    limited(|| {
+        let cases = [
             (
                 "Bind cut short",
                 [p("", "SELECT 1"), frame(b'B', b"\0")].concat(),
@@ -85,11 +98,7 @@ fn messages_that_are_made_wrong() {
                 q(std::str::from_utf8(&q("SELECT 2")[..5]).unwrap_or("Q")),
             ),
         ];
-        let cases: Vec<_> = cases
-            .into_iter()
-            .flat_map(|(name, sent)| with_and_without_a_name(name, sent))
-            .collect();
-        alike(&cases);
+        alike(&with_and_without_a_name(&cases));
     });
 }
 
