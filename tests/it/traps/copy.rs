@@ -158,6 +158,21 @@ fn schema_changes_around_it() {
 }
 
 #[test]
+fn a_schema_change_where_data_should_be() {
+    limited(|| {
+        const DDL: &str = "CREATE TABLE t(a int)";
+        spring(&[trap(
+            "a schema change where data should be",
+            vec![
+                ([q(COPY), copy_data(b"7\n"), q(DDL)].concat(), 1),
+                (q(DDL), 1),
+            ],
+            &["CREATE TABLE passed: in a pipeline", "CREATE TABLE done"],
+        )]);
+    });
+}
+
+#[test]
 fn a_client_that_leaves_in_the_middle() {
     limited(|| {
         let proxy = Proxy::shared();
