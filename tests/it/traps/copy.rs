@@ -160,14 +160,12 @@ fn schema_changes_around_it() {
 #[test]
 fn a_schema_change_where_data_should_be() {
     limited(|| {
-        const DDL: &str = "CREATE TABLE t(a int)";
+        // The server has lost its place in the stream by that, and hangs up.
+        let sent = [q(COPY), copy_data(b"7\n"), q("CREATE TABLE t(a int)")].concat();
         spring(&[trap(
             "a schema change where data should be",
-            vec![
-                ([q(COPY), copy_data(b"7\n"), q(DDL)].concat(), 1),
-                (q(DDL), 1),
-            ],
-            &["CREATE TABLE passed: in a pipeline", "CREATE TABLE done"],
+            vec![(sent, 1)],
+            &["CREATE TABLE passed: in a pipeline"],
         )]);
     });
 }
@@ -208,12 +206,8 @@ fn stream_of_a_walsender(place: &Place, replication: &str) -> Vec<String> {
     let identified = wire.query("IDENTIFY_SYSTEM");
     let row = identified.iter().find(|frame| frame.tag == b'D').unwrap();
     let fields = String::from_utf8_lossy(&row.body).into_owned();
-    let position = fields.split(|c: char| !c.is_ascii_hexdigit() && c != '/');
-    let position = position
-        .filter(|word| word.contains('/'))
-        .next_back()
-        .unwrap()
-        .to_owned();
+    let mut words = fields.split(|c: char| !c.is_ascii_hexdigit() && c != '/');
+    let position = words.rfind(|word| word.contains('/')).unwrap().to_owned();
     wire.send(&q(&format!("START_REPLICATION PHYSICAL {position}")));
     let mut seen = vec![tags(&identified)];
     let both = wire.next().unwrap();
