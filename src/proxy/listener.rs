@@ -9,8 +9,9 @@ use std::thread;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::runtime::LocalOptions;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::task::{LocalSet, spawn_local};
+use tokio::task::spawn_local;
 
 use super::address::{Address, Peer, tune};
 use super::leg::Raw;
@@ -147,16 +148,23 @@ impl Threads {
         for number in 0..count {
             let (sender, receiver) = unbounded_channel(); // bounded by limits.connections
             let shared = shared.clone();
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()?;
+            let (started, has_started) = std::sync::mpsc::sync_channel(1);
             thread::Builder::new()
                 .name(format!("relay-{number}"))
                 .stack_size(STACK_BYTES)
                 .spawn(move || {
+                    let runtime = tokio::runtime::Builder::new_current_thread()
+                        .enable_all()
+                        .build_local(LocalOptions::default());
+                    let runtime = match runtime {
+                        Ok(runtime) => runtime,
+                        Err(error) => return drop(started.send(Err(error))),
+                    };
+                    drop(started.send(Ok(())));
                     let worker = Worker::new(shared, count);
-                    LocalSet::new().block_on(&runtime, serve_arrivals(receiver, worker));
+                    runtime.block_on(serve_arrivals(receiver, worker));
                 })?;
+            has_started.recv().map_err(io::Error::other)??;
             threads.push((sender, Arc::new(AtomicUsize::new(0))));
         }
         Ok(Threads {
