@@ -84,7 +84,7 @@ impl<'a> Tries<'a> {
             let holders = holders(session, self.relations).await;
             let message = format!(
                 "waiting for a lock: {} in {}, the next in {}",
-                tries(progress.attempts),
+                tries(progress.attempts.max(1)),
                 seconds(session.elapsed()),
                 seconds(sleep)
             );

@@ -430,7 +430,7 @@ async fn finish<S: Session>(
 ) -> Result<String, RunError> {
     session.notice(
         "the index is half dropped, which can't be taken back: finishing it",
-        "It waits for the transactions that use the table. Cancel again to leave it INVALID.",
+        "It waits for the transactions that use the table. A cancel leaves it INVALID.",
     );
     match insist(session, &Command::own(&step.sql)).await {
         Ok(()) => {
@@ -498,7 +498,7 @@ async fn undo<S: Session>(
         let drop = Command::own(format!("DROP INDEX CONCURRENTLY {name}"));
         session.notice(
             &format!("dropping the INVALID index {name} that is left"),
-            "It waits for the transactions that use the table. Cancel again to leave it.",
+            "It waits for the transactions that use the table. A cancel leaves it.",
         );
         match insist(session, &drop).await {
             Ok(()) => {
