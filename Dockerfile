@@ -7,6 +7,8 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /build
 COPY . .
+# For `lockkeeper --version`: --build-arg LOCKKEEPER_COMMIT="$(git log -1 --abbrev=9 --format='%h, %cs')"
+ARG LOCKKEEPER_COMMIT=
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/build/target \
     cargo build --release --locked --bin lockkeeper \

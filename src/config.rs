@@ -1,10 +1,12 @@
 //! The settings: `config/lockkeeper.toml` is their manual. File, then environment, then flags; what
 //! is unknown is refused with the nearest valid name.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, Serialize};
 use thiserror::Error;
 
@@ -44,9 +46,13 @@ const KEYS: &[&str] = &[
     "listen.key",
     "listen.client_ca",
     "listen.client_certificate",
+    "listen.reuse_port",
+    "listen.proxy_protocol_from",
     "upstream.address",
     "upstream.tls",
     "upstream.ca",
+    "upstream.connect_timeout",
+    "upstream.client_in_application_name",
     "guard.mode",
     "guard.max_text",
     "guard.small_table",
@@ -62,6 +68,7 @@ const KEYS: &[&str] = &[
     "shutdown.grace",
     "log.format",
     "log.level",
+    "log.connections",
     "runtime.threads",
 ];
 
@@ -73,6 +80,7 @@ pub fn is_key(key: &str) -> bool {
 /// The keys that a running program can't take.
 pub const NEED_RESTART: &[&str] = &[
     "listen.address",
+    "listen.reuse_port",
     "guard.cache",
     "audit.file",
     "http.address",
@@ -97,6 +105,21 @@ pub struct Listen {
     pub client_ca: Option<PathBuf>,
     /// Whether clients must show a certificate, once there is `client_ca`.
     pub client_certificate: ClientCertificate,
+    /// Another lockkeeper may listen on the same addresses at the same time (`SO_REUSEPORT`).
+    pub reuse_port: bool,
+    /// Networks of load balancers that must send a header of the PROXY protocol.
+    #[serde(deserialize_with = "networks")]
+    pub proxy_protocol_from: Vec<IpNet>,
+}
+
+impl Listen {
+    /// Whether a connection from this address must begin with a header of the PROXY protocol.
+    pub fn trusts_proxy(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.proxy_protocol_from
+            .iter()
+            .any(|network| network.contains(&address))
+    }
 }
 
 /// What is asked of a client's certificate.
@@ -134,6 +157,11 @@ pub struct Upstream {
     /// PEM file of the authorities that sign the server's certificate; the system's own when
     /// missing.
     pub ca: Option<PathBuf>,
+    /// How long resolving the name, each of its addresses, and TLS may take.
+    #[serde(with = "humantime_serde")]
+    pub connect_timeout: Duration,
+    /// The client's address is added to the `application_name` of its start-up message.
+    pub client_in_application_name: bool,
 }
 
 /// TLS towards the server, as libpq's `sslmode`.
@@ -246,6 +274,8 @@ pub struct Log {
     pub format: LogFormat,
     /// Level, or a filter such as `info,lockkeeper=debug`.
     pub level: String,
+    /// A line for each session that begins, ends or is refused.
+    pub connections: bool,
 }
 
 /// Shape of the log's lines.
@@ -276,6 +306,8 @@ impl Default for Listen {
             key: None,
             client_ca: None,
             client_certificate: ClientCertificate::Optional,
+            reuse_port: false,
+            proxy_protocol_from: Vec::new(),
         }
     }
 }
@@ -286,6 +318,8 @@ impl Default for Upstream {
             address: "127.0.0.1:5432".to_owned(),
             tls: ServerTls::Disable,
             ca: None,
+            connect_timeout: Duration::from_secs(5),
+            client_in_application_name: false,
         }
     }
 }
@@ -341,6 +375,7 @@ impl Default for Log {
         Log {
             format: LogFormat::Text,
             level: "info".to_owned(),
+            connections: true,
         }
     }
 }
@@ -359,6 +394,24 @@ fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>
             .collect(),
         OneOrMany::Many(many) => many,
     })
+}
+
+/// Networks such as `10.0.0.0/8`; an address alone is a network of one.
+fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
+    let texts = one_or_many(deserializer)?;
+    texts
+        .iter()
+        .filter(|text| !text.is_empty())
+        .map(|text| {
+            text.parse()
+                .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
+                .map_err(|_| {
+                    serde::de::Error::custom(format!(
+                        "{text:?} is no network; write addresses such as 10.0.0.7 or 10.0.0.0/8"
+                    ))
+                })
+        })
+        .collect()
 }
 
 /// Settings that can't be used.
@@ -426,6 +479,7 @@ impl Config {
     #[must_use]
     pub fn reloaded_over(mut self, before: &Config) -> Config {
         self.listen.address.clone_from(&before.listen.address);
+        self.listen.reuse_port = before.listen.reuse_port;
         self.guard.cache = before.guard.cache;
         self.audit.file.clone_from(&before.audit.file);
         self.http.address.clone_from(&before.http.address);
@@ -475,6 +529,9 @@ impl Config {
         }
         if self.limits.connections == 0 {
             return bad("`limits.connections` is 0: nobody could connect");
+        }
+        if self.upstream.connect_timeout.is_zero() {
+            return bad("`upstream.connect_timeout` is 0: no server could be reached");
         }
         if self.runtime.threads > 1024 {
             return bad("`runtime.threads` is above 1024; 0 means one for each two cores");
@@ -596,11 +653,43 @@ mod tests {
             ("[locks]\nbudget = '100'", "unit"),
             ("[locks]\nbudget = '2m'", "locks.budget"),
             ("[listen]\ntls = 'require'", "listen.certificate"),
+            (
+                "[listen]\nproxy_protocol_from = '10.0.0.0/33'",
+                "10.0.0.0/8",
+            ),
+            ("[listen]\nreuseport = true", "`listen.reuse_port`"),
+            (
+                "[upstream]\nconnect_timeout = '0s'",
+                "upstream.connect_timeout",
+            ),
             ("[listen", "line"),
         ] {
             let error = load(text).unwrap_err().to_string();
             assert!(error.contains(needle), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn networks_may_be_one_or_many() {
+        let text = "[listen]\nproxy_protocol_from = ['10.0.0.0/8', '::1']";
+        let listen = load(text).unwrap().listen;
+        for (address, trusted) in [
+            ("10.1.2.3", true),
+            ("::ffff:10.1.2.3", true),
+            ("::1", true),
+            ("11.0.0.1", false),
+            ("::2", false),
+        ] {
+            assert_eq!(
+                listen.trusts_proxy(address.parse().unwrap()),
+                trusted,
+                "{address}"
+            );
+        }
+        let text = "[listen]\nproxy_protocol_from = '10.0.0.7, 10.0.0.8'";
+        assert_eq!(load(text).unwrap().listen.proxy_protocol_from.len(), 2);
+        let text = "[listen]\nproxy_protocol_from = []";
+        assert!(load(text).unwrap().listen.proxy_protocol_from.is_empty());
     }
 
     #[test]

@@ -93,7 +93,8 @@ async fn ready(Extract(state): Extract<State>) -> (StatusCode, String) {
         );
     }
     let setup = Arc::clone(&state.setup.borrow());
-    match tokio::time::timeout(READY_TIMEOUT, setup.upstream.connect()).await {
+    let connecting = setup.upstream.connect(READY_TIMEOUT);
+    match tokio::time::timeout(READY_TIMEOUT, connecting).await {
         Ok(Ok(_)) => (StatusCode::OK, "ready\n".to_owned()),
         Ok(Err(error)) => (
             StatusCode::SERVICE_UNAVAILABLE,

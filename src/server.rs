@@ -18,12 +18,13 @@ use crate::http;
 use crate::metrics::AllMetrics;
 use crate::proxy::address::Address;
 use crate::proxy::cancel::CancelRegistry;
-use crate::proxy::listener::{Listener, Threads};
+use crate::proxy::listener::{Listener, Threads, bind_tcp};
 use crate::proxy::setup::{Change, Setup, SetupError};
+use crate::proxy::tls::BothLegs;
 use crate::proxy::worker::{Phase, Shared};
 
 /// The port that a bare Unix directory among the listeners stands for.
-const DEFAULT_LISTEN_PORT: u16 = 6432;
+pub const DEFAULT_LISTEN_PORT: u16 = 6432;
 /// How long sessions may take to say goodbye after the grace is over.
 const LAST_WORDS: Duration = Duration::from_secs(6);
 
@@ -101,7 +102,7 @@ impl Server {
         for text in &config.listen.address {
             let address = Address::parse(text, DEFAULT_LISTEN_PORT);
             listeners.push(
-                Listener::bind(&address)
+                Listener::bind(&address, config.listen.reuse_port)
                     .await
                     .map_err(|error| bind(text.clone(), error))?,
             );
@@ -109,7 +110,7 @@ impl Server {
         let http = match config.http.address.as_str() {
             "" => None,
             address => Some(
-                TcpListener::bind(address)
+                bind_tcp(address, config.listen.reuse_port)
                     .await
                     .map_err(|error| bind(address.to_owned(), error))?,
             ),
@@ -159,6 +160,16 @@ impl Server {
         }
     }
 
+    /// All addresses that clients can connect to, as bound.
+    pub fn addresses(&self) -> Vec<String> {
+        self.listeners.iter().map(Listener::address).collect()
+    }
+
+    /// How many clients are connected.
+    pub fn clients(&self) -> Arc<AtomicUsize> {
+        Arc::clone(&self.shared.clients)
+    }
+
     /// The address of `/metrics` and kin.
     pub fn http_address(&self) -> Option<SocketAddr> {
         self.http
@@ -197,7 +208,13 @@ impl Server {
         let serving: Vec<_> = self
             .listeners
             .into_iter()
-            .map(|listener| tokio::spawn(listener.serve(Arc::clone(&threads))))
+            .map(|listener| {
+                let mut phase = self.shared.phase.clone();
+                let end = async move {
+                    drop(phase.wait_for(|phase| *phase >= Phase::Draining).await);
+                };
+                tokio::spawn(listener.serve(Arc::clone(&threads), end))
+            })
             .collect();
         drain.await;
         let grace = self.setup.borrow().config.shutdown.grace;
@@ -205,10 +222,15 @@ impl Server {
             ?grace,
             "draining: no new clients; sessions end when they stand idle"
         );
-        for task in &serving {
-            task.abort();
-        }
         self.phase.send_replace(Phase::Draining);
+        for task in serving {
+            let _ = task.await; // it panicked: then it accepts nobody any more
+        }
+        if config.listen.reuse_port
+            && let Some(http) = &http
+        {
+            http.abort(); // the successor answers now
+        }
         tokio::select! {
             () = no_clients(&self.shared.clients) => {}
             () = tokio::time::sleep(grace) => tracing::warn!("the grace is over: sessions are closed"),
@@ -228,34 +250,25 @@ impl Server {
     fn announce(&self) {
         let setup = self.shared.setup.borrow();
         let config = &setup.config;
-        let listening: Vec<String> = self.listeners.iter().map(Listener::address).collect();
+        let listening = self.addresses();
         let http = self
             .http_address()
             .map_or_else(|| "off".to_owned(), |address| address.to_string());
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
+            commit = env!("LOCKKEEPER_BUILD_COMMIT"),
             listen = listening.join(", "),
             upstream = %setup.upstream,
             http,
             mode = ?config.guard.mode,
             "lockkeeper serves"
         );
-        let tls_on_server_leg =
+        let server_tls =
             config.upstream.tls != ServerTls::Disable && setup.upstream.host().is_some();
-        if tls_on_server_leg && config.listen.tls == ClientTls::Disable {
-            tracing::info!(
-                "TLS on the server leg only: clients can't use channel binding (channel_binding=require is refused)"
-            );
-        } else if tls_on_server_leg {
-            tracing::warn!(
-                "TLS on both legs: a client that uses SCRAM gets in only if listen.certificate is the server's own \
-                 certificate, or with channel_binding=disable; else the server says \"SCRAM channel binding check \
-                 failed\""
-            );
-        } else if config.listen.tls != ClientTls::Disable {
-            tracing::info!(
-                "TLS on the client leg only: clients can't use channel binding (channel_binding=require is refused)"
-            );
+        match BothLegs::of(config.listen.tls != ClientTls::Disable, server_tls) {
+            None => {}
+            Some(BothLegs::Tls) => tracing::warn!("{}", BothLegs::Tls),
+            Some(one) => tracing::info!("{one}"),
         }
         if config.auth.allow_trust {
             tracing::warn!(

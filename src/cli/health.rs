@@ -32,7 +32,9 @@ pub fn main(flags: &Flags) -> ExitCode {
     }
 }
 
-fn ask(address: &str) -> std::io::Result<()> {
+/// # Errors
+/// Nobody answers, or not as a lockkeeper that lives.
+pub(super) fn ask(address: &str) -> std::io::Result<()> {
     // An address that listens everywhere is asked on loopback.
     let address = address
         .replace("0.0.0.0:", "127.0.0.1:")

@@ -1,9 +1,11 @@
 //! The command line.
 
 pub mod demo;
+pub mod doctor;
 pub mod health;
 pub mod reload;
 pub mod serve;
+pub mod service;
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -17,16 +19,25 @@ use clap::{Parser, Subcommand};
 /// passes untouched, CREATE INDEX, DROP INDEX and REINDEX run concurrently, other schema changes
 /// take their locks without making anybody wait.
 #[derive(Debug, Parser)]
-#[command(name = "lockkeeper", version = crate::cli::VERSION, max_term_width = 100)]
+#[command(name = "lockkeeper", version = VERSION, long_version = LONG_VERSION, max_term_width = 100)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
 }
 
-/// Version, and that of the parser.
-pub const VERSION: &str = concat!(
+/// The version alone.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The version, what it was built from, and with which parser.
+pub const LONG_VERSION: &str = concat!(
     env!("CARGO_PKG_VERSION"),
-    " (parser: PostgreSQL 18 grammar)"
+    " (commit ",
+    env!("LOCKKEEPER_BUILD_COMMIT"),
+    ", pg_query ",
+    env!("LOCKKEEPER_BUILD_PARSER"),
+    ", PostgreSQL grammar ",
+    env!("LOCKKEEPER_BUILD_GRAMMAR"),
+    ")"
 );
 
 #[derive(Debug, Subcommand)]
@@ -41,6 +52,11 @@ enum Command {
     ///   psql -h 127.0.0.1 -p 6432 …
     #[command(verbatim_doc_comment)]
     Serve(serve::Flags),
+    /// Look at the settings, this machine and the server: what won't work, and what to do
+    ///
+    /// One line for each finding: ok, warn or fail. Takes the same settings as serve. Exit 0: nothing fails;
+    /// 1: something does; 2: the settings can't be used.
+    Doctor(doctor::Flags),
     /// Say whether a running lockkeeper is alive (for container health checks): exit 0 or 1
     Health(health::Flags),
     /// Show what an unsafe migration does to live traffic, directly and through lockkeeper (about a
@@ -75,6 +91,7 @@ struct DemoFlags {
 pub fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Serve(flags) => serve::main(flags),
+        Command::Doctor(flags) => doctor::main(flags),
         Command::Health(flags) => health::main(&flags),
         Command::Demo(flags) => demo_main(flags),
     }

@@ -3,6 +3,7 @@
 use tokio::signal::unix::Signal;
 
 use super::serve::SetLevel;
+use super::service;
 use crate::config::{Config, ConfigError};
 use crate::server::Reloader;
 
@@ -14,6 +15,7 @@ pub async fn follow(
     set_level: SetLevel,
 ) {
     while hangup.recv().await.is_some() {
+        service::reloading();
         let outcome = match reload(&load, &reloader, &set_level) {
             Ok(()) => "done",
             Err(why) => {
@@ -22,6 +24,7 @@ pub async fn follow(
             }
         };
         metrics::counter!("lockkeeper_reloads_total", "outcome" => outcome).increment(1);
+        service::reloaded();
     }
 }
 

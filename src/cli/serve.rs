@@ -8,12 +8,12 @@ use std::process::ExitCode;
 use anyhow::Context;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::reload::Handle;
 
 use super::demo::ProxyHandle;
-use super::{reload, unusable};
+use super::{reload, service, unusable};
 use crate::config::{Config, ConfigError, Log, LogFormat};
 use crate::metrics;
 use crate::server::Server;
@@ -59,7 +59,11 @@ pub fn main(flags: Flags) -> ExitCode {
     }
 }
 
-fn settings(flags: &Flags) -> Result<Config, ConfigError> {
+/// The settings that the flags name.
+///
+/// # Errors
+/// What can't be used.
+pub(super) fn settings(flags: &Flags) -> Result<Config, ConfigError> {
     if let Some(file) = flags.config.as_deref().filter(|file| !file.is_file()) {
         return Err(ConfigError::Unreadable(format!(
             "no such file: {} (--config)",
@@ -127,6 +131,14 @@ const DESCRIPTORS_EACH: u64 = 2;
 /// Descriptors of everything else: listeners, runtimes, HTTP, the audit file, cancel requests.
 const DESCRIPTORS_BESIDE: u64 = 64;
 
+/// Descriptors for so many clients, and for all else.
+pub(super) fn descriptors_needed(connections: usize) -> u64 {
+    let connections = u64::try_from(connections).unwrap_or(u64::MAX);
+    connections
+        .saturating_mul(DESCRIPTORS_EACH)
+        .saturating_add(DESCRIPTORS_BESIDE)
+}
+
 /// Raises the limit of open files as far as it may be raised, and says when that is too little for
 /// `limits.connections`.
 fn raise_descriptor_limit(connections: usize) {
@@ -142,10 +154,7 @@ fn raise_descriptor_limit(connections: usize) {
             limit.current
         }
     };
-    let connections = u64::try_from(connections).unwrap_or(u64::MAX);
-    let needed = connections
-        .saturating_mul(DESCRIPTORS_EACH)
-        .saturating_add(DESCRIPTORS_BESIDE);
+    let needed = descriptors_needed(connections);
     if let Some(current) = current.filter(|current| *current < needed) {
         tracing::warn!(
             limit = current,
@@ -162,10 +171,15 @@ async fn serve(config: Config, flags: Flags, set_level: SetLevel) -> anyhow::Res
     let mut interrupt = signal(SignalKind::interrupt())?;
     let hangup = signal(SignalKind::hangup())?;
     let connections = config.limits.connections;
+    let grace = config.shutdown.grace;
     let server = Server::bind(config, metrics::install()).await?;
     raise_descriptor_limit(connections);
     let load = move || settings(&flags);
     tokio::spawn(reload::follow(hangup, load, server.reloader(), set_level));
+    let status = format!("serving on {}", server.addresses().join(", "));
+    service::ready(&status);
+    let (status, told) = watch::channel(status);
+    tokio::spawn(service::keep_telling(told, server.clients()));
     let (first, second) = (oneshot::channel(), oneshot::channel());
     tokio::spawn(async move {
         for told in [first.0, second.0] {
@@ -176,7 +190,11 @@ async fn serve(config: Config, flags: Flags, set_level: SetLevel) -> anyhow::Res
             let _: Result<(), ()> = told.send(()); // the server may have ended already
         }
     });
-    let drain = async { drop(first.1.await) };
+    let drain = async {
+        drop(first.1.await);
+        status.send_replace(service::DRAINING.to_owned());
+        service::stopping(grace);
+    };
     let close = async { drop(second.1.await) };
     server
         .run(drain, close)

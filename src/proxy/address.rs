@@ -2,11 +2,13 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::{TcpStream, UnixStream, lookup_host};
+use tokio::time::timeout;
 
 use super::leg::Raw;
 
@@ -49,18 +51,21 @@ impl Address {
         Address::Unix(Path::new(directory).join(format!(".s.PGSQL.{port}")))
     }
 
-    /// Connects.
+    /// Connects. A name is resolved each time, and its addresses tried in turn; `limit` is for
+    /// resolving, and for each address.
     ///
     /// # Errors
-    /// What the system says.
-    pub async fn connect(&self) -> io::Result<Raw> {
+    /// What the system says of the last address; `TimedOut` when it doesn't say anything in time.
+    pub async fn connect(&self, limit: Duration) -> io::Result<Raw> {
         match self {
-            Address::Tcp(address) => {
-                let stream = TcpStream::connect(address).await?;
-                tune(&stream)?;
-                Ok(Raw::Tcp(stream))
+            Address::Tcp(name) => {
+                let addresses = within(limit, "resolving its name", lookup_host(name)).await?;
+                Ok(Raw::Tcp(connect_first(addresses, limit).await?))
             }
-            Address::Unix(path) => Ok(Raw::Unix(UnixStream::connect(path).await?)),
+            Address::Unix(path) => {
+                let connecting = UnixStream::connect(path);
+                Ok(Raw::Unix(within(limit, "connecting", connecting).await?))
+            }
         }
     }
 
@@ -88,17 +93,53 @@ impl std::fmt::Display for Address {
     }
 }
 
+async fn connect_first(
+    addresses: impl Iterator<Item = SocketAddr>,
+    limit: Duration,
+) -> io::Result<TcpStream> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "its name has no address");
+    for address in addresses {
+        match within(limit, "connecting", TcpStream::connect(address)).await {
+            Ok(stream) => {
+                tune(&stream)?;
+                return Ok(stream);
+            }
+            Err(failure) => {
+                tracing::debug!(%address, error = %failure, "an address of the server can't be reached");
+                last = failure;
+            }
+        }
+    }
+    Err(last)
+}
+
+/// # Errors
+/// The future's own; `TimedOut` when it takes longer than `limit`.
+pub async fn within<T>(
+    limit: Duration,
+    what: &str,
+    future: impl Future<Output = io::Result<T>>,
+) -> io::Result<T> {
+    timeout(limit, future).await.unwrap_or_else(|_| {
+        let limit = humantime::format_duration(limit);
+        Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            format!("{what} took longer than {limit} (upstream.connect_timeout)"),
+        ))
+    })
+}
+
 /// Sets what every TCP connection of a proxy needs: no delay, and dead peers are noticed.
 ///
 /// # Errors
 /// What the system says.
-pub fn tune(stream: &TcpStream) -> io::Result<()> {
-    stream.set_nodelay(true)?;
+pub fn tune(stream: &impl AsFd) -> io::Result<()> {
     let keepalive = TcpKeepalive::new()
         .with_time(KEEPALIVE_IDLE)
         .with_interval(KEEPALIVE_INTERVAL)
         .with_retries(KEEPALIVE_PROBES);
     let socket = SockRef::from(stream);
+    socket.set_tcp_nodelay(true)?;
     socket.set_tcp_keepalive(&keepalive)?;
     socket.set_tcp_user_timeout(Some(USER_TIMEOUT))
 }
@@ -110,14 +151,35 @@ pub enum Peer {
     Tcp(SocketAddr),
     /// Over a Unix socket.
     Unix,
+    /// Through a trusted proxy, which says who the client is.
+    Proxied {
+        /// The client.
+        client: SocketAddr,
+        /// The proxy.
+        proxy: SocketAddr,
+    },
+    /// A trusted proxy for itself, or for a client that it says nothing about.
+    Proxy(SocketAddr),
 }
 
 impl Peer {
-    /// It runs on this machine.
+    /// It runs on this machine. An address of loopback that a proxy names is the proxy's own machine's.
     pub fn is_local(&self) -> bool {
+        let is_loopback = |address: &SocketAddr| address.ip().to_canonical().is_loopback();
         match self {
-            Peer::Tcp(address) => address.ip().to_canonical().is_loopback(),
+            Peer::Tcp(address) => is_loopback(address),
             Peer::Unix => true,
+            Peer::Proxied { client, proxy } => is_loopback(client) && is_loopback(proxy),
+            Peer::Proxy(_) => false,
+        }
+    }
+
+    /// Its address without the port; `unix` for a Unix socket.
+    pub fn host(&self) -> String {
+        match self {
+            Peer::Tcp(address) | Peer::Proxy(address) => address.ip().to_canonical().to_string(),
+            Peer::Proxied { client, .. } => client.ip().to_canonical().to_string(),
+            Peer::Unix => "unix".to_owned(),
         }
     }
 }
@@ -125,7 +187,8 @@ impl Peer {
 impl std::fmt::Display for Peer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Peer::Tcp(address) => address.fmt(f),
+            Peer::Tcp(address) | Peer::Proxy(address) => address.fmt(f),
+            Peer::Proxied { client, .. } => client.fmt(f),
             Peer::Unix => f.write_str("unix"),
         }
     }
@@ -151,5 +214,57 @@ mod tests {
             assert_eq!(Address::parse(text, 5432), expected, "{text}");
         }
         assert_eq!(Address::parse("[::1]:7", 1).host(), Some("::1"));
+    }
+
+    #[test]
+    fn a_proxied_client_is_local_only_on_the_proxys_machine_and_this() {
+        let [here, there]: [SocketAddr; 2] =
+            ["127.0.0.1:1", "10.0.0.7:2"].map(|text| text.parse().unwrap());
+        let proxied = |client, proxy| Peer::Proxied { client, proxy };
+        assert!(Peer::Tcp(here).is_local() && Peer::Unix.is_local());
+        assert!(proxied(here, here).is_local());
+        for peer in [
+            Peer::Tcp(there),
+            proxied(there, here),
+            proxied(here, there),
+            Peer::Proxy(here),
+        ] {
+            assert!(!peer.is_local(), "{peer:?}");
+        }
+        assert_eq!(proxied(there, here).to_string(), "10.0.0.7:2");
+        let mapped: SocketAddr = "[::ffff:10.0.0.7]:2".parse().unwrap();
+        assert_eq!(Peer::Tcp(mapped).host(), "10.0.0.7");
+    }
+
+    fn block_on<T>(future: impl Future<Output = T>) -> T {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_all().build().unwrap().block_on(future)
+    }
+
+    #[test]
+    fn the_next_address_is_tried() {
+        block_on(async {
+            let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let addresses = [free.local_addr().unwrap(), taken.local_addr().unwrap()];
+            drop(free);
+            let limit = Duration::from_secs(30);
+            let stream = connect_first(addresses.into_iter(), limit).await.unwrap();
+            assert_eq!(stream.peer_addr().unwrap(), addresses[1]);
+            let refused = connect_first(addresses[..1].iter().copied(), limit).await;
+            assert_eq!(
+                refused.unwrap_err().kind(),
+                io::ErrorKind::ConnectionRefused
+            );
+            let nothing = connect_first([].into_iter(), limit).await;
+            assert_eq!(nothing.unwrap_err().kind(), io::ErrorKind::NotFound);
+            let never = within(
+                Duration::from_millis(1),
+                "it",
+                std::future::pending::<io::Result<()>>(),
+            );
+            let why = never.await.unwrap_err().to_string();
+            assert!(why.contains("1ms (upstream.connect_timeout)"), "{why}");
+        });
     }
 }

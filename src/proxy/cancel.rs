@@ -2,6 +2,7 @@
 //! anyone; only a session whose statement waits inside lockkeeper, where the server knows of
 //! nothing to cancel, must be found.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -13,9 +14,23 @@ use tokio::sync::Notify;
 pub struct CancelToken {
     requested: AtomicBool,
     notify: Notify,
+    server: Option<SocketAddr>,
 }
 
 impl CancelToken {
+    /// The token of a session whose server is at this address: its name may lead elsewhere by now.
+    pub fn of_session_at(server: Option<SocketAddr>) -> CancelToken {
+        CancelToken {
+            server,
+            ..CancelToken::default()
+        }
+    }
+
+    /// The address of the session's server, over TCP.
+    pub fn server(&self) -> Option<SocketAddr> {
+        self.server
+    }
+
     /// A cancel request came.
     pub fn cancel(&self) {
         self.requested.store(true, Ordering::Release);
@@ -67,10 +82,10 @@ impl CancelRegistry {
         }
     }
 
-    /// Marks the session with that key.
-    pub fn cancel(&self, key: &[u8]) {
-        if let Some(token) = self.sessions.get(key) {
-            token.cancel();
-        }
+    /// Marks the session with that key; the address of its server.
+    pub fn cancel(&self, key: &[u8]) -> Option<SocketAddr> {
+        let token = self.sessions.get(key)?;
+        token.cancel();
+        token.server()
     }
 }

@@ -2,12 +2,14 @@
 //! taken.
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::rustls::ProtocolVersion;
 
 /// A socket without TLS.
 #[derive(Debug)]
@@ -27,6 +29,35 @@ pub enum Stream {
     Accepted(Box<tokio_rustls::server::TlsStream<Raw>>),
     /// The server's, with TLS.
     Connected(Box<tokio_rustls::client::TlsStream<Raw>>),
+}
+
+impl Stream {
+    /// The other side's address, over TCP.
+    pub fn peer_address(&self) -> Option<SocketAddr> {
+        let raw = match self {
+            Stream::Raw(raw) => raw,
+            Stream::Accepted(stream) => stream.get_ref().0,
+            Stream::Connected(stream) => stream.get_ref().0,
+        };
+        match raw {
+            Raw::Tcp(stream) => stream.peer_addr().ok(),
+            Raw::Unix(_) => None,
+        }
+    }
+
+    /// The version of TLS as `pg_stat_ssl` has it, `none` without.
+    pub fn tls_version(&self) -> &'static str {
+        let version = match self {
+            Stream::Raw(_) => return "none",
+            Stream::Accepted(stream) => stream.get_ref().1.protocol_version(),
+            Stream::Connected(stream) => stream.get_ref().1.protocol_version(),
+        };
+        match version {
+            Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
+            Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
+            _ => "unknown",
+        }
+    }
 }
 
 macro_rules! on_each {
@@ -106,6 +137,8 @@ pub struct Leg {
     needs_flush: bool,
     /// The peer has closed its direction.
     pub eof: bool,
+    /// Bytes read in all.
+    pub received_bytes: u64,
 }
 
 impl Leg {
@@ -117,6 +150,7 @@ impl Leg {
             unsent: BytesMut::new(),
             needs_flush: false,
             eof: false,
+            received_bytes: 0,
         }
     }
 
@@ -133,6 +167,7 @@ impl Leg {
         ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
         let count = buffer.filled().len();
         self.eof |= count == 0;
+        self.received_bytes += count as u64;
         Poll::Ready(Ok(count))
     }
 

@@ -1,53 +1,71 @@
 //! Accepting clients, and handing each to the relay thread that has the fewest.
 
 use std::io;
-use std::os::unix::fs::FileTypeExt;
-use std::path::PathBuf;
+use std::net::SocketAddr;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use socket2::{SockFilter, SockRef};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream, lookup_host};
 use tokio::runtime::LocalOptions;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::spawn_local;
 
 use super::address::{Address, Peer, tune};
+use super::connect_log::Caller;
 use super::leg::Raw;
-use super::startup::{self, StartupError};
+use super::startup;
 use super::worker::{Place, Shared, Worker};
 
 /// Stack of a relay thread, in bytes: the parser recurses.
 const STACK_BYTES: usize = 16 << 20;
+/// Connections that may wait to be accepted.
+const BACKLOG: u32 = 1024;
 /// How long accepting rests when the system has no more descriptors.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
 
-/// A socket that clients connect to; a Unix socket is removed when dropped.
+/// How long handshakes that have begun may take to end when another lockkeeper takes over.
+const SETTLE: Duration = Duration::from_millis(200);
+/// Drops TCP segments that open a connection: SYN without ACK (`bpf(4)`, classic). Accepted sockets inherit it, and get
+/// no such segments.
+const DROP_SYN: [SockFilter; 5] = [
+    SockFilter::new(0x30, 0, 0, 13), // A = flags, at offset 13 of the header
+    SockFilter::new(0x54, 0, 0, 0x12), // A &= SYN | ACK
+    SockFilter::new(0x15, 0, 1, 0x02), // is it SYN alone?
+    SockFilter::new(0x06, 0, 0, 0),  // drop
+    SockFilter::new(0x06, 0, 0, 0xffff_ffff), // keep
+];
+
+/// A socket that clients connect to; a Unix socket's file is removed when dropped, if it is still its
+/// own.
 #[derive(Debug)]
 pub enum Listener {
     /// TCP.
     Tcp(TcpListener),
     /// Unix.
-    Unix(UnixListener, PathBuf),
+    Unix(UnixListener, SocketFile),
 }
 
 impl Listener {
-    /// Binds.
+    /// Binds. With `reuse_port` another lockkeeper of the same user may be listening on the same address, or begin to.
     ///
     /// # Errors
-    /// What the system says.
-    pub async fn bind(address: &Address) -> io::Result<Listener> {
+    /// What the system says, and what to do when the address is taken.
+    pub async fn bind(address: &Address, reuse_port: bool) -> io::Result<Listener> {
         match address {
-            Address::Tcp(address) => Ok(Listener::Tcp(TcpListener::bind(address).await?)),
+            Address::Tcp(address) => Ok(Listener::Tcp(bind_tcp(address, reuse_port).await?)),
             Address::Unix(path) => {
-                let is_stale = std::fs::symlink_metadata(path)
-                    .is_ok_and(|file| file.file_type().is_socket())
-                    && std::os::unix::net::UnixStream::connect(path).is_err();
-                if is_stale {
-                    std::fs::remove_file(path)?; // left by one that was killed
-                }
-                Ok(Listener::Unix(UnixListener::bind(path)?, path.clone()))
+                let listener = if reuse_port {
+                    bind_over(path)
+                } else {
+                    bind_new(path).map_err(|error| explain_taken(error, reuse_port))
+                }?;
+                let file = SocketFile::of(path)?;
+                Ok(Listener::Unix(listener, file))
             }
         }
     }
@@ -58,7 +76,7 @@ impl Listener {
             Listener::Tcp(listener) => listener
                 .local_addr()
                 .map_or_else(|_| "unknown".to_owned(), |address| address.to_string()),
-            Listener::Unix(_, path) => path.display().to_string(),
+            Listener::Unix(_, file) => file.path.display().to_string(),
         }
     }
 
@@ -76,8 +94,32 @@ impl Listener {
         }
     }
 
-    /// Accepts clients until dropped.
-    pub async fn serve(self, threads: Arc<Threads>) {
+    /// Accepts clients until `end`; those that have connected by then are served too: closing a
+    /// listener resets what waits in its queue.
+    pub async fn serve(self, threads: Arc<Threads>, end: impl Future<Output = ()>) {
+        tokio::select! {
+            biased;
+            () = end => {}
+            () = self.accept_all(&threads) => {}
+        }
+        let reuse_port = threads.shared.setup.borrow().config.listen.reuse_port;
+        if reuse_port {
+            match self.turn_away() {
+                Ok(()) => {
+                    let _ = tokio::time::timeout(SETTLE, self.accept_all(&threads)).await;
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "clients that connect at this moment may be reset");
+                }
+            }
+        }
+        if let Err(failure) = self.drain(&threads) {
+            tracing::warn!(error = %failure, "clients that had just connected could not be accepted");
+        }
+    }
+
+    /// Never ends.
+    async fn accept_all(&self, threads: &Threads) {
         loop {
             match self.accept().await {
                 Ok((socket, peer)) => threads.hand_out(socket, peer),
@@ -89,12 +131,147 @@ impl Listener {
             }
         }
     }
+
+    /// Has the system ignore who begins to connect from now on; they ask again after a second, and then find the
+    /// lockkeeper that has taken over. Those that have begun go on.
+    fn turn_away(&self) -> io::Result<()> {
+        match self {
+            Listener::Tcp(listener) => SockRef::from(listener).attach_filter(&DROP_SYN),
+            Listener::Unix(..) => Ok(()), // the path leads to the successor already
+        }
+    }
+
+    /// Accepts what has connected, and closes the listener.
+    fn drain(self, threads: &Threads) -> io::Result<()> {
+        // By the system's own calls: the runtime may not have heard yet that somebody waits.
+        match self {
+            Listener::Tcp(listener) => {
+                let listener = listener.into_std()?;
+                while let Some((stream, peer)) = unless_empty(listener.accept())? {
+                    stream.set_nonblocking(true)?;
+                    tune(&stream)?;
+                    threads.hand_out(Socket::Tcp(stream), Peer::Tcp(peer));
+                }
+            }
+            Listener::Unix(listener, file) => {
+                // First the path, so that nobody comes after the last.
+                drop(file);
+                let listener = listener.into_std()?;
+                while let Some((stream, _)) = unless_empty(listener.accept())? {
+                    stream.set_nonblocking(true)?;
+                    threads.hand_out(Socket::Unix(stream), Peer::Unix);
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
-impl Drop for Listener {
+/// `None` when nobody waits to be accepted.
+fn unless_empty<T>(accepted: io::Result<T>) -> io::Result<Option<T>> {
+    match accepted {
+        Ok(accepted) => Ok(Some(accepted)),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Binds a TCP address, the first of a name's that can be bound.
+///
+/// # Errors
+/// As [`Listener::bind`].
+pub async fn bind_tcp(address: &str, reuse_port: bool) -> io::Result<TcpListener> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "its name has no address");
+    for address in lookup_host(address).await? {
+        match listen_on(address, reuse_port) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => last = explain_taken(error, reuse_port),
+        }
+    }
+    Err(last)
+}
+
+fn listen_on(address: SocketAddr, reuse_port: bool) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    socket.set_reuseaddr(true)?;
+    socket.set_reuseport(reuse_port)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// Says what to do about an address that is taken.
+fn explain_taken(error: io::Error, reuse_port: bool) -> io::Error {
+    if error.kind() != io::ErrorKind::AddrInUse {
+        return error;
+    }
+    let remedy = if reuse_port {
+        "whoever listens there runs without listen.reuse_port, or as another user: stop it first"
+    } else {
+        "stop whoever listens there, or choose another address; for two lockkeepers side by side during an upgrade, \
+         set listen.reuse_port = true for both"
+    };
+    io::Error::new(
+        io::ErrorKind::AddrInUse,
+        format!("the address is in use; {remedy}"),
+    )
+}
+
+/// Binds a Unix socket where there is none, or one that was left behind.
+fn bind_new(path: &Path) -> io::Result<UnixListener> {
+    let is_stale = std::fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket())
+        && std::os::unix::net::UnixStream::connect(path).is_err();
+    if is_stale {
+        std::fs::remove_file(path)?; // left by one that was killed
+    }
+    UnixListener::bind(path)
+}
+
+/// Binds a Unix socket in place of whatever socket is there: no moment is without one.
+fn bind_over(path: &Path) -> io::Result<UnixListener> {
+    if std::fs::symlink_metadata(path).is_ok_and(|file| !file.file_type().is_socket()) {
+        return Err(io::Error::new(
+            io::ErrorKind::AlreadyExists,
+            "there is a file of that name which is no socket",
+        ));
+    }
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{}", std::process::id()));
+    let temporary = PathBuf::from(name);
+    let listener = bind_new(&temporary)?;
+    std::fs::rename(&temporary, path).inspect_err(|_| {
+        let _ = std::fs::remove_file(&temporary);
+    })?;
+    Ok(listener)
+}
+
+/// The file of a Unix socket of ours; removed when dropped, unless another one has taken its place.
+#[derive(Debug)]
+pub struct SocketFile {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+}
+
+impl SocketFile {
+    fn of(path: &Path) -> io::Result<SocketFile> {
+        let file = std::fs::symlink_metadata(path)?;
+        Ok(SocketFile {
+            path: path.to_owned(),
+            device: file.dev(),
+            inode: file.ino(),
+        })
+    }
+}
+
+impl Drop for SocketFile {
     fn drop(&mut self) {
-        if let Listener::Unix(_, path) = self {
-            let _ = std::fs::remove_file(path); // gone already is as good
+        let is_ours = std::fs::symlink_metadata(&self.path)
+            .is_ok_and(|file| (file.dev(), file.ino()) == (self.device, self.inode));
+        if is_ours {
+            let _ = std::fs::remove_file(&self.path); // gone already is as good
         }
     }
 }
@@ -202,52 +379,53 @@ async fn serve_arrivals(mut arrivals: UnboundedReceiver<Arrival>, worker: std::r
         let worker = std::rc::Rc::clone(&worker);
         spawn_local(async move {
             worker.metrics.accepted.increment(1);
-            let peer = arrival.peer.clone();
-            serve_client(arrival, &worker)
-                .await
-                .unwrap_or_else(|failure| {
-                    tracing::debug!(%peer, error = %failure, "session ended");
-                });
+            if let Err(failure) = serve_client(arrival, &worker).await {
+                tracing::warn!(error = %failure, "a client's socket could not be used");
+            }
             worker.metrics.ended.increment(1);
         });
     }
 }
 
-async fn serve_client(
-    arrival: Arrival,
-    worker: &std::rc::Rc<Worker>,
-) -> Result<(), Box<dyn std::error::Error>> {
+/// # Errors
+/// What the system says when the socket can't be used at all.
+async fn serve_client(arrival: Arrival, worker: &std::rc::Rc<Worker>) -> io::Result<()> {
     let _load = arrival.load;
     let raw = arrival.socket.register()?;
-    let limit = worker.setup().config.limits.startup_time;
-    let peer = arrival.peer;
-    let started = tokio::time::timeout(
-        limit,
-        startup::start(raw, peer.clone(), arrival.place, worker),
-    )
-    .await;
-    let session = match started {
+    let (limit, is_logged) = {
+        let config = &worker.setup().config;
+        (config.limits.startup_time, config.log.connections)
+    };
+    let mut caller = Caller::new(arrival.peer, is_logged);
+    let starting = startup::start(raw, &mut caller, arrival.place, worker);
+    let mut session = match tokio::time::timeout(limit, starting).await {
         Ok(Ok(Some(session))) => session,
-        Ok(Ok(None)) => return Ok(()),
-        Ok(Err(failure @ StartupError::Refused(_))) => {
-            tracing::info!(%peer, "{failure}");
+        Ok(Ok(None)) => {
+            caller.left("it wanted no session");
             return Ok(());
         }
-        Ok(Err(failure)) => return Err(failure.into()),
+        Ok(Err(failure)) if failure.is_departure() => {
+            caller.left(&failure.to_string());
+            return Ok(());
+        }
+        Ok(Err(failure)) => {
+            caller.refused(&failure.to_string());
+            return Ok(());
+        }
         Err(_) => {
-            tracing::info!(%peer, "start-up took longer than limits.startup_time");
+            caller.refused("start-up took longer than limits.startup_time");
             return Ok(());
         }
     };
-    tracing::debug!(%peer, user = session.who.user, database = session.who.database, pid = session.who.server_pid,
-        "session begins");
-    Ok(session.serve().await?)
+    caller.session_begins(&session);
+    let result = session.serve().await;
+    caller.session_ends(&session, &result);
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use socket2::SockRef;
 
     fn assert_tuned(stream: &TcpStream, leg: &str) {
         let socket = SockRef::from(stream);
@@ -272,10 +450,11 @@ mod tests {
             .build()
             .unwrap();
         runtime.block_on(async {
+            let limit = Duration::from_secs(30);
             let any = Address::Tcp("127.0.0.1:0".to_owned());
-            let listener = Listener::bind(&any).await.unwrap();
+            let listener = Listener::bind(&any, false).await.unwrap();
             let address = Address::Tcp(listener.address());
-            let (connected, accepted) = tokio::join!(address.connect(), listener.accept());
+            let (connected, accepted) = tokio::join!(address.connect(limit), listener.accept());
             let accepted = accepted.unwrap().0.register().unwrap();
             for (raw, leg) in [(connected.unwrap(), "server"), (accepted, "client")] {
                 match &raw {

@@ -2,6 +2,7 @@
 
 pub mod address;
 pub mod cancel;
+pub mod connect_log;
 pub mod guard;
 pub mod inspect;
 pub mod leg;

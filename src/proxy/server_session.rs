@@ -199,8 +199,9 @@ impl<'a> ServerSession<'a> {
     fn cancel_server(&mut self) {
         let worker = Rc::clone(&self.session.worker);
         let packet = cancel_request(&self.session.cancel_key);
+        let server = self.session.cancel.server();
         self.cancelling = Some(Box::pin(async move {
-            startup::forward_cancel(&worker, &packet).await
+            startup::forward_cancel(&worker, &packet, server).await
         }));
     }
 

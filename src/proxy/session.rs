@@ -12,6 +12,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use thiserror::Error;
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::cancel::CancelToken;
 use super::guard;
@@ -35,6 +36,10 @@ const MAX_PEEK_BYTES: usize = 4096;
 /// How long a client may take to read what it is told at the end.
 const FAREWELL: Duration = Duration::from_secs(5);
 
+/// A client that has just connected has something to say: for so long it doesn't count as idle when
+/// lockkeeper ends.
+const FIRST_WORDS: Duration = Duration::from_secs(3);
+
 /// Why a session ended before its time.
 #[derive(Debug, Error)]
 pub enum SessionError {
@@ -47,6 +52,26 @@ pub enum SessionError {
     /// Somebody breaks the protocol.
     #[error(transparent)]
     Frame(#[from] BadFrame),
+}
+
+/// How a session ended that nothing went wrong with in lockkeeper or on its sockets.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum End {
+    /// The client said goodbye (Terminate).
+    #[error("the client closed it")]
+    ClientClosed,
+    /// The client closed its socket without a word.
+    #[error("the client went away without saying goodbye")]
+    ClientGone,
+    /// The server ended it with a FATAL error, of this SQLSTATE.
+    #[error("the server ended it: {0}")]
+    ServerEnded(String),
+    /// The server closed its socket without a word.
+    #[error("the server closed the connection unexpectedly")]
+    ServerGone,
+    /// lockkeeper ends.
+    #[error("lockkeeper is shutting down")]
+    ShuttingDown,
 }
 
 /// What the relay stops for.
@@ -88,6 +113,10 @@ pub struct Session {
     classifying: Option<JoinHandle<Classified>>,
     client_eof_forwarded: bool,
     phase: PhaseWatch,
+    /// When the client was let in, until it says something.
+    silent_since: Option<Instant>,
+    /// Ends when a silent client has had its time; only once lockkeeper ends.
+    first_words: Option<Pin<Box<Sleep>>>,
     _place: Place,
 }
 
@@ -110,6 +139,8 @@ impl Session {
             classifying: None,
             client_eof_forwarded: false,
             phase,
+            silent_since: Some(Instant::now()),
+            first_words: None,
             _place: place,
         }
     }
@@ -130,18 +161,15 @@ impl Session {
     ///
     /// # Errors
     /// [`SessionError`] for the log; the client has been told what can be told.
-    pub async fn serve(mut self) -> Result<(), SessionError> {
+    pub async fn serve(&mut self) -> Result<End, SessionError> {
         loop {
             let event = std::future::poll_fn(|cx| self.poll_event(cx)).await;
             match event {
-                Ok(Event::Intercept(intercept)) => guard::handle(&mut self, intercept).await?,
-                Ok(Event::ServerClosed) => {
-                    self.server_closed().await;
-                    return Ok(());
-                }
+                Ok(Event::Intercept(intercept)) => guard::handle(self, intercept).await?,
+                Ok(Event::ServerClosed) => return Ok(self.server_closed().await),
                 Ok(Event::ShutDown) => {
                     self.farewell(error::shutting_down()).await;
-                    return Ok(());
+                    return Ok(End::ShuttingDown);
                 }
                 Err(SessionError::Frame(bad)) => {
                     self.farewell(error::protocol_violation(&bad.to_string()))
@@ -149,8 +177,10 @@ impl Session {
                     return Err(bad.into());
                 }
                 Err(SessionError::Server(failure)) => {
-                    self.server_closed().await;
-                    return Err(SessionError::Server(failure));
+                    return match self.server_closed().await {
+                        End::ServerGone => Err(SessionError::Server(failure)),
+                        end => Ok(end),
+                    };
                 }
                 Err(failure) => return Err(failure),
             }
@@ -163,12 +193,19 @@ impl Session {
     }
 
     /// The server has gone: what it said has been relayed; if it said nothing, the client is told.
-    async fn server_closed(&mut self) {
-        if self.walker.said_fatal || self.inspector.terminated || self.client_eof_forwarded {
-            let _ = tokio::time::timeout(FAREWELL, self.client.drain()).await;
-            return;
-        }
-        self.farewell(error::server_gone()).await;
+    async fn server_closed(&mut self) -> End {
+        let end = if self.inspector.terminated {
+            End::ClientClosed
+        } else if let Some(sqlstate) = self.walker.fatal.take() {
+            End::ServerEnded(sqlstate)
+        } else if self.client_eof_forwarded {
+            End::ClientGone
+        } else {
+            self.farewell(error::server_gone()).await;
+            return End::ServerGone;
+        };
+        let _ = tokio::time::timeout(FAREWELL, self.client.drain()).await;
+        end
     }
 
     /// Tells the client why this is the end.
@@ -190,9 +227,22 @@ impl Session {
         }
         match self.phase.poll(cx) {
             Phase::Closing => Poll::Ready(Ok(Event::ShutDown)),
-            Phase::Draining if self.stands_idle() => Poll::Ready(Ok(Event::ShutDown)),
+            Phase::Draining if self.stands_idle() && self.poll_first_words(cx).is_ready() => {
+                Poll::Ready(Ok(Event::ShutDown))
+            }
             Phase::Draining | Phase::Running => Poll::Pending,
         }
+    }
+
+    /// Ready when the client has said something, or has had its time to.
+    fn poll_first_words(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(since) = self.silent_since else {
+            return Poll::Ready(());
+        };
+        let sleep = self
+            .first_words
+            .get_or_insert_with(|| Box::pin(sleep_until(since + FIRST_WORDS)));
+        sleep.as_mut().poll(cx)
     }
 
     /// Nothing is under way: the client loses nothing when the session ends here.
@@ -274,6 +324,7 @@ impl Session {
             Poll::Pending => Ok(Progress::Stuck),
             Poll::Ready(0) => self.client_closed(cx),
             Poll::Ready(count) => {
+                self.silent_since = None;
                 worker.metrics.client_bytes.increment(count as u64);
                 if self.client.unread.is_empty() {
                     let (used, progress) = self.inspect(cx, &scratch[..count])?;
@@ -443,8 +494,8 @@ pub struct ServerWalker {
     gathering: Option<u8>,
     /// Its body so far.
     body: Vec<u8>,
-    /// The server's last message was a FATAL error.
-    said_fatal: bool,
+    /// The SQLSTATE of the server's last message, if that was a FATAL error.
+    fatal: Option<String>,
 }
 
 impl ServerWalker {
@@ -528,13 +579,12 @@ impl ServerWalker {
     fn note(&mut self, tag: u8, body: &[u8]) {
         match tag {
             b'E' => {
-                self.said_fatal = matches!(
-                    ErrorFields::parse(body).severity.as_str(),
-                    "FATAL" | "PANIC"
-                )
+                let fields = ErrorFields::parse(body);
+                self.fatal = matches!(fields.severity.as_str(), "FATAL" | "PANIC")
+                    .then_some(fields.sqlstate);
             }
             b'N' | b'S' | b'A' => {}
-            _ => self.said_fatal = false,
+            _ => self.fatal = None,
         }
     }
 }

@@ -8,7 +8,7 @@ use super::tls::{self, ClientAcceptor, ServerConnector, TlsError};
 use crate::config::{Config, NEED_RESTART};
 
 /// PostgreSQL's port.
-const DEFAULT_UPSTREAM_PORT: u16 = 5432;
+pub const DEFAULT_UPSTREAM_PORT: u16 = 5432;
 
 /// Settings, ready for use.
 #[derive(Clone)]

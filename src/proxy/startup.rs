@@ -5,24 +5,29 @@
 //! clear can be taken for something sent under TLS (CVE-2021-23214 and kin).
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::BytesMut;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 
-use super::address::Peer;
+use super::address::{Address, Peer, within};
+use super::cancel::CancelToken;
+use super::connect_log::Caller;
 use super::leg::{Leg, Raw, Stream};
 use super::session::Session;
-use super::tls::ALPN;
+use super::tls::{ALPN, ServerConnector};
 use super::worker::{Place, SCRATCH_BYTES, Worker};
 use crate::audit::event::Who;
-use crate::config::{ClientTls, ServerTls};
+use crate::config::{ClientTls, ServerTls, Upstream};
 use crate::error;
 use crate::wire::backend::{self, ErrorFields};
 use crate::wire::frame::{BadFrame, HEADER_BYTES, Header};
+use crate::wire::proxy_header::{self, BadProxyHeader};
 use crate::wire::startup::{self, BadStartup, PREFIX_BYTES, SSL_REQUEST, StartupKind};
 
 /// The longest authentication message of a client, in bytes: its length field may be
@@ -48,12 +53,35 @@ pub enum StartupError {
     /// Not a frame.
     #[error(transparent)]
     Frame(#[from] BadFrame),
+    /// Not the header that a trusted proxy must send.
+    #[error(transparent)]
+    ProxyHeader(#[from] BadProxyHeader),
     /// The client was told.
-    #[error("refused: {0}")]
+    #[error("{0}")]
     Refused(String),
-    /// The client, or the server after an error of its own, closed the connection.
+    /// The server refused it, and the client was told in the server's own words.
+    #[error("the server: {0}")]
+    ServerRefused(String),
+    /// The client closed the connection.
     #[error("closed during start-up")]
     Closed,
+}
+
+impl StartupError {
+    /// The client went away by itself: a probe, a password asked for first, a scan of ports.
+    pub fn is_departure(&self) -> bool {
+        match self {
+            StartupError::Closed => true,
+            StartupError::Io(error) => matches!(
+                error.kind(),
+                io::ErrorKind::UnexpectedEof
+                    | io::ErrorKind::ConnectionReset
+                    | io::ErrorKind::BrokenPipe
+                    | io::ErrorKind::NotConnected
+            ),
+            _ => false,
+        }
+    }
 }
 
 /// A client that has sent its start-up message.
@@ -63,21 +91,29 @@ struct Client {
 }
 
 /// Takes a client to the point where its session begins; `None` when it wanted no session (a cancel
-/// request, a probe).
+/// request, a probe). What is learned of it on the way is noted in `caller`, for the log.
 ///
 /// # Errors
 /// [`StartupError`]; the client has been told what can be told.
 pub async fn start(
-    raw: Raw,
-    peer: Peer,
+    mut raw: Raw,
+    caller: &mut Caller,
     place: Option<Place>,
     worker: &Rc<Worker>,
 ) -> Result<Option<Session>, StartupError> {
+    let setup = worker.setup();
+    let config = &setup.config;
+    if let Peer::Tcp(proxy) = caller.peer
+        && config.listen.trusts_proxy(proxy.ip())
+    {
+        caller.peer = read_proxy_header(&mut raw, proxy).await?;
+    }
     let Some(mut client) = negotiate(raw, worker).await? else {
         return Ok(None);
     };
-    let setup = worker.setup();
-    let config = &setup.config;
+    caller.client_tls = client.stream.tls_version();
+    let parameters = startup::parameters(client.packet.get(PREFIX_BYTES..).unwrap_or_default());
+    caller.parameters = Some(parameters.clone());
     if config.listen.tls == ClientTls::Require && matches!(client.stream, Stream::Raw(Raw::Tcp(_)))
     {
         return Err(refuse(&mut client.stream, error::tls_required()).await);
@@ -89,32 +125,21 @@ pub async fn start(
         )
         .await);
     };
-    let mut server = match connect_server(worker).await {
-        Ok(server) => server,
-        Err(failure) => {
-            tracing::warn!(upstream = %setup.upstream, error = %failure, "the server can't be reached");
-            return Err(refuse(
-                &mut client.stream,
-                error::server_unreachable(&failure.to_string()),
-            )
-            .await);
-        }
-    };
-    if let Err(failure) = send(&mut server, &client.packet).await {
-        let fields = error::server_unreachable(&failure.to_string());
-        return Err(refuse(&mut client.stream, fields).await);
+    if config.upstream.client_in_application_name
+        && let Some(changed) = startup::with_client_in_name(&client.packet, &caller.peer.host())
+    {
+        client.packet = changed;
     }
+    let server = greet_server(&mut client, worker).await?;
+    caller.server_tls = server.tls_version();
     if client.packet.get(4..6) != Some(&[0, 3]) {
-        // Another major version: the server's refusal isn't even made of frames.
-        tokio::io::copy(&mut server, &mut client.stream).await?;
-        return Err(StartupError::Closed);
+        return Err(relay_foreign(client, server).await);
     }
-    let parameters = startup::parameters(client.packet.get(PREFIX_BYTES..).unwrap_or_default());
     let who = Who {
         user: parameters.user,
         database: parameters.database,
         application: parameters.application_name,
-        client: peer.to_string(),
+        client: caller.peer.to_string(),
         server_pid: 0,
     };
     // Without TLS of its own a client can't bind the channel, and libpq refuses a server that offers it.
@@ -122,6 +147,7 @@ pub async fn start(
         (&client.stream, &server),
         (Stream::Raw(_), Stream::Connected(_))
     );
+    let server_address = server.peer_address();
     let mut session = Session::new(
         Leg::new(client.stream),
         Leg::new(server),
@@ -134,12 +160,53 @@ pub async fn start(
         hides_binding,
         ..Authentication::default()
     };
-    authenticate(session, &peer, state).await.map(Some)
+    session.cancel = Arc::new(CancelToken::of_session_at(server_address));
+    authenticate(session, &caller.peer, state).await.map(Some)
 }
 
-async fn send(stream: &mut Stream, bytes: &[u8]) -> io::Result<()> {
-    stream.write_all(bytes).await?;
-    stream.flush().await
+/// Another major version of the protocol: the server's refusal isn't even made of frames.
+async fn relay_foreign(mut client: Client, mut server: Stream) -> StartupError {
+    match tokio::io::copy(&mut server, &mut client.stream).await {
+        Ok(_) => StartupError::ServerRefused("another version of the protocol".to_owned()),
+        Err(failure) => failure.into(),
+    }
+}
+
+/// Who the client is, in the words of a proxy that is trusted.
+async fn read_proxy_header(raw: &mut Raw, proxy: SocketAddr) -> Result<Peer, StartupError> {
+    let mut header = Vec::new();
+    loop {
+        match proxy_header::missing(&header)? {
+            0 => break,
+            more => {
+                let read = header.len();
+                header.resize(read + more, 0);
+                raw.read_exact(&mut header[read..]).await?;
+            }
+        }
+    }
+    Ok(match proxy_header::client(&header)? {
+        Some(client) => Peer::Proxied { client, proxy },
+        None => Peer::Proxy(proxy),
+    })
+}
+
+/// A connection to the server that has sent the start-up message.
+async fn greet_server(client: &mut Client, worker: &Rc<Worker>) -> Result<Stream, StartupError> {
+    let greeting = async {
+        let mut server = connect_server(worker, None).await?;
+        server.write_all(&client.packet).await?;
+        server.flush().await?;
+        io::Result::Ok(server)
+    };
+    match greeting.await {
+        Ok(server) => Ok(server),
+        Err(failure) => {
+            tracing::warn!(upstream = %worker.setup().upstream, error = %failure, "the server can't be reached");
+            let fields = error::server_unreachable(&failure.to_string());
+            Err(refuse(&mut client.stream, fields).await)
+        }
+    }
 }
 
 async fn refuse(stream: &mut Stream, fields: ErrorFields) -> StartupError {
@@ -190,8 +257,8 @@ async fn negotiate(raw: Raw, worker: &Rc<Worker>) -> Result<Option<Client>, Star
             }
             StartupKind::Cancel { rest } => {
                 let packet = read_packet(&mut stream, prefix, rest).await?;
-                worker.shared.cancels.cancel(&packet[PREFIX_BYTES..]);
-                forward_cancel(worker, &packet).await;
+                let server = worker.shared.cancels.cancel(&packet[PREFIX_BYTES..]);
+                forward_cancel(worker, &packet, server).await;
                 let _ = stream.shutdown().await; // only now: libpq takes EOF for "delivered"
                 return Ok(None);
             }
@@ -276,25 +343,44 @@ async fn answer_ssl_request(stream: Stream, worker: &Rc<Worker>) -> Result<Strea
     }
 }
 
-/// A connection to the server, with TLS as configured.
+/// A connection to the server, with TLS as configured; at one address of it, or at any.
+///
+/// # Errors
+/// As [`connect_to`].
+pub async fn connect_server(worker: &Rc<Worker>, at: Option<SocketAddr>) -> io::Result<Stream> {
+    let setup = worker.setup();
+    let one = at.map(|address| Address::Tcp(address.to_string()));
+    let address = one.as_ref().unwrap_or(&setup.upstream);
+    connect_to(address, setup.connector.as_ref(), &setup.config.upstream).await
+}
+
+/// A connection to an address, with TLS as configured.
 ///
 /// # Errors
 /// What the system or the handshake says; `PermissionDenied` when TLS is demanded and the server has none.
-pub async fn connect_server(worker: &Rc<Worker>) -> io::Result<Stream> {
-    let setup = worker.setup();
-    let mut raw = setup.upstream.connect().await?;
-    let Some(connector) = &setup.connector else {
-        return Ok(Stream::Raw(raw));
-    };
-    if matches!(raw, Raw::Unix(_)) {
-        return Ok(Stream::Raw(raw));
+pub async fn connect_to(
+    address: &Address,
+    connector: Option<&ServerConnector>,
+    upstream: &Upstream,
+) -> io::Result<Stream> {
+    let limit = upstream.connect_timeout;
+    match (address.connect(limit).await?, connector) {
+        (raw @ Raw::Tcp(_), Some(connector)) => {
+            let encrypting = encrypt(raw, connector, upstream.tls);
+            within(limit, "agreeing on TLS", encrypting).await
+        }
+        (raw, _) => Ok(Stream::Raw(raw)),
     }
+}
+
+/// Asks the server for TLS, and performs the handshake.
+async fn encrypt(mut raw: Raw, connector: &ServerConnector, tls: ServerTls) -> io::Result<Stream> {
     raw.write_all(&SSL_REQUEST).await?;
     let mut answer = [0];
     raw.read_exact(&mut answer).await?; // one byte and no more: CVE-2021-23222
     match answer[0] {
         b'S' => connector.connect(raw).await,
-        b'N' if setup.config.upstream.tls == ServerTls::Prefer => Ok(Stream::Raw(raw)),
+        b'N' if tls == ServerTls::Prefer => Ok(Stream::Raw(raw)),
         b'N' => Err(io::Error::new(
             io::ErrorKind::PermissionDenied,
             "the server offers no TLS, and upstream.tls demands it",
@@ -307,10 +393,11 @@ pub async fn connect_server(worker: &Rc<Worker>) -> io::Result<Stream> {
     }
 }
 
-/// Forwards a cancel request and waits until the server has taken it.
-pub async fn forward_cancel(worker: &Rc<Worker>, packet: &[u8]) {
+/// Forwards a cancel request and waits until the server has taken it. A session's own address is
+/// asked where it is known: after a failover the name may lead to another server.
+pub async fn forward_cancel(worker: &Rc<Worker>, packet: &[u8], at: Option<SocketAddr>) {
     let forward = async {
-        let mut server = connect_server(worker).await?;
+        let mut server = connect_server(worker, at).await?;
         server.write_all(packet).await?;
         server.flush().await?;
         let mut rest = [0];
@@ -378,6 +465,7 @@ async fn authenticate(
         let client_may_send = session.client.unread.len() < MAX_AUTH_BYTES;
         let read = std::future::poll_fn(|cx| {
             if let Poll::Ready(read) = session.server.poll_fill(cx, &mut scratch) {
+                // A server that breaks the connection has closed it.
                 return Poll::Ready(Ok((read.unwrap_or(0), false)));
             }
             if !client_may_send {
@@ -390,11 +478,24 @@ async fn authenticate(
         });
         match read.await? {
             (0, true) => return Err(StartupError::Closed),
-            (0, false) if state.failed => return Err(StartupError::Closed),
-            (0, false) => return Err(tell_and_end(&mut session, error::server_gone()).await),
+            (0, false) => return Err(server_left(&mut session, state).await),
             _ => {}
         }
     }
+}
+
+/// The server closed the connection before the session began.
+async fn server_left(session: &mut Session, state: Authentication) -> StartupError {
+    if let Some(refusal) = state.refusal {
+        return StartupError::ServerRefused(refusal);
+    }
+    let fields = if state.has_spoken {
+        error::server_gone()
+    } else {
+        // Something accepts connections where the server should be: libpq should try its next host.
+        error::server_unreachable("it closed the connection without a word")
+    };
+    tell_and_end(session, fields).await
 }
 
 async fn tell_and_end(session: &mut Session, fields: ErrorFields) -> StartupError {
@@ -420,8 +521,10 @@ struct Authentication {
     awaits_password: bool,
     /// SCRAM-SHA-256-PLUS is taken out of what the server offers.
     hides_binding: bool,
-    /// The server has sent an error.
-    failed: bool,
+    /// SQLSTATE and message of the error that the server has sent.
+    refusal: Option<String>,
+    /// The server has sent anything.
+    has_spoken: bool,
 }
 
 impl Authentication {
@@ -432,6 +535,7 @@ impl Authentication {
         session: &mut Session,
         peer: &Peer,
     ) -> Step {
+        self.has_spoken = true;
         match header.tag {
             b'R' if body.starts_with(&[0, 0, 0, 0]) => {
                 let allowed = peer.is_local() || session.worker.setup().config.auth.allow_trust;
@@ -443,7 +547,10 @@ impl Authentication {
                 self.challenged = true;
                 self.awaits_password = !body.starts_with(&SASL_FINAL);
             }
-            b'E' => self.failed = true,
+            b'E' => {
+                let fields = ErrorFields::parse(body);
+                self.refusal = Some(format!("{}: {}", fields.sqlstate, fields.message));
+            }
             b'K' => session.register(body),
             b'S' => session.inspector.parameter_status(body),
             b'Z' => session

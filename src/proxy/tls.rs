@@ -53,7 +53,11 @@ fn file_error(path: &Path, why: impl std::fmt::Display) -> TlsError {
     }
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+/// The certificates of a PEM file, at least one.
+///
+/// # Errors
+/// [`TlsError::File`].
+pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let file = File::open(path).map_err(|error| file_error(path, error))?;
     let read: Result<Vec<_>, _> = CertificateDer::pem_reader_iter(BufReader::new(file)).collect();
     let certificates = read.map_err(|error| file_error(path, error))?;
@@ -61,6 +65,39 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
         Err(file_error(path, "holds no PEM certificate"))
     } else {
         Ok(certificates)
+    }
+}
+
+/// What TLS on the legs means for clients that use SCRAM, where it means anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum BothLegs {
+    /// On the server leg only.
+    #[error(
+        "TLS on the server leg only: clients can't use channel binding (channel_binding=require is refused)"
+    )]
+    ServerOnly,
+    /// On the client leg only.
+    #[error(
+        "TLS on the client leg only: clients can't use channel binding (channel_binding=require is refused)"
+    )]
+    ClientOnly,
+    /// On both.
+    #[error(
+        "TLS on both legs: a client that uses SCRAM gets in only if listen.certificate is the server's own \
+         certificate, or with channel_binding=disable; else the server says \"SCRAM channel binding check failed\""
+    )]
+    Tls,
+}
+
+impl BothLegs {
+    /// `None` when neither leg has TLS.
+    pub fn of(client_tls: bool, server_tls: bool) -> Option<BothLegs> {
+        match (client_tls, server_tls) {
+            (false, false) => None,
+            (false, true) => Some(BothLegs::ServerOnly),
+            (true, false) => Some(BothLegs::ClientOnly),
+            (true, true) => Some(BothLegs::Tls),
+        }
     }
 }
 

@@ -9,6 +9,7 @@ pub mod backend;
 pub mod frame;
 pub mod frontend;
 pub mod pipeline;
+pub mod proxy_header;
 pub mod startup;
 
 use bytes::BytesMut;

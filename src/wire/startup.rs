@@ -121,6 +121,96 @@ pub fn parameters(body: &[u8]) -> StartupParameters {
     parameters
 }
 
+/// The longest `application_name`, in bytes: `NAMEDATALEN - 1`. The server cuts longer ones.
+const MAX_NAME_BYTES: usize = 63;
+
+/// A start-up packet whose `application_name` ends with ` [client]`; every other byte is as it was.
+/// A name that would be too long is cut, the suffix is not.
+///
+/// `None` when the packet stays as it is: it is no start-up message of protocol 3, it would become too long, it asks
+/// for replication (`synchronous_standby_names` knows standbys by this name), or its name is given by `options` alone,
+/// which a name added here would hide.
+pub fn with_client_in_name(packet: &[u8], client: &str) -> Option<Vec<u8>> {
+    let (prefix, body) = packet.split_at_checked(PREFIX_BYTES)?;
+    if prefix.get(4..6) != Some(&[0, 3]) || parameters(body).replication {
+        return None;
+    }
+    let place = find_name(body)?;
+    let suffix = format!(" [{client}]");
+    let mut changed = Vec::with_capacity(packet.len() + suffix.len() + 20);
+    changed.extend_from_slice(prefix);
+    changed.extend_from_slice(body.get(..place.start)?);
+    if place.is_missing {
+        changed.extend_from_slice(b"application_name\0");
+        changed.extend_from_slice(suffix.trim_start().as_bytes());
+        changed.push(0);
+    } else {
+        let name = body.get(place.start..place.end)?;
+        changed.extend_from_slice(cut(name, MAX_NAME_BYTES.saturating_sub(suffix.len())));
+        changed.extend_from_slice(suffix.as_bytes());
+    }
+    changed.extend_from_slice(body.get(place.end..)?);
+    let length = u32::try_from(changed.len()).ok()?;
+    changed.get_mut(..4)?.copy_from_slice(&length.to_be_bytes());
+    (changed.len() <= MAX_STARTUP_BYTES).then_some(changed)
+}
+
+/// Where in a start-up message's parameters the name stands, or where it would be added.
+struct NamePlace {
+    start: usize,
+    end: usize,
+    is_missing: bool,
+}
+
+/// The last `application_name` counts, as in the server.
+fn find_name(body: &[u8]) -> Option<NamePlace> {
+    let (mut found, mut in_options, mut rest) = (None, false, body);
+    let at = |rest: &[u8]| body.len() - rest.len();
+    loop {
+        let (name, after) = split_cstr(rest)?;
+        if name.is_empty() {
+            break;
+        }
+        let (value, next) = split_cstr(after)?;
+        match name {
+            b"application_name" => found = Some((at(after), at(after) + value.len())),
+            b"options" => in_options |= memchr::memmem::find(value, b"application").is_some(),
+            _ => {}
+        }
+        rest = next;
+    }
+    match found {
+        Some((start, end)) => Some(NamePlace {
+            start,
+            end,
+            is_missing: false,
+        }),
+        None if in_options => None,
+        None => Some(NamePlace {
+            start: at(rest),
+            end: at(rest),
+            is_missing: true,
+        }),
+    }
+}
+
+/// The front of a name that the server shows in so many bytes; never part of a character where it is UTF-8. From
+/// version 16 on it shows a byte outside printable ASCII as four (`pg_clean_ascii`).
+fn cut(name: &[u8], room: usize) -> &[u8] {
+    let (mut shown, mut end) = (0, 0);
+    for (at, byte) in name.iter().enumerate() {
+        shown += if matches!(byte, b' '..=b'~') { 1 } else { 4 };
+        if shown > room {
+            break;
+        }
+        let ends_here = name.get(at + 1).is_none_or(|next| next & 0xc0 != 0x80);
+        if ends_here {
+            end = at + 1;
+        }
+    }
+    name.get(..end).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -179,7 +269,83 @@ mod tests {
         assert_eq!(read.application_name, "psql");
     }
 
+    fn packet(body: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(8 + body.len()).unwrap();
+        [&prefix(length, 196_608)[..], body].concat()
+    }
+
+    #[test]
+    fn the_clients_address_is_added_to_the_name_and_nothing_else_changes() {
+        let long = "n".repeat(80);
+        let cut = format!(
+            "user\0u\0application_name\0{} [10.0.0.7]\0\0",
+            "n".repeat(52)
+        );
+        for (body, expected) in [
+            (
+                "user\0u\0application_name\0psql\0x\0y\0\0",
+                "user\0u\0application_name\0psql [10.0.0.7]\0x\0y\0\0",
+            ),
+            (
+                "application_name\0a\0application_name\0b\0\0",
+                "application_name\0a\0application_name\0b [10.0.0.7]\0\0",
+            ),
+            ("user\0u\0\0", "user\0u\0application_name\0[10.0.0.7]\0\0"),
+            (
+                "application_name\0\0\0",
+                "application_name\0 [10.0.0.7]\0\0",
+            ),
+            (&format!("user\0u\0application_name\0{long}\0\0"), &cut),
+        ] {
+            let changed = with_client_in_name(&packet(body.as_bytes()), "10.0.0.7").unwrap();
+            assert_eq!(
+                changed,
+                packet(expected.as_bytes()),
+                "{}",
+                changed.escape_ascii()
+            );
+        }
+        for body in [
+            "user\0u\0replication\0true\0application_name\0standby\0\0",
+            "options\0-c application_name=x\0\0",
+            "user\0u",
+            "",
+        ] {
+            assert_eq!(
+                with_client_in_name(&packet(body.as_bytes()), "c"),
+                None,
+                "{body}"
+            );
+        }
+        let full = packet(format!("user\0{}\0\0", "u".repeat(9_980)).as_bytes());
+        assert_eq!(with_client_in_name(&full, "10.0.0.7"), None);
+        assert_eq!(with_client_in_name(&SSL_REQUEST, "10.0.0.7"), None);
+    }
+
     proptest! {
+        #[test]
+        fn the_name_stays_short_and_whole(name in "[^\0]{0,90}", client in "[0-9a-f.:]{0,39}") {
+            let body = format!("application_name\0{name}\0user\0u\0\0");
+            let changed = with_client_in_name(&packet(body.as_bytes()), &client).unwrap();
+            let read = parameters(&changed[8..]);
+            prop_assert!(read.application_name.len() <= MAX_NAME_BYTES);
+            let is_whole = |text: &str| !text.contains(char::REPLACEMENT_CHARACTER);
+            prop_assert!(is_whole(&read.application_name) || !is_whole(&name));
+            let suffix = format!(" [{client}]");
+            let kept = read.application_name.strip_suffix(&suffix).unwrap();
+            prop_assert!(name.starts_with(kept));
+            prop_assert_eq!(read.user, "u");
+            let rest = changed.len() - 8;
+            prop_assert_eq!(kind(*changed.first_chunk().unwrap()), Ok(StartupKind::Startup { rest }));
+        }
+
+        #[test]
+        fn no_bytes_change_into_a_packet_that_ends_elsewhere(body in proptest::collection::vec(any::<u8>(), 0..64)) {
+            if let Some(changed) = with_client_in_name(&packet(&body), "::1") {
+                prop_assert_eq!(parameters(&changed[8..]).user, parameters(&body).user);
+            }
+        }
+
         #[test]
         fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..64), prefix in any::<[u8; 8]>()) {
             let _ = parameters(&bytes);

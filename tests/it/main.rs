@@ -13,6 +13,7 @@ mod drivers;
 mod guarded;
 mod harness;
 mod pressure;
+mod production;
 mod program;
 mod relay;
 mod reload;

@@ -1,19 +1,25 @@
-//! The program itself as a process of its own: what it costs can be seen from outside.
+//! The program itself as a process of its own: what it costs can be seen from outside, and what it logs.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use lockkeeper::pg::temporary::TemporaryServer;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::Value;
 
-use crate::harness::{Killed, clean_command, run, start_server, wait};
+use crate::harness::{Killed, Said, clean_command, eventually, run, start_server, wait};
 use crate::wire::{Place, Wire, prepare};
 
 /// Its path.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_lockkeeper");
+
+/// Runs it to its end.
+pub(crate) fn lockkeeper(arguments: &[&str]) -> Said {
+    run(clean_command(PROGRAM).args(arguments), "")
+}
 
 /// The program, serving; killed when dropped.
 #[derive(Debug)]
@@ -21,6 +27,7 @@ pub(crate) struct Program {
     pub(crate) process: Killed,
     pub(crate) place: Place,
     pub(crate) http: SocketAddr,
+    log: Arc<Mutex<Vec<Value>>>,
 }
 
 impl Program {
@@ -43,38 +50,87 @@ impl Program {
         settings: &[(&str, &str)],
     ) -> Program {
         command
-            .args(["--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"])
+            .args(["--listen", "127.0.0.1:0"])
             .args(["--upstream", &format!("127.0.0.1:{}", upstream.port())])
-            .env("LOCKKEEPER__LOG__FORMAT", "json")
-            .env("LOCKKEEPER__SHUTDOWN__GRACE", "10m")
             .envs(
                 settings
                     .iter()
                     .map(|(key, value)| (format!("LOCKKEEPER__{key}"), value)),
-            )
+            );
+        Program::launch(command)
+    }
+
+    /// At an address, in front of an address, with further arguments and variables.
+    pub(crate) fn start_at(
+        listen: &str,
+        upstream: &str,
+        change: impl FnOnce(&mut Command),
+    ) -> Program {
+        let mut command = clean_command(PROGRAM);
+        command.args(["serve", "--listen", listen, "--upstream", upstream]);
+        change(&mut command);
+        Program::launch(command)
+    }
+
+    fn launch(mut command: Command) -> Program {
+        command
+            .args(["--http", "127.0.0.1:0"])
+            .env("LOCKKEEPER__LOG__FORMAT", "json")
+            .env("LOCKKEEPER__SHUTDOWN__GRACE", "10m")
             .stdin(Stdio::null())
             .stderr(Stdio::piped());
         let spawned = command.spawn();
         let mut process = Killed(spawned.unwrap_or_else(|error| panic!("{command:?}: {error}")));
-        let mut log = BufReader::new(process.0.stderr.take().unwrap());
-        let mut said = String::new();
+        let mut lines = BufReader::new(process.0.stderr.take().unwrap()).lines();
+        let mut log: Vec<Value> = Vec::new();
         let (place, http) = loop {
-            let mut line = String::new();
-            let read = log.read_line(&mut line).unwrap();
-            assert_ne!(read, 0, "it didn't start: {said}");
-            said.push_str(&line);
-            let entry: Value = serde_json::from_str(&line).unwrap_or_default();
-            let field = |name: &str| entry["fields"][name].as_str().unwrap_or_default().parse();
-            if let (Ok(listen), Ok(http)) = (field("listen"), field("http")) {
-                break (Place::Tcp(listen), http);
+            let line = lines.next();
+            let line = line.unwrap_or_else(|| panic!("it didn't start: {log:?}"));
+            let line = line.unwrap();
+            let entry = serde_json::from_str(&line).unwrap_or(Value::String(line));
+            let field = |name: &str| entry["fields"][name].as_str().map(str::to_owned);
+            let bound = field("listen").zip(field("http"));
+            log.push(entry);
+            if let Some((listen, http)) = bound {
+                break (place_of(&listen), http.parse().unwrap());
             }
         };
-        thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
+        let log = Arc::new(Mutex::new(log));
+        let shared = Arc::clone(&log);
+        thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                let entry = serde_json::from_str(&line).unwrap_or(Value::String(line));
+                let mut log = shared.lock().unwrap_or_else(PoisonError::into_inner);
+                log.push(entry);
+            }
+        });
         Program {
             process,
             place,
             http,
+            log,
         }
+    }
+
+    /// The fields of what it has logged under a message so far.
+    pub(crate) fn logged(&self, message: &str) -> Vec<Value> {
+        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        let fields = log.iter().map(|entry| &entry["fields"]);
+        fields
+            .filter(|fields| fields["message"] == message)
+            .cloned()
+            .collect()
+    }
+
+    /// Waits until something was logged under a message: the fields of the first that fits.
+    #[track_caller]
+    pub(crate) fn until_logged(&self, message: &str, fits: impl Fn(&Value) -> bool) -> Value {
+        let mut found = None;
+        eventually(message, || {
+            found = self.logged(message).into_iter().find(|fields| fits(fields));
+            found.is_some()
+        });
+        found.unwrap()
     }
 
     pub(crate) fn signal(&self, name: &str) {
@@ -182,4 +238,11 @@ pub(crate) fn idle_connections_cost_little(count: u64) -> u64 {
         assert_eq!(session.value("SELECT 'after'"), "after");
     }
     each
+}
+
+fn place_of(listen: &str) -> Place {
+    match listen.rsplit_once("/.s.PGSQL.") {
+        Some((directory, port)) => Place::Unix(directory.into(), port.parse().unwrap()),
+        None => Place::Tcp(listen.parse().unwrap()),
+    }
 }

@@ -4,9 +4,9 @@ use std::io::Read;
 use std::net::TcpStream;
 
 use crate::harness::{
-    Said, clean_command, eventually, limited, place, run, shared, start_server, until_asleep, value,
+    clean_command, eventually, limited, place, run, shared, start_server, until_asleep, value,
 };
-use crate::program::{PROGRAM, Program};
+use crate::program::{PROGRAM, Program, lockkeeper};
 use crate::wire::{Place, Wire, commands, pbe, q, s, sqlstate, tags};
 
 /// The session ends, for the reason that lockkeeper does.
@@ -17,10 +17,6 @@ fn assert_told(wire: &mut Wire) {
         ("E", "57P01")
     );
     assert!(frames[0].field(b'M').contains("lockkeeper"), "{frames:?}");
-}
-
-fn lockkeeper(arguments: &[&str]) -> Said {
-    run(clean_command(PROGRAM).args(arguments), "")
 }
 
 #[test]

@@ -39,6 +39,8 @@ pub(crate) struct Authority {
     pub(crate) other: Certificate,
     /// For `db.invalid` alone.
     elsewhere: Certificate,
+    /// The same names, and over.
+    pub(crate) expired: Certificate,
 }
 
 pub(crate) fn authority() -> Authority {
@@ -51,20 +53,23 @@ pub(crate) fn authority() -> Authority {
     let key = KeyPair::generate().unwrap();
     let certificate = params.self_signed(&key).unwrap().pem();
     let issuer = Issuer::new(params, key);
-    let sign = |names: &[&str]| {
+    let sign_until = |names: &[&str], year: i32| {
         let key = KeyPair::generate().unwrap();
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        let params = CertificateParams::new(names).unwrap();
+        let mut params = CertificateParams::new(names).unwrap();
+        params.not_after = rcgen::date_time_ymd(year, 1, 1);
         Certificate {
             chain: params.signed_by(&key, &issuer).unwrap().pem(),
             key: key.serialize_pem(),
         }
     };
+    let sign = |names: &[&str]| sign_until(names, 4096);
     Authority {
         certificate,
         local: sign(&["localhost", "127.0.0.1"]),
         other: sign(&["localhost", "127.0.0.1"]),
         elsewhere: sign(&["db.invalid"]),
+        expired: sign_until(&["localhost", "127.0.0.1"], 2001),
     }
 }
 
