@@ -426,6 +426,7 @@ async fn serve_client(arrival: Arrival, worker: &std::rc::Rc<Worker>) -> io::Res
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     fn assert_tuned(stream: &TcpStream, leg: &str) {
         let socket = SockRef::from(stream);
@@ -461,6 +462,41 @@ mod tests {
                     Raw::Tcp(stream) => assert_tuned(stream, leg),
                     Raw::Unix(_) => unreachable!("TCP was bound"),
                 }
+            }
+        });
+    }
+
+    #[test]
+    fn who_connects_at_the_last_moment_reaches_the_successor() {
+        const CLIENTS: usize = 16;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let any = Address::Tcp("127.0.0.1:0".to_owned());
+            let old = Listener::bind(&any, true).await.unwrap();
+            let address = old.address();
+            let same = Address::Tcp(address.clone());
+            let new = Listener::bind(&same, true).await.unwrap();
+            old.turn_away().unwrap();
+            let client = |_| {
+                let address = address.clone();
+                tokio::spawn(async move { TcpStream::connect(address).await?.read_u8().await })
+            };
+            let clients: Vec<_> = (0..CLIENTS).map(client).collect();
+            tokio::task::yield_now().await; // all of them have asked now, about half of them the old one
+            drop(old);
+            let mut served = Vec::new();
+            for _ in 0..CLIENTS {
+                let accepting = tokio::time::timeout(Duration::from_secs(30), new.accept());
+                let accepted = accepting.await.expect("a client in time").unwrap();
+                let mut raw = accepted.0.register().unwrap();
+                raw.write_u8(1).await.unwrap();
+                served.push(raw);
+            }
+            for client in clients {
+                assert_eq!(client.await.unwrap().unwrap(), 1);
             }
         });
     }

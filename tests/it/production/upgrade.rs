@@ -7,13 +7,16 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::{self, JoinHandle};
 
 use crate::harness::{clean_command, eventually, limited, run, shared};
-use crate::program::{PROGRAM, Program, lockkeeper};
-use crate::wire::{Place, Wire, sqlstate, x};
+use crate::program::{PROGRAM, Program, lockkeeper, raise_own_limit};
+use crate::wire::{Place, SSL_REQUEST, Wire, sqlstate, x};
 
 /// Clients that connect, ask and leave, again and again.
 const CLIENTS: usize = 4;
 /// How many times lockkeeper is replaced.
 const ROUNDS: usize = 3;
+
+/// Clients that connect while lockkeeper doesn't look: more than it accepts at a time, fewer than may wait.
+const WAITING: usize = 600;
 
 fn upstream() -> String {
     format!("127.0.0.1:{}", shared().port())
@@ -110,6 +113,30 @@ fn no_client_fails_while_one_takes_over_a_unix_socket() {
             .collect();
         // The last one is killed by the test; nothing else is there.
         assert_eq!(left, [".s.PGSQL.6432"]);
+    });
+}
+
+#[test]
+fn who_waits_to_be_accepted_is_served() {
+    limited(|| {
+        raise_own_limit(8 * WAITING as u64);
+        let mut program = Program::start(shared());
+        program.session().run("SELECT 1");
+        program.signal("STOP");
+        let connect = |_| {
+            let mut wire = Wire::connect(&program.place);
+            wire.send(&SSL_REQUEST);
+            wire
+        };
+        let mut waiting: Vec<Wire> = (0..WAITING).map(connect).collect();
+        // It learns of the clients and of its end at the same time.
+        program.signal("TERM");
+        program.signal("CONT");
+        for wire in &mut waiting {
+            assert_eq!(wire.byte(), Some(b'N'));
+        }
+        drop(waiting);
+        assert_eq!(program.ends_with(), Some(0));
     });
 }
 
