@@ -149,6 +149,8 @@ fn raise_descriptor_limit(connections: usize) {
     };
     let current = match setrlimit(Resource::Nofile, raised) {
         Ok(()) => raised.current,
+        // A service manager may forbid the call, and have set both limits.
+        Err(_) if limit.current == limit.maximum => limit.current,
         Err(error) => {
             tracing::warn!(%error, "the limit of open files can't be raised");
             limit.current
