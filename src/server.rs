@@ -63,6 +63,11 @@ pub struct Reloader {
 }
 
 impl Reloader {
+    /// `shutdown.grace`, as it is now.
+    pub fn grace(&self) -> Duration {
+        self.setup.borrow().config.shutdown.grace
+    }
+
     /// Reads the files that the settings name, takes what a running program can take, and opens the
     /// audit file again; what has changed.
     ///

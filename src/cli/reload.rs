@@ -2,7 +2,7 @@
 
 use tokio::signal::unix::Signal;
 
-use super::serve::SetLevel;
+use super::serve::{self, SetLevel};
 use super::service;
 use crate::config::{Config, ConfigError};
 use crate::server::Reloader;
@@ -34,8 +34,10 @@ fn reload(
     set_level: &SetLevel,
 ) -> Result<(), String> {
     let config = load().map_err(|error| error.to_string())?;
-    set_level(&config.log.level)?;
+    serve::filter(&config.log.level)?; // nothing is changed before all of it is known to be good
+    let level = config.log.level.clone();
     let changes = reloader.reload(config).map_err(|error| error.to_string())?;
+    set_level(&level)?;
     if changes.is_empty() {
         tracing::info!("reloaded: nothing has changed");
     }

@@ -87,7 +87,7 @@ pub(super) fn settings(flags: &Flags) -> Result<Config, ConfigError> {
 /// Changes the log's level, or says what is wrong with it.
 pub type SetLevel = Box<dyn Fn(&str) -> Result<(), String> + Send>;
 
-fn filter(level: &str) -> Result<EnvFilter, String> {
+pub(super) fn filter(level: &str) -> Result<EnvFilter, String> {
     EnvFilter::try_new(level).map_err(|error| {
         format!("`log.level` = {level:?}: {error}; write error, warn, info, debug or trace")
     })
@@ -173,11 +173,11 @@ async fn serve(config: Config, flags: Flags, set_level: SetLevel) -> anyhow::Res
     let mut interrupt = signal(SignalKind::interrupt())?;
     let hangup = signal(SignalKind::hangup())?;
     let connections = config.limits.connections;
-    let grace = config.shutdown.grace;
     let server = Server::bind(config, metrics::install()).await?;
     raise_descriptor_limit(connections);
     let load = move || settings(&flags);
-    tokio::spawn(reload::follow(hangup, load, server.reloader(), set_level));
+    let reloader = server.reloader();
+    tokio::spawn(reload::follow(hangup, load, reloader.clone(), set_level));
     let status = format!("serving on {}", server.addresses().join(", "));
     service::ready(&status);
     let (status, told) = watch::channel(status);
@@ -195,7 +195,7 @@ async fn serve(config: Config, flags: Flags, set_level: SetLevel) -> anyhow::Res
     let drain = async {
         drop(first.1.await);
         status.send_replace(service::DRAINING.to_owned());
-        service::stopping(grace);
+        service::stopping(reloader.grace());
     };
     let close = async { drop(second.1.await) };
     server

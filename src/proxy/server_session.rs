@@ -201,7 +201,7 @@ impl<'a> ServerSession<'a> {
         let packet = cancel_request(&self.session.cancel_key);
         let server = self.session.cancel.server();
         self.cancelling = Some(Box::pin(async move {
-            startup::forward_cancel(&worker, &packet, server).await
+            startup::forward_cancel(&worker.setup(), &packet, server).await
         }));
     }
 

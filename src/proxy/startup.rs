@@ -20,6 +20,7 @@ use super::cancel::CancelToken;
 use super::connect_log::Caller;
 use super::leg::{Leg, Raw, Stream};
 use super::session::Session;
+use super::setup::Setup;
 use super::tls::{ALPN, ServerConnector};
 use super::worker::{Place, SCRATCH_BYTES, Worker};
 use crate::audit::event::Who;
@@ -108,7 +109,7 @@ pub async fn start(
     {
         caller.peer = read_proxy_header(&mut raw, proxy).await?;
     }
-    let Some(mut client) = negotiate(raw, worker).await? else {
+    let Some(mut client) = negotiate(raw, worker, &setup).await? else {
         return Ok(None);
     };
     caller.client_tls = client.stream.tls_version();
@@ -130,7 +131,7 @@ pub async fn start(
     {
         client.packet = changed;
     }
-    let server = greet_server(&mut client, worker).await?;
+    let server = greet_server(&mut client, &setup).await?;
     caller.server_tls = server.tls_version();
     if client.packet.get(4..6) != Some(&[0, 3]) {
         return Err(relay_foreign(client, server).await);
@@ -192,9 +193,9 @@ async fn read_proxy_header(raw: &mut Raw, proxy: SocketAddr) -> Result<Peer, Sta
 }
 
 /// A connection to the server that has sent the start-up message.
-async fn greet_server(client: &mut Client, worker: &Rc<Worker>) -> Result<Stream, StartupError> {
+async fn greet_server(client: &mut Client, setup: &Setup) -> Result<Stream, StartupError> {
     let greeting = async {
-        let mut server = connect_server(worker, None).await?;
+        let mut server = connect_server(setup, None).await?;
         server.write_all(&client.packet).await?;
         server.flush().await?;
         io::Result::Ok(server)
@@ -202,7 +203,7 @@ async fn greet_server(client: &mut Client, worker: &Rc<Worker>) -> Result<Stream
     match greeting.await {
         Ok(server) => Ok(server),
         Err(failure) => {
-            tracing::warn!(upstream = %worker.setup().upstream, error = %failure, "the server can't be reached");
+            tracing::warn!(upstream = %setup.upstream, error = %failure, "the server can't be reached");
             let fields = error::server_unreachable(&failure.to_string());
             Err(refuse(&mut client.stream, fields).await)
         }
@@ -220,8 +221,12 @@ async fn refuse(stream: &mut Stream, fields: ErrorFields) -> StartupError {
 }
 
 /// Reads up to the start-up message, answering requests for encryption on the way.
-async fn negotiate(raw: Raw, worker: &Rc<Worker>) -> Result<Option<Client>, StartupError> {
-    let mut stream = match direct_tls(raw, worker).await? {
+async fn negotiate(
+    raw: Raw,
+    worker: &Rc<Worker>,
+    setup: &Setup,
+) -> Result<Option<Client>, StartupError> {
+    let mut stream = match direct_tls(raw, setup).await? {
         Some(stream) => stream,
         None => return Ok(None),
     };
@@ -244,7 +249,7 @@ async fn negotiate(raw: Raw, worker: &Rc<Worker>) -> Result<Option<Client>, Star
         match kind {
             StartupKind::Ssl if !ssl_done => {
                 let was_raw = matches!(stream, Stream::Raw(_));
-                stream = answer_ssl_request(stream, worker).await?;
+                stream = answer_ssl_request(stream, setup).await?;
                 ssl_done = true;
                 gss_done |= was_raw && !matches!(stream, Stream::Raw(_));
             }
@@ -258,7 +263,7 @@ async fn negotiate(raw: Raw, worker: &Rc<Worker>) -> Result<Option<Client>, Star
             StartupKind::Cancel { rest } => {
                 let packet = read_packet(&mut stream, prefix, rest).await?;
                 let server = worker.shared.cancels.cancel(&packet[PREFIX_BYTES..]);
-                forward_cancel(worker, &packet, server).await;
+                forward_cancel(setup, &packet, server).await;
                 let _ = stream.shutdown().await; // only now: libpq takes EOF for "delivered"
                 return Ok(None);
             }
@@ -306,7 +311,7 @@ async fn answer_no(stream: &mut Stream, what: &str) -> Result<(), StartupError> 
 }
 
 /// PostgreSQL 17's direct TLS: the first byte is that of a handshake.
-async fn direct_tls(raw: Raw, worker: &Rc<Worker>) -> Result<Option<Stream>, StartupError> {
+async fn direct_tls(raw: Raw, setup: &Setup) -> Result<Option<Stream>, StartupError> {
     let Raw::Tcp(tcp) = &raw else {
         return Ok(Some(Stream::Raw(raw)));
     };
@@ -314,7 +319,7 @@ async fn direct_tls(raw: Raw, worker: &Rc<Worker>) -> Result<Option<Stream>, Sta
     if tcp.peek(&mut first).await? == 0 {
         return Ok(None);
     }
-    match &worker.setup().acceptor {
+    match &setup.acceptor {
         Some(client) if first[0] == TLS_HANDSHAKE => {
             let stream = client.acceptor.accept(raw).await?;
             if stream.get_ref().1.alpn_protocol() != Some(ALPN) {
@@ -328,8 +333,8 @@ async fn direct_tls(raw: Raw, worker: &Rc<Worker>) -> Result<Option<Stream>, Sta
     }
 }
 
-async fn answer_ssl_request(stream: Stream, worker: &Rc<Worker>) -> Result<Stream, StartupError> {
-    match (stream, &worker.setup().acceptor) {
+async fn answer_ssl_request(stream: Stream, setup: &Setup) -> Result<Stream, StartupError> {
+    match (stream, &setup.acceptor) {
         (Stream::Raw(mut raw @ Raw::Tcp(_)), Some(client)) => {
             raw.write_all(b"S").await?;
             Ok(Stream::Accepted(Box::new(
@@ -347,8 +352,7 @@ async fn answer_ssl_request(stream: Stream, worker: &Rc<Worker>) -> Result<Strea
 ///
 /// # Errors
 /// As [`connect_to`].
-pub async fn connect_server(worker: &Rc<Worker>, at: Option<SocketAddr>) -> io::Result<Stream> {
-    let setup = worker.setup();
+pub async fn connect_server(setup: &Setup, at: Option<SocketAddr>) -> io::Result<Stream> {
     let one = at.map(|address| Address::Tcp(address.to_string()));
     let address = one.as_ref().unwrap_or(&setup.upstream);
     connect_to(address, setup.connector.as_ref(), &setup.config.upstream).await
@@ -395,9 +399,9 @@ async fn encrypt(mut raw: Raw, connector: &ServerConnector, tls: ServerTls) -> i
 
 /// Forwards a cancel request and waits until the server has taken it. A session's own address is
 /// asked where it is known: after a failover the name may lead to another server.
-pub async fn forward_cancel(worker: &Rc<Worker>, packet: &[u8], at: Option<SocketAddr>) {
+pub async fn forward_cancel(setup: &Setup, packet: &[u8], at: Option<SocketAddr>) {
     let forward = async {
-        let mut server = connect_server(worker, at).await?;
+        let mut server = connect_server(setup, at).await?;
         server.write_all(packet).await?;
         server.flush().await?;
         let mut rest = [0];
