@@ -50,7 +50,12 @@ impl PhaseWatch {
 
     /// The phase; the task is woken when it changes. Always to be polled by the same task.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Phase {
-        if self.change.is_some() && matches!(self.receiver.has_changed(), Ok(false)) {
+        // Only before the first change: a sender tells in several steps, and a late step of one
+        // change may wake the future that waits for the next, which must then be polled again.
+        if self.phase == Phase::Running
+            && self.change.is_some()
+            && matches!(self.receiver.has_changed(), Ok(false))
+        {
             return self.phase;
         }
         loop {
