@@ -10,8 +10,52 @@ use crate::sql::name::Name;
 pub struct FactRequest {
     /// Relations by name, as written; resolved through the session's search path.
     pub relations: Vec<Name>,
-    /// Names that may be taken in the schema of the first relation.
+    /// Names that may be taken in the schema of the first relation, by a relation or a constraint.
     pub candidates: Vec<String>,
+    /// How much of each relation is wanted.
+    pub depth: Depth,
+    /// Types as SQL, such as `numeric(10,2)` or `public.email`.
+    pub types: Vec<String>,
+    /// Functions by name: how volatile they are.
+    pub functions: Vec<Name>,
+    /// Schemas, types and domains, extensions: the relations that depend on them.
+    pub objects: Vec<ObjectRequest>,
+}
+
+/// How much of a relation is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Depth {
+    /// What it is, its size, its indexes.
+    #[default]
+    Outline,
+    /// Columns, constraints, partitions, parents, dependents as well.
+    Full,
+}
+
+/// An object that is no relation, and on which relations may depend.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectRequest {
+    /// What it is.
+    pub kind: ObjectClass,
+    /// Its name; a schema's and an extension's stand alone.
+    pub name: Name,
+}
+
+/// The classes of objects that can be asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ObjectClass {
+    /// A schema.
+    Schema,
+    /// A type or domain.
+    Type,
+    /// A function or procedure: all of that name.
+    Function,
+    /// An extension.
+    Extension,
+    /// A statistics object.
+    Statistics,
+    /// What the current role owns in this database; the name is that of a role.
+    Role,
 }
 
 /// The answer to a [`FactRequest`].
@@ -19,10 +63,83 @@ pub struct FactRequest {
 pub struct Facts {
     /// One for each relation asked for, in that order; `None` where there is none of that name.
     pub relations: Vec<Option<Relation>>,
-    /// Those of the candidates that are taken.
+    /// Those of the candidates that are taken by a relation.
     pub taken: Vec<Taken>,
+    /// Those of the candidates that are taken by a constraint.
+    pub taken_constraints: Vec<String>,
+    /// One for each type asked for, in that order; `None` where there is none of that name.
+    pub types: Vec<Option<Type>>,
+    /// One for each function asked for, in that order; `None` where there is none of that name.
+    pub functions: Vec<Option<Volatility>>,
+    /// For each object asked for, in that order, the tables and other relations with storage or
+    /// rows that dropping it with CASCADE would lock; of a type or domain its users.
+    pub objects: Vec<Vec<DependentRelation>>,
     /// Settings of the session.
     pub session: SessionFacts,
+}
+
+/// A type.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Type {
+    /// `pg_type.oid`.
+    pub oid: u32,
+    /// The type modifier; -1 for none.
+    pub modifier: i32,
+    /// Its name without modifier, as `format_type` writes it: `character varying`.
+    pub name: String,
+    /// A domain: the type under it, with its modifier.
+    pub base: Option<BaseType>,
+    /// A domain with CHECK or NOT NULL, its own or of a domain under it.
+    pub constrained: bool,
+    /// OIDs of the types that can be read as it without a change (`pg_cast.castmethod` `b`).
+    pub coercible_from: Vec<u32>,
+    /// `pg_type.typcollation`: 0 for a type without collations.
+    pub collation: u32,
+}
+
+/// The type under a domain.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct BaseType {
+    /// `pg_type.oid`.
+    pub oid: u32,
+    /// The type modifier; -1 for none.
+    pub modifier: i32,
+    /// Its name without modifier.
+    pub name: String,
+}
+
+/// `pg_proc.provolatile`; of several functions of one name the most volatile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+pub enum Volatility {
+    /// The same arguments give the same result.
+    #[serde(rename = "i")]
+    Immutable,
+    /// The same within one statement.
+    #[serde(rename = "s")]
+    Stable,
+    /// Another one each time.
+    #[serde(rename = "v")]
+    Volatile,
+}
+
+/// A relation that depends on another object.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct DependentRelation {
+    /// Its schema.
+    pub schema: String,
+    /// Its name.
+    pub name: String,
+    /// Its kind.
+    pub kind: RelationKind,
+    /// Bytes of its main fork.
+    pub bytes: u64,
+}
+
+impl DependentRelation {
+    /// Schema and name.
+    pub fn qualified(&self) -> Name {
+        Name::qualified(&self.schema, &self.name)
+    }
 }
 
 /// Settings of the client's session that a plan changes, or obeys.
@@ -38,6 +155,10 @@ pub struct SessionFacts {
     pub transaction_timeout: Option<Setting>,
     /// `client_min_messages`, such as `notice`.
     pub client_min_messages: String,
+    /// The session's TimeZone never differs from UTC: `timestamp` and `timestamptz` are then read
+    /// alike (`TimestampTimestampTzRequiresRewrite` of `src/backend/utils/adt/timestamp.c`).
+    #[serde(default)]
+    pub time_zone_is_utc: bool,
 }
 
 impl SessionFacts {
@@ -77,7 +198,16 @@ pub enum RelationKind {
     /// A partitioned index.
     #[serde(rename = "I")]
     PartitionedIndex,
-    /// Anything else: view, sequence, foreign table, TOAST table …
+    /// A view.
+    #[serde(rename = "v")]
+    View,
+    /// A sequence.
+    #[serde(rename = "S")]
+    Sequence,
+    /// A foreign table.
+    #[serde(rename = "f")]
+    ForeignTable,
+    /// Anything else: composite type, TOAST table …
     #[serde(other)]
     Other,
 }
@@ -111,6 +241,226 @@ pub struct Relation {
     pub index: Option<Index>,
     /// For an index: its table.
     pub table: Option<IndexedTable>,
+    /// What [`Depth::Full`] adds.
+    #[serde(default)]
+    pub details: Details,
+}
+
+/// What [`Depth::Full`] tells of a relation.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+pub struct Details {
+    /// Its columns, in order, without those that were dropped.
+    pub columns: Vec<Column>,
+    /// Its constraints.
+    pub constraints: Vec<Constraint>,
+    /// Partitions and inheritance children of every level, in the order in which PostgreSQL locks
+    /// them (by OID, level by level); itself excluded.
+    pub descendants: Vec<Member>,
+    /// The tables that it is a partition of or inherits from, one level up.
+    pub parents: Vec<Member>,
+    /// It is a partition.
+    pub is_partition: bool,
+    /// Of a partitioned table: `pg_get_partkeydef`, such as `RANGE (created_at)`.
+    pub partition_key: Option<String>,
+    /// Of a partitioned table: its default partition. Of a partition: its parent's.
+    pub default_partition: Option<Member>,
+    /// Partitions of it that are half detached (`pg_inherits.inhdetachpending`).
+    pub detach_pending: Vec<Member>,
+    /// Foreign keys of other tables that refer to it.
+    pub referenced_by: Vec<ForeignKey>,
+    /// Views and materialised views on it, of every level.
+    pub views: Vec<ViewOf>,
+    /// Columns that its extended statistics, generated columns, policies and trigger conditions
+    /// name, by what names them.
+    pub column_users: Vec<ColumnUser>,
+    /// Sequences that its columns own.
+    pub sequences: Vec<Name>,
+    /// It is in a publication.
+    pub published: bool,
+    /// `pg_am.amname`.
+    pub access_method: Option<String>,
+    /// Its tablespace; empty for the database's own.
+    pub tablespace: String,
+    /// `relpersistence` is `u`.
+    pub unlogged: bool,
+    /// Of a materialised view: `relispopulated`.
+    pub populated: bool,
+    /// Row-level triggers, rules or anything else of the user's that a rewrite would not run are no
+    /// matter; but a composite-type column elsewhere uses its row type.
+    pub row_type_used: bool,
+    /// The text of a view's or materialised view's query.
+    pub query: Option<String>,
+}
+
+/// A column.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Column {
+    /// Its name.
+    pub name: String,
+    /// Its type; `base` and `constrained` as for any type.
+    #[serde(rename = "type")]
+    pub of_type: Type,
+    /// Its type as SQL: `character varying(20)`.
+    pub type_sql: String,
+    /// `attcollation`.
+    pub collation: u32,
+    /// `schema.name` of a collation that isn't the type's own.
+    pub collation_name: Option<String>,
+    /// `attnotnull`, of a constraint that is valid.
+    pub not_null: bool,
+    /// `pg_get_expr` of its default or generation expression.
+    pub default: Option<String>,
+    /// `GENERATED … AS IDENTITY`.
+    pub identity: bool,
+    /// A generated column.
+    pub generated: bool,
+    /// Inherited from a parent.
+    pub inherited: bool,
+}
+
+/// The kinds of constraint, as `pg_constraint.contype`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub enum ConstraintKind {
+    /// `CHECK`.
+    #[serde(rename = "c")]
+    Check,
+    /// `FOREIGN KEY`.
+    #[serde(rename = "f")]
+    ForeignKey,
+    /// `NOT NULL` (PostgreSQL 18).
+    #[serde(rename = "n")]
+    NotNull,
+    /// `PRIMARY KEY`.
+    #[serde(rename = "p")]
+    PrimaryKey,
+    /// `UNIQUE`.
+    #[serde(rename = "u")]
+    Unique,
+    /// `EXCLUDE`.
+    #[serde(rename = "x")]
+    Exclude,
+    /// Constraint trigger.
+    #[serde(other)]
+    Other,
+}
+
+/// A constraint of a table.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Constraint {
+    /// Its name.
+    pub name: String,
+    /// Its kind.
+    pub kind: ConstraintKind,
+    /// `convalidated`.
+    pub validated: bool,
+    /// Its columns, by name.
+    pub columns: Vec<String>,
+    /// `pg_get_constraintdef`.
+    pub definition: String,
+    /// Of a CHECK: `pg_get_expr` of its condition.
+    pub expression: Option<String>,
+    /// The index behind it.
+    pub index: Option<String>,
+    /// Of a foreign key: the referenced table.
+    pub references: Option<Member>,
+    /// Inherited from a parent.
+    pub inherited: bool,
+}
+
+/// A relation of a tree.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Member {
+    /// `pg_class.oid`.
+    pub oid: u32,
+    /// Its schema.
+    pub schema: String,
+    /// Its name.
+    pub name: String,
+    /// Its kind.
+    pub kind: RelationKind,
+    /// Bytes of its main fork.
+    pub bytes: u64,
+    /// Names of its indexes.
+    pub indexes: Vec<String>,
+    /// Of a partition: what its bound demands (`pg_get_partition_constraintdef`).
+    pub partition_constraint: Option<String>,
+    /// The definitions of its valid constraints.
+    pub constraints: Vec<String>,
+}
+
+impl Member {
+    /// Schema and name.
+    pub fn qualified(&self) -> Name {
+        Name::qualified(&self.schema, &self.name)
+    }
+
+    /// It holds rows itself.
+    pub fn is_leaf(&self) -> bool {
+        !matches!(
+            self.kind,
+            RelationKind::PartitionedTable | RelationKind::PartitionedIndex
+        )
+    }
+}
+
+/// A foreign key of another table.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct ForeignKey {
+    /// Its name.
+    pub name: String,
+    /// The table that has it.
+    pub table: Member,
+    /// Its columns there.
+    pub columns: Vec<String>,
+    /// The referenced columns here.
+    pub referenced_columns: Vec<String>,
+    /// The index here that it rests on.
+    pub index: Option<String>,
+}
+
+/// A view on a table.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct ViewOf {
+    /// Its schema.
+    pub schema: String,
+    /// Its name.
+    pub name: String,
+    /// View or materialised view.
+    pub kind: RelationKind,
+    /// The table's columns that it names; empty for a view on a view.
+    pub columns: Vec<String>,
+}
+
+impl ViewOf {
+    /// Schema and name.
+    pub fn qualified(&self) -> Name {
+        Name::qualified(&self.schema, &self.name)
+    }
+}
+
+/// What else names columns of a table.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct ColumnUser {
+    /// `statistics`, `generated`, `policy`, `trigger`, `index` (in an expression or a predicate).
+    pub what: String,
+    /// Its name.
+    pub name: String,
+    /// The columns.
+    pub columns: Vec<String>,
+}
+
+impl Details {
+    /// A column by name.
+    pub fn column(&self, name: &str) -> Option<&Column> {
+        self.columns.iter().find(|column| column.name == name)
+    }
+
+    /// A constraint by name.
+    pub fn constraint(&self, name: &str) -> Option<&Constraint> {
+        self.constraints
+            .iter()
+            .find(|constraint| constraint.name == name)
+    }
 }
 
 impl Relation {
@@ -167,6 +517,24 @@ pub struct Index {
     /// Objects that depend on it, other than constraints of its own: foreign keys on a unique
     /// index.
     pub dependents: u32,
+    /// `indisunique`.
+    #[serde(default)]
+    pub unique: bool,
+    /// `indisprimary`.
+    #[serde(default)]
+    pub primary: bool,
+    /// `pg_am.amname`.
+    #[serde(default)]
+    pub method: String,
+    /// Its key columns by name; `None` for an expression.
+    #[serde(default)]
+    pub columns: Vec<Option<String>>,
+    /// It has a predicate.
+    #[serde(default)]
+    pub partial: bool,
+    /// `pg_get_indexdef`.
+    #[serde(default)]
+    pub definition: String,
 }
 
 impl Index {

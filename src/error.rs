@@ -39,6 +39,14 @@ pub fn notice(message: &str, detail: &str) -> ErrorFields {
     }
 }
 
+/// A NOTICE that the server would give, in its own words.
+pub fn servers_notice(sqlstate: &str, message: &str) -> ErrorFields {
+    ErrorFields {
+        message: message.to_owned(),
+        ..fields("NOTICE", sqlstate, "")
+    }
+}
+
 /// A statement that a rule refuses.
 pub fn refused(refusal: &Refusal, rule: &str) -> ErrorFields {
     ErrorFields {

@@ -58,7 +58,7 @@ fn judge(world: &World, sql: &str) -> Option<Judged> {
     };
     let parsed = text.only_statement()?.clone();
     let facts = world.answer(&rules::facts_needed(&parsed.statement));
-    let judgement = rules::judge(&parsed, text.source(&parsed), &facts, world.policy());
+    let judgement = rules::judge(&parsed, text.source(&parsed), &facts, &world.policy());
     Some(Judged {
         parsed,
         facts,
@@ -90,7 +90,7 @@ fn every_rule_is_met() {
         .flat_map(|script| &script.cases)
     {
         if let Some(judged) = judge(&world(case), &case.sql)
-            && let Some(rule) = judged.judgement.rule
+            && let Some(rule) = judged.judgement.rule()
         {
             met.entry(rule.name)
                 .or_default()
@@ -166,9 +166,11 @@ fn changed(judged: &Judged, step: &Step, rest: &[Step]) -> Option<&'static str> 
         _ => false,
     };
     match &judged.judgement.verdict {
-        Verdict::Untouched => None,
+        Verdict::Untouched | Verdict::NoOp(_) => None,
         Verdict::Reject(_) => Some("is refused"),
-        Verdict::Pass(plan) | Verdict::Rewrite(plan) if plan.steps.len() == 1 => {
+        Verdict::Pass(plan) | Verdict::Rewrite(plan) | Verdict::Queue(plan)
+            if plan.steps.len() == 1 =>
+        {
             let otherwise = plan.steps[0].otherwise();
             let same = plan.steps[0].sql == step.sql;
             match (same, plan.notice.is_empty()) {
@@ -180,7 +182,7 @@ fn changed(judged: &Judged, step: &Step, rest: &[Step]) -> Option<&'static str> 
                 (true, true) => None,
             }
         }
-        Verdict::Pass(plan) | Verdict::Rewrite(plan) => {
+        Verdict::Pass(plan) | Verdict::Rewrite(plan) | Verdict::Queue(plan) => {
             (plan.steps != rest).then_some("its steps change")
         }
     }

@@ -2,5 +2,6 @@
 //! one in the tests.
 
 pub mod acquire;
+pub mod check;
 pub mod runner;
 pub mod session;

@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use super::acquire::{DEADLOCK_DETECTED, QUERY_CANCELED, Tries, array_literal};
+use super::acquire::{DEADLOCK_DETECTED, QUERY_CANCELED, Tries};
+use super::check::{oid_array, verify};
 use super::session::{Command, Notices, Reply, RunError, Session, says_true};
 use crate::catalog::{SessionFacts, Setting};
 use crate::error::Interrupt;
@@ -70,34 +71,103 @@ async fn run_steps<S: Session>(
     progress: &mut Progress,
 ) -> Result<String, RunError> {
     let mut tag = String::new();
-    for step in steps {
+    for (at, step) in steps.iter().enumerate() {
         if let Some(error) = progress.stopped_by.take() {
             return Err(error);
         }
         progress.last_sql.clone_from(&step.sql);
-        let done = match &step.context {
-            Context::Transaction => in_transaction(session, step, setup, None, progress).await,
-            Context::Autocommit => in_autocommit(session, step, setup, progress).await,
-            Context::Concurrent { clear } => {
-                concurrently(session, step, clear.as_ref(), setup, progress).await
+        match run_step(session, step, setup, progress).await {
+            Ok(done) => tag = done,
+            Err(RunError::Gone) => return Err(RunError::Gone),
+            Err(error) => {
+                take_back(session, &steps[..at], setup, progress).await?;
+                return Err(error);
             }
-            Context::Brief { otherwise } => {
-                match in_transaction(session, step, setup, Some(setup.limits.budget), progress)
-                    .await
-                {
-                    Err(error)
-                        if error.sqlstate() == QUERY_CANCELED && session.interrupt().is_none() =>
-                    {
-                        return Box::pin(run_steps(session, otherwise, setup, progress)).await;
-                    }
-                    done => done,
-                }
-            }
-        };
-        tag = done?;
+        }
         progress.executed.push(step.sql.clone());
     }
     Ok(tag)
+}
+
+/// Takes back the steps that were done before one failed, last first; what can't be taken back is
+/// named.
+async fn take_back<S: Session>(
+    session: &mut S,
+    done: &[Step],
+    setup: Setup<'_>,
+    progress: &mut Progress,
+) -> Result<(), RunError> {
+    for step in done.iter().rev() {
+        let Undo::Sql(sql) = &step.undo else {
+            continue;
+        };
+        session.forgive();
+        let undo = Step {
+            sql: sql.clone(),
+            undo: Undo::NothingToUndo,
+            check: Check::Nothing,
+            ..step.clone()
+        };
+        match in_transaction(session, &undo, setup, None, progress).await {
+            Ok(_) => progress
+                .undone
+                .push(format!("{sql} was run: {} is taken back.", step.title)),
+            Err(RunError::Gone) => return Err(RunError::Gone),
+            Err(error) => progress.undone.push(format!(
+                "{} is left ({error}): run {sql} when you can.",
+                step.title
+            )),
+        }
+    }
+    Ok(())
+}
+
+async fn run_step<S: Session>(
+    session: &mut S,
+    step: &Step,
+    setup: Setup<'_>,
+    progress: &mut Progress,
+) -> Result<String, RunError> {
+    let done = match &step.context {
+        Context::Transaction => in_transaction(session, step, setup, None, progress).await,
+        Context::Long => in_transaction(session, step, setup, Some(Duration::ZERO), progress).await,
+        Context::Batches => in_batches(session, step, setup, progress).await,
+        Context::Autocommit => in_autocommit(session, step, setup, progress).await,
+        Context::Concurrent { clear } => {
+            concurrently(session, step, clear.as_ref(), setup, progress).await
+        }
+        Context::Brief { otherwise } => {
+            match in_transaction(session, step, setup, Some(setup.limits.budget), progress).await {
+                Err(error)
+                    if error.sqlstate() == QUERY_CANCELED && session.interrupt().is_none() =>
+                {
+                    return Box::pin(run_steps(session, otherwise, setup, progress)).await;
+                }
+                done => done,
+            }
+        }
+    };
+    let tag = done?;
+    if !matches!(step.context, Context::Concurrent { .. }) {
+        verify(session, &step.check).await?;
+    }
+    Ok(tag)
+}
+
+/// A step that changes some rows at a time, again until it finds none.
+async fn in_batches<S: Session>(
+    session: &mut S,
+    step: &Step,
+    setup: Setup<'_>,
+    progress: &mut Progress,
+) -> Result<String, RunError> {
+    loop {
+        let tag = in_transaction(session, step, setup, None, progress).await?;
+        if tag.rsplit(' ').next().is_none_or(|rows| rows == "0") {
+            return Ok(tag);
+        }
+        interrupted(session)?;
+    }
 }
 
 /// A step in a transaction of its own under a lock timeout, tried until it has its lock.
@@ -112,11 +182,13 @@ async fn in_transaction<S: Session>(
         Command::own("BEGIN"),
         Command::own(set_timeout("LOCAL lock_timeout", setup.limits.budget)),
     ];
-    if let Some(timeout) = statement_timeout {
-        batch.push(Command::own(set_timeout(
+    match statement_timeout {
+        None => {}
+        Some(Duration::ZERO) => batch.push(Command::own("SET LOCAL statement_timeout = 0")),
+        Some(timeout) => batch.push(Command::own(set_timeout(
             "LOCAL statement_timeout",
             timeout,
-        )));
+        ))),
     }
     let at = batch.len();
     batch.push(work(step));
@@ -288,7 +360,10 @@ fn interrupted<S: Session>(session: &S) -> Result<(), RunError> {
     Err(RunError::Sql(Box::new(fields)))
 }
 
-async fn run_own<S: Session>(session: &mut S, batch: &[Command]) -> Result<Vec<Reply>, RunError> {
+pub(super) async fn run_own<S: Session>(
+    session: &mut S,
+    batch: &[Command],
+) -> Result<Vec<Reply>, RunError> {
     let mut last = session.run(batch).await;
     for _ in 1..CLEANUP_TRIES {
         match last {
@@ -359,41 +434,6 @@ async fn put_timeouts_back<S: Session>(
     } else {
         run_own(session, &batch).await.map(drop)
     }
-}
-
-/// Sees that a step did what it says.
-async fn verify<S: Session>(session: &mut S, check: &Check) -> Result<(), RunError> {
-    let (command, what) = match check {
-        Check::Nothing => return Ok(()),
-        Check::IndexIsValid { table_oid, name } => (
-            Command::with(
-                INDEX_IS_VALID_SQL,
-                vec![table_oid.to_string(), name.clone()],
-            ),
-            format!("index \"{name}\" is not valid"),
-        ),
-        Check::IndexIsGone { oid } => (
-            Command::with(INDEX_IS_GONE_SQL, vec![oid.to_string()]),
-            "the index is still there".to_owned(),
-        ),
-        Check::NoInvalidIndexes { table_oid, except } => (
-            Command::with(
-                NO_INVALID_SQL,
-                vec![table_oid.to_string(), oid_array(except)],
-            ),
-            "an index is INVALID".into(),
-        ),
-    };
-    let replies = run_own(session, &[command]).await?;
-    if says_true(&replies) {
-        Ok(())
-    } else {
-        Err(RunError::Sql(Box::new(crate::error::check_failed(&what))))
-    }
-}
-
-fn oid_array(oids: &[u32]) -> String {
-    array_literal(&oids.iter().map(u32::to_string).collect::<Vec<_>>())
 }
 
 /// Whether a concurrent drop that failed has left its index INVALID: no query uses it any more, and
@@ -479,7 +519,7 @@ async fn undo<S: Session>(
 ) -> Result<(), RunError> {
     let leftovers = match undo {
         Undo::DropInvalidIndexes(leftovers) => leftovers,
-        Undo::NothingToUndo | Undo::Irreversible { .. } => return Ok(()),
+        Undo::NothingToUndo | Undo::Sql(_) | Undo::Irreversible { .. } => return Ok(()),
     };
     let found = match run_own(session, &[find_leftovers(leftovers)]).await {
         Ok(found) => found,
@@ -524,23 +564,9 @@ fn find_leftovers(leftovers: &Leftovers) -> Command {
     Command::with(LEFTOVERS_SQL, parameters)
 }
 
-const INDEX_IS_VALID_SQL: &str = "
-SELECT pg_catalog.bool_and(i.indisvalid)
-FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
-JOIN pg_catalog.pg_class t ON t.oid = $1::pg_catalog.oid
-WHERE i.indrelid IN (t.oid, t.reltoastrelid) AND c.relname = $2::pg_catalog.name";
-
 const STILL_INVALID_SQL: &str = "
 SELECT EXISTS (SELECT FROM pg_catalog.pg_index i
                WHERE i.indexrelid = $1::pg_catalog.oid AND NOT i.indisvalid)";
-
-const INDEX_IS_GONE_SQL: &str = "
-SELECT NOT EXISTS (SELECT FROM pg_catalog.pg_class WHERE oid = $1::pg_catalog.oid)";
-
-const NO_INVALID_SQL: &str = "
-SELECT NOT EXISTS (SELECT FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class t ON t.oid = $1::pg_catalog.oid
-  WHERE i.indrelid IN (t.oid, t.reltoastrelid) AND NOT i.indisvalid
-  AND i.indexrelid <> ALL ($2::pg_catalog.oid[]))";
 
 /// Only what this plan can have left: new, INVALID, of the right name, and not being built by
 /// another session.

@@ -68,6 +68,7 @@ pub async fn facts<S: Session>(
         session,
         relations: catalog.relations,
         taken: catalog.taken,
+        ..Facts::default()
     })
 }
 

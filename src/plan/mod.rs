@@ -1,5 +1,7 @@
 //! A plan: what runs instead of a statement. Inert data with a `Display`; it never runs itself.
 
+pub mod effects;
+
 use std::fmt;
 use std::time::Duration;
 
@@ -51,8 +53,13 @@ pub struct StepLock {
 pub enum Context {
     /// In a transaction of its own under a lock timeout, tried again.
     Transaction,
-    /// The same under a statement timeout of the budget; when that is spent, the other steps take
-    /// its place.
+    /// Outside a transaction block, without timeouts, under a lock that stops no query, for as long
+    /// as it takes: `VALIDATE CONSTRAINT`.
+    Long,
+    /// In transactions of its own, so many rows at a time, until no row is left to change.
+    Batches,
+    /// As [`Context::Transaction`] under a statement timeout of the budget; when that is spent, the
+    /// other steps take its place.
     Brief {
         /// What runs when the budget was too short.
         otherwise: Vec<Step>,
@@ -75,6 +82,8 @@ pub enum Undo {
     NothingToUndo,
     /// Drop, concurrently, the INVALID indexes that a failure left on a table.
     DropInvalidIndexes(Leftovers),
+    /// One catalog-only statement; it runs when this step was done and a later one failed.
+    Sql(String),
     /// It can't be taken back.
     Irreversible {
         /// Why.
@@ -112,6 +121,79 @@ pub enum Check {
         /// The index's OID.
         oid: u32,
     },
+    /// A column of that name stands in the table.
+    ColumnExists {
+        /// The table.
+        table: Name,
+        /// The column.
+        column: String,
+    },
+    /// The column is gone.
+    ColumnIsGone {
+        /// The table.
+        table: Name,
+        /// The column.
+        column: String,
+    },
+    /// The column is NOT NULL, and valid so.
+    ColumnIsNotNull {
+        /// The table.
+        table: Name,
+        /// The column.
+        column: String,
+    },
+    /// A constraint of that name stands on the table.
+    ConstraintExists {
+        /// The table.
+        table: Name,
+        /// The constraint.
+        name: String,
+    },
+    /// A constraint of that name stands on the table and is validated.
+    ConstraintIsValid {
+        /// The table.
+        table: Name,
+        /// The constraint.
+        name: String,
+    },
+    /// The constraint is gone.
+    ConstraintIsGone {
+        /// The table.
+        table: Name,
+        /// The constraint.
+        name: String,
+    },
+    /// An index of that name stands attached to its parent.
+    IndexIsAttached {
+        /// The index of the partition.
+        index: Name,
+        /// The parent's index.
+        parent: Name,
+    },
+    /// The table is a partition of the parent, and not half detached.
+    IsPartition {
+        /// The table.
+        table: Name,
+        /// The parent.
+        parent: Name,
+    },
+    /// The table is no partition of the parent, not even half detached.
+    IsNoPartition {
+        /// The table.
+        table: Name,
+        /// The parent.
+        parent: Name,
+    },
+    /// A relation of that name exists.
+    RelationExists {
+        /// The relation.
+        name: Name,
+    },
+    /// No relation of that name exists.
+    RelationIsGone {
+        /// The relation.
+        name: Name,
+    },
     /// No index of the table is INVALID but those.
     NoInvalidIndexes {
         /// The table's OID.
@@ -147,6 +229,8 @@ impl Step {
     pub fn context_name(&self) -> &'static str {
         match &self.context {
             Context::Transaction => "transaction",
+            Context::Long => "own transaction, no timeout",
+            Context::Batches => "batches",
             Context::Brief { .. } => "transaction, brief",
             Context::Autocommit => "autocommit",
             Context::Concurrent { .. } => "autocommit, no timeout",
@@ -157,7 +241,11 @@ impl Step {
     pub fn otherwise(&self) -> &[Step] {
         match &self.context {
             Context::Brief { otherwise } => otherwise,
-            Context::Transaction | Context::Autocommit | Context::Concurrent { .. } => &[],
+            Context::Transaction
+            | Context::Long
+            | Context::Batches
+            | Context::Autocommit
+            | Context::Concurrent { .. } => &[],
         }
     }
 }
@@ -167,6 +255,7 @@ impl fmt::Display for Undo {
         match self {
             Undo::NothingToUndo => f.write_str("nothing to undo"),
             Undo::DropInvalidIndexes(_) => f.write_str("drop the INVALID index it leaves"),
+            Undo::Sql(sql) => f.write_str(sql),
             Undo::Irreversible { why } => write!(f, "irreversible: {why}"),
         }
     }

@@ -10,7 +10,7 @@ use super::session::{Session, SessionError};
 use crate::audit::event::{ErrorEntry, Event, RelationEntry, recorded_sql};
 use crate::audit::log;
 use crate::catalog::{FactRequest, Facts};
-use crate::config::Mode;
+use crate::config::{Config, Mode};
 use crate::error::{self, Interrupt};
 use crate::exec::acquire::Tries;
 use crate::exec::runner::{self, Progress, Setup};
@@ -159,8 +159,17 @@ async fn server_knows(server: &mut ServerSession<'_>, name: &str, text: &str) ->
         .is_ok_and(|replies| says_true(&replies))
 }
 
+/// The policy that the settings make for a session.
+fn policy(config: &Config) -> Policy {
+    Policy {
+        small_table_bytes: config.guard.small_table.as_u64(),
+        scan_bytes_per_second: 100 << 20,
+        overrides: Vec::new(),
+    }
+}
+
 fn count_verdict(judgement: &Judgement) {
-    let rule = judgement.rule.map_or("none", |rule| rule.name);
+    let rule = judgement.rule().map_or("none", |rule| rule.name);
     metrics::verdict(rule, judgement.verdict.as_str());
 }
 
@@ -242,11 +251,9 @@ impl Case<'_> {
         if statement_timeout.by_client && statement_timeout.ms > 0 {
             limits.statement_timeout = Some(Duration::from_millis(statement_timeout.ms));
         }
-        let policy = Policy {
-            small_table_bytes: config.guard.small_table.as_u64(),
-        };
+        let policy = policy(config);
         let judgement = if facts.relations.len() == request.relations.len() {
-            rules::judge(self.parsed, &self.source, &facts, policy)
+            rules::judge(self.parsed, &self.source, &facts, &policy)
         } else {
             Judgement::untouched()
         };
@@ -256,10 +263,7 @@ impl Case<'_> {
 
     /// The lock wasn't even had for the facts.
     fn never_began(&self, server: &mut ServerSession<'_>, fields: ErrorFields) -> Ending {
-        let judgement = Judgement {
-            rule: Some(&rules::other::LOCK_QUEUE),
-            verdict: Verdict::Untouched,
-        };
+        let judgement = Judgement::by(&rules::other::LOCK_QUEUE, Verdict::Untouched);
         let elapsed = server.elapsed();
         let ended = Ended {
             outcome: "failed",
@@ -281,7 +285,7 @@ impl Case<'_> {
     ) -> Ending {
         let plan = match &judgement.verdict {
             Verdict::Reject(refusal) => {
-                let rule = judgement.rule.map_or("none", |rule| rule.name);
+                let rule = judgement.rule().map_or("none", |rule| rule.name);
                 let fields = error::refused(refusal, rule);
                 let elapsed = server.elapsed();
                 let ended = Ended {
@@ -305,7 +309,20 @@ impl Case<'_> {
             }
             // The batch in which its portal lived has ended: it runs from here.
             Verdict::Untouched => untouched_plan(self.parsed, &self.source),
-            Verdict::Pass(plan) | Verdict::Rewrite(plan) => plan.clone(),
+            Verdict::Pass(plan) | Verdict::Rewrite(plan) | Verdict::Queue(plan) => plan.clone(),
+            Verdict::NoOp(no_op) => {
+                for (sqlstate, message) in &no_op.notices {
+                    server.servers_notice(sqlstate, message);
+                }
+                let elapsed = server.elapsed();
+                let ended = Ended {
+                    outcome: "done",
+                    elapsed,
+                    ..Ended::default()
+                };
+                self.record(server.session(), &judgement, Some(facts), &ended);
+                return Ending::Done(no_op.tag.to_owned());
+            }
         };
         if !plan.notice.is_empty() {
             server.notice(&plan.notice, "");
@@ -486,9 +503,7 @@ async fn observe(
     parsed: &Parsed,
 ) -> Result<(), SessionError> {
     let source = intercept.text.source(parsed).to_owned();
-    let policy = Policy {
-        small_table_bytes: session.worker.setup().config.guard.small_table.as_u64(),
-    };
+    let policy = policy(&session.worker.setup().config);
     let request = rules::facts_needed(&parsed.statement);
     let budget = ask_timeout(session.worker.setup().config.locks.budget);
     let mut facts = None;
@@ -501,9 +516,9 @@ async fn observe(
         }
     }
     let judgement = match &facts {
-        Some(facts) => rules::judge(parsed, &source, facts, policy),
+        Some(facts) => rules::judge(parsed, &source, facts, &policy),
         None if request.relations.is_empty() => {
-            rules::judge(parsed, &source, &Facts::default(), policy)
+            rules::judge(parsed, &source, &Facts::default(), &policy)
         }
         None => rules::assumed(&parsed.statement),
     };
@@ -545,7 +560,7 @@ fn record(
     let mut event = event_of(session, text, parsed);
     let is_secret = parsed.statement.may_hold_secret();
     event.verdict = judgement.verdict.as_str();
-    event.rule = judgement.rule.map(|rule| rule.name);
+    event.rule = judgement.rule().map(|rule| rule.name);
     event.outcome = ended.outcome;
     event.error = ended.error.map(|fields| ErrorEntry {
         sqlstate: fields.sqlstate.clone(),

@@ -137,6 +137,10 @@ impl Names {
                 Statement::CreateIndex(_)
                 | Statement::DropIndex(_)
                 | Statement::Reindex(_)
+                | Statement::AlterTable(_)
+                | Statement::CreateTable(_)
+                | Statement::Drop(_)
+                | Statement::Rename(_)
                 | Statement::Other(_)
                 | Statement::Unreadable { .. }
                 | Statement::Prepare { .. }

@@ -43,6 +43,8 @@ pub struct ServerSession<'a> {
     forgets_unnamed: bool,
     /// NOTICEs of lockkeeper's own go to the client.
     notices: bool,
+    /// `client_min_messages` lets NOTICEs through.
+    hears_notices: bool,
     /// The client's own Parse has brought it the server's NOTICEs about the text.
     hides_parse_notices: bool,
     scratch: Vec<u8>,
@@ -79,6 +81,7 @@ impl<'a> ServerSession<'a> {
             closing,
             forgets_unnamed: false,
             notices,
+            hears_notices: true,
             hides_parse_notices: false,
             scratch: vec![0; 8192],
         }
@@ -86,7 +89,19 @@ impl<'a> ServerSession<'a> {
 
     /// `client_min_messages` of the session: NOTICEs below it aren't sent.
     pub fn obey(&mut self, client_min_messages: &str) {
-        self.notices &= !matches!(client_min_messages, "warning" | "error" | "fatal" | "panic");
+        self.hears_notices =
+            !matches!(client_min_messages, "warning" | "error" | "fatal" | "panic");
+        self.notices &= self.hears_notices;
+    }
+
+    /// Tells the client what the server would: in its words, and only if it listens.
+    pub fn servers_notice(&mut self, sqlstate: &str, message: &str) {
+        if !self.hears_notices {
+            return;
+        }
+        let mut buffer = BytesMut::new();
+        backend::put_notice(&mut buffer, error::servers_notice(sqlstate, message));
+        self.session.client.queue(&buffer);
     }
 
     /// Ends the client's open batch, in which only a Parse, a Bind and such have run, so that the

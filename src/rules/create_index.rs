@@ -5,7 +5,7 @@
 //! timeouts; then see that it is valid; if it failed, drop what it left. On 13 to 18 alike.
 //! <https://www.postgresql.org/docs/current/sql-createindex.html#SQL-CREATEINDEX-CONCURRENTLY>
 
-use super::{Judgement, Policy, Refusal, Rule, Verdict, other};
+use super::{Action, Judgement, Policy, Refusal, Rule, Verdict, other};
 use crate::catalog::{FactRequest, Facts, Index, Relation, RelationKind, Taken, human_bytes};
 use crate::lock::LockMode;
 use crate::plan::{Check, Context, Leftovers, Plan, Step, StepLock, Undo};
@@ -19,6 +19,9 @@ pub const BLOCKS_WRITES: Rule = Rule {
     hazard: "CREATE INDEX holds a SHARE lock for as long as the build takes: every INSERT, UPDATE and DELETE waits.",
     remedy: "It is built by CREATE INDEX CONCURRENTLY, which stops no query; a failed build is cleaned up.",
     manual: "https://www.postgresql.org/docs/current/sql-createindex.html",
+    action: Action::Rewrite,
+    versions: "alike",
+    example: "CREATE INDEX users_email_idx ON users (email)",
 };
 
 /// The same on a partitioned table, where CONCURRENTLY can't be had in one statement.
@@ -27,6 +30,9 @@ pub const PARTITIONED: Rule = Rule {
     hazard: "CREATE INDEX on a partitioned table locks every partition against writes until the last one is built.",
     remedy: "It is refused with the recipe: the parent's index first, empty, then each partition's concurrently.",
     manual: "https://www.postgresql.org/docs/current/ddl-partitioning.html",
+    action: Action::Rewrite,
+    versions: "alike",
+    example: "CREATE INDEX events_user_id_idx ON events (user_id)",
 };
 
 /// `IF NOT EXISTS` meets an index that no query can use.
@@ -35,6 +41,9 @@ pub const INVALID: Rule = Rule {
     hazard: "IF NOT EXISTS takes an INVALID index, left by a failed build, for the one that is asked for.",
     remedy: "The INVALID index is dropped concurrently and built anew.",
     manual: "https://www.postgresql.org/docs/current/sql-createindex.html",
+    action: Action::Rewrite,
+    versions: "alike",
+    example: "CREATE INDEX IF NOT EXISTS users_email_idx ON users (email)",
 };
 
 /// Since then `EXTRACT` is a function of that name; before it was `date_part`.
@@ -68,6 +77,7 @@ pub fn facts_needed(create: &CreateIndex) -> FactRequest {
     FactRequest {
         relations: vec![create.table.clone()],
         candidates,
+        ..FactRequest::default()
     }
 }
 
@@ -117,7 +127,7 @@ fn column_names(columns: &[Option<String>]) -> String {
 }
 
 /// Judges `CREATE INDEX`.
-pub fn judge(create: &CreateIndex, source: &str, facts: &Facts, policy: Policy) -> Judgement {
+pub fn judge(create: &CreateIndex, source: &str, facts: &Facts, policy: &Policy) -> Judgement {
     let Some(table) = facts.relations.first().and_then(Option::as_ref) else {
         return Judgement::untouched(); // the server says that there is no such table
     };
@@ -139,10 +149,7 @@ pub fn judge(create: &CreateIndex, source: &str, facts: &Facts, policy: Policy) 
     }
     let invalid = taken.and_then(|taken| taken.index.as_ref());
     let Some(name) = index_name(create, facts) else {
-        return Judgement {
-            rule: Some(&BLOCKS_WRITES),
-            verdict: Verdict::Pass(plain(create, source, table)),
-        };
+        return Judgement::by(&BLOCKS_WRITES, Verdict::Pass(plain(create, source, table)));
     };
     let verdict =
         if table.temporary || (create.only && table.kind == RelationKind::PartitionedTable) {
@@ -166,14 +173,12 @@ pub fn judge(create: &CreateIndex, source: &str, facts: &Facts, policy: Policy) 
                 Verdict::Rewrite(plan)
             }
         };
-    Judgement {
-        rule: Some(if invalid.is_some() {
-            &INVALID
-        } else {
-            &BLOCKS_WRITES
-        }),
-        verdict,
-    }
+    let rule = if invalid.is_some() {
+        &INVALID
+    } else {
+        &BLOCKS_WRITES
+    };
+    Judgement::by(rule, verdict)
 }
 
 /// The name is taken already: by what, decides. `None` goes on to rebuild an INVALID index.
@@ -185,27 +190,21 @@ fn name_is_taken(
 ) -> Option<Judgement> {
     if !create.if_not_exists {
         // 42P07 from the server, but only after it has waited for its lock.
-        return Some(Judgement {
-            rule: Some(&BLOCKS_WRITES),
-            verdict: Verdict::Pass(plain(create, source, table)),
-        });
+        return Some(Judgement::by(
+            &BLOCKS_WRITES,
+            Verdict::Pass(plain(create, source, table)),
+        ));
     }
     match &taken.index {
-        Some(index) if index.building => Some(Judgement {
-            rule: Some(&INVALID),
-            verdict: Verdict::Reject(Refusal {
+        Some(index) if index.building => Some(Judgement::by(&INVALID, Verdict::Reject(Refusal {
                 sqlstate: "55006",
                 message: format!("index {} is being built by another session", index.qualified()),
                 detail: "It exists, but no query can use it before that build has finished.".to_owned(),
                 hint: "Send the statement again when the build is done (pg_stat_progress_create_index).".to_owned(),
-            }),
-        }),
+            }))),
         Some(index) if !index.valid && taken.kind == RelationKind::Index && belongs(table, index) => None,
         // Valid, or not ours to touch: the server answers with its own NOTICE, after waiting for its lock.
-        _ => Some(Judgement {
-            rule: Some(&BLOCKS_WRITES),
-            verdict: Verdict::Pass(plain(create, source, table)),
-        }),
+        _ => Some(Judgement::by(&BLOCKS_WRITES, Verdict::Pass(plain(create, source, table)))),
     }
 }
 
@@ -255,7 +254,7 @@ fn concurrently(
     table: &Relation,
     name: &str,
     invalid: Option<&Index>,
-    policy: Policy,
+    policy: &Policy,
 ) -> Plan {
     let mut steps = Vec::new();
     if let Some(index) = invalid {
@@ -342,16 +341,13 @@ fn build_step(create: &CreateIndex, table: &Relation, name: &str, dropped: Optio
     }
 }
 
-fn partitioned(create: &CreateIndex, source: &str, table: &Relation, policy: Policy) -> Judgement {
+fn partitioned(create: &CreateIndex, source: &str, table: &Relation, policy: &Policy) -> Judgement {
     if create.concurrently {
         return Judgement::untouched(); // the server refuses it
     }
     if table.bytes <= policy.small_table_bytes {
         let plan = plain(create, source, table);
-        return Judgement {
-            rule: Some(&PARTITIONED),
-            verdict: Verdict::Pass(plan),
-        };
+        return Judgement::by(&PARTITIONED, Verdict::Pass(plan));
     }
     let unique = if create.unique { "UNIQUE " } else { "" };
     let on_partition = tail_with_table(&create.tail, "<partition>");
@@ -383,10 +379,7 @@ fn partitioned(create: &CreateIndex, source: &str, table: &Relation, policy: Pol
             on_table.trim_start_matches("ON "),
         ),
     };
-    Judgement {
-        rule: Some(&PARTITIONED),
-        verdict: Verdict::Reject(refusal),
-    }
+    Judgement::by(&PARTITIONED, Verdict::Reject(refusal))
 }
 
 /// The tail of the statement with another table in it; `tail` is `ON [ONLY] name [USING method] (…`.

@@ -5,7 +5,7 @@
 //! constraints, partitioned indexes, or with CASCADE where something depends on the index. On 13 to
 //! 18 alike. <https://www.postgresql.org/docs/current/sql-dropindex.html>
 
-use super::{Judgement, Rule, Verdict};
+use super::{Action, Judgement, Rule, Verdict};
 use crate::catalog::{Facts, Index, Relation, RelationKind};
 use crate::lock::LockMode;
 use crate::plan::{Check, Context, Plan, Step, StepLock, Undo};
@@ -18,6 +18,9 @@ pub const BLOCKS_READS: Rule = Rule {
     hazard: "DROP INDEX asks for an ACCESS EXCLUSIVE lock on the table: every query waits while it waits.",
     remedy: "It is dropped by DROP INDEX CONCURRENTLY, which stops no query.",
     manual: "https://www.postgresql.org/docs/current/sql-dropindex.html",
+    action: Action::Rewrite,
+    versions: "alike",
+    example: "DROP INDEX users_email_idx",
 };
 
 /// Judges `DROP INDEX`.
@@ -30,17 +33,13 @@ pub fn judge(drop: &DropIndex, source: &str, facts: &Facts) -> Judgement {
     if drop.concurrently && (drop.indexes.len() > 1 || drop.cascade) {
         return Judgement::untouched(); // refused by the server
     }
-    let rule = Some(&BLOCKS_READS);
     // What the server refuses, it refuses only when it comes to it: with locks on those before.
     let is_refused = is_missing
         || found
             .iter()
             .any(|found| !found.owned || found.index.is_none());
     if is_refused || found.iter().any(|relation| !can_go_concurrently(relation)) {
-        return Judgement {
-            rule,
-            verdict: Verdict::Pass(plain(drop, source, &found)),
-        };
+        return Judgement::by(&BLOCKS_READS, Verdict::Pass(plain(drop, source, &found)));
     }
     let mut steps: Vec<Step> = Vec::new();
     for relation in &found {
@@ -66,10 +65,7 @@ pub fn judge(drop: &DropIndex, source: &str, facts: &Facts) -> Judgement {
             names.join(", ")
         )
     };
-    Judgement {
-        rule,
-        verdict: Verdict::Rewrite(Plan { notice, steps }),
-    }
+    Judgement::by(&BLOCKS_READS, Verdict::Rewrite(Plan { notice, steps }))
 }
 
 fn can_go_concurrently(relation: &Relation) -> bool {

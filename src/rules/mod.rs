@@ -11,7 +11,7 @@ pub mod verdict;
 
 use crate::catalog::{FactRequest, Facts};
 use crate::sql::parse::Parsed;
-use crate::sql::statement::Statement;
+use crate::sql::statement::{Scope, Statement};
 
 pub use verdict::{Judgement, Refusal, Verdict};
 
@@ -26,6 +26,49 @@ pub struct Rule {
     pub remedy: &'static str,
     /// PostgreSQL's manual on it.
     pub manual: &'static str,
+    /// What is done by default.
+    pub action: Action,
+    /// Where the versions of PostgreSQL differ, from 13 to 18; "alike" otherwise.
+    pub versions: &'static str,
+    /// A statement that meets it, on tables that the example's facts describe.
+    pub example: &'static str,
+}
+
+/// What the policy does about a rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Action {
+    /// The statement runs as sent, under a lock timeout if it takes a strong lock.
+    Allow,
+    /// The same, and the client is told.
+    Notice,
+    /// The plan runs in its place; where there is none, it is refused.
+    Rewrite,
+    /// It runs as sent, but only in a window of time.
+    Queue,
+    /// It is refused.
+    Reject,
+}
+
+impl Action {
+    /// All actions, mildest first.
+    pub const ALL: [Action; 5] = [
+        Action::Allow,
+        Action::Notice,
+        Action::Rewrite,
+        Action::Queue,
+        Action::Reject,
+    ];
+
+    /// The word in settings.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Action::Allow => "allow",
+            Action::Notice => "notice",
+            Action::Rewrite => "rewrite",
+            Action::Queue => "queue",
+            Action::Reject => "reject",
+        }
+    }
 }
 
 /// Every rule.
@@ -38,11 +81,27 @@ pub const RULES: &[&Rule] = &[
     &other::LOCK_QUEUE,
 ];
 
-/// Limits of the policy that the rules read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The policy for one session: what the rules read.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
     /// `guard.small_table`, in bytes.
     pub small_table_bytes: u64,
+    /// `guard.scan_rate`: bytes a second that a scan, a build or a rewrite gets through; for
+    /// estimates in messages only.
+    pub scan_bytes_per_second: u64,
+    /// What the settings, or the statement's own comment, say of rules; the last that fits counts.
+    pub overrides: Vec<Override>,
+}
+
+/// What a setting says of a rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Override {
+    /// The rule's name; `None` for all.
+    pub rule: Option<String>,
+    /// Only for statements all of whose tables fit: `schema.name`, with `*` for any characters.
+    pub table: Option<String>,
+    /// What is done.
+    pub action: Action,
 }
 
 /// What the rules must know to judge a statement.
@@ -51,13 +110,17 @@ pub fn facts_needed(statement: &Statement) -> FactRequest {
         Statement::CreateIndex(create) => create_index::facts_needed(create),
         Statement::DropIndex(drop) => FactRequest {
             relations: drop.indexes.clone(),
-            candidates: Vec::new(),
+            ..FactRequest::default()
         },
         Statement::Reindex(reindex) => FactRequest {
             relations: vec![reindex.name.clone()],
-            candidates: Vec::new(),
+            ..FactRequest::default()
         },
-        Statement::Other(_)
+        Statement::AlterTable(_)
+        | Statement::CreateTable(_)
+        | Statement::Drop(_)
+        | Statement::Rename(_)
+        | Statement::Other(_)
         | Statement::Unreadable { .. }
         | Statement::Prepare { .. }
         | Statement::Execute { .. }
@@ -68,13 +131,19 @@ pub fn facts_needed(statement: &Statement) -> FactRequest {
 }
 
 /// Judges a statement. `source` is its own text.
-pub fn judge(parsed: &Parsed, source: &str, facts: &Facts, policy: Policy) -> Judgement {
+pub fn judge(parsed: &Parsed, source: &str, facts: &Facts, policy: &Policy) -> Judgement {
     match &parsed.statement {
         Statement::CreateIndex(create) => create_index::judge(create, source, facts, policy),
         Statement::DropIndex(drop) => drop_index::judge(drop, source, facts),
         Statement::Reindex(reindex) => reindex::judge(reindex, source, facts, policy),
-        Statement::Other(other) => other::judge(other, source),
-        Statement::Unreadable { words } => other::judge_unreadable(words, source),
+        Statement::Other(other) => other::judge(other.tag, other.scope, source),
+        Statement::AlterTable(_)
+        | Statement::CreateTable(_)
+        | Statement::Drop(_)
+        | Statement::Rename(_)
+        | Statement::Unreadable { .. } => {
+            other::judge(parsed.statement.tag(), Scope::Transactional, source)
+        }
         Statement::Prepare { .. }
         | Statement::Execute { .. }
         | Statement::Deallocate { .. }
@@ -86,20 +155,22 @@ pub fn judge(parsed: &Parsed, source: &str, facts: &Facts, policy: Policy) -> Ju
 /// The rule that a statement is judged by when no facts can be had: said, not done.
 pub fn assumed(statement: &Statement) -> Judgement {
     let rule = match statement {
-        Statement::CreateIndex(_) => Some(&create_index::BLOCKS_WRITES),
-        Statement::DropIndex(_) => Some(&drop_index::BLOCKS_READS),
-        Statement::Reindex(_) => Some(&reindex::BLOCKS_READS),
-        Statement::Other(_) | Statement::Unreadable { .. } => Some(&other::LOCK_QUEUE),
+        Statement::CreateIndex(_) => &create_index::BLOCKS_WRITES,
+        Statement::DropIndex(_) => &drop_index::BLOCKS_READS,
+        Statement::Reindex(_) => &reindex::BLOCKS_READS,
+        Statement::AlterTable(_)
+        | Statement::CreateTable(_)
+        | Statement::Drop(_)
+        | Statement::Rename(_)
+        | Statement::Other(_)
+        | Statement::Unreadable { .. } => &other::LOCK_QUEUE,
         Statement::Prepare { .. }
         | Statement::Execute { .. }
         | Statement::Deallocate { .. }
         | Statement::Dynamic { .. }
-        | Statement::Harmless => None,
+        | Statement::Harmless => return Judgement::untouched(),
     };
-    Judgement {
-        rule,
-        verdict: Verdict::Untouched,
-    }
+    Judgement::by(rule, Verdict::Untouched)
 }
 
 #[cfg(test)]

@@ -5,9 +5,9 @@
 //! Recipe: the statement itself in a transaction of its own under a short `lock_timeout`, tried
 //! again. <https://www.postgresql.org/docs/current/explicit-locking.html>
 
-use super::{Judgement, Rule, Verdict};
+use super::{Action, Judgement, Rule, Verdict};
 use crate::plan::{Check, Context, Plan, Step, Undo};
-use crate::sql::statement::{OtherDdl, Scope};
+use crate::sql::statement::Scope;
 
 /// SQLSTATE of a statement that a rule refuses.
 pub const REFUSED: &str = "LK001";
@@ -18,28 +18,21 @@ pub const LOCK_QUEUE: Rule = Rule {
     hazard: "A strong lock request that waits for one long transaction makes every other query wait behind it.",
     remedy: "It runs in a transaction of its own under a short lock_timeout, and is tried again until it has its lock.",
     manual: "https://www.postgresql.org/docs/current/explicit-locking.html",
+    action: Action::Allow,
+    versions: "alike",
+    example: "ALTER TABLE users ADD COLUMN note text",
 };
 
-/// Judges a schema change without a rule of its own.
-pub fn judge(other: &OtherDdl, source: &str) -> Judgement {
-    let context = match other.scope {
+/// Judges a schema change without a rule of its own. One that can't be read, and that refuses a
+/// transaction block, is for the runner to find out.
+pub fn judge(tag: &str, scope: Scope, source: &str) -> Judgement {
+    let context = match scope {
         Scope::LocksNothing => return Judgement::untouched(),
         Scope::Transactional => Context::Transaction,
         Scope::OwnTransaction => Context::Autocommit,
         Scope::Concurrent => Context::Concurrent { clear: None },
     };
-    Judgement {
-        rule: Some(&LOCK_QUEUE),
-        verdict: Verdict::Pass(as_sent(other.tag, source, context)),
-    }
-}
-
-/// Judges a statement that can't be read: if it refuses a transaction block, the runner finds out.
-pub fn judge_unreadable(words: &str, source: &str) -> Judgement {
-    Judgement {
-        rule: Some(&LOCK_QUEUE),
-        verdict: Verdict::Pass(as_sent(words, source, Context::Transaction)),
-    }
+    Judgement::by(&LOCK_QUEUE, Verdict::Pass(as_sent(tag, source, context)))
 }
 
 fn as_sent(title: &str, source: &str, context: Context) -> Plan {

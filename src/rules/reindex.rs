@@ -6,7 +6,7 @@
 //! in the plain form, for there is no other. On 13 to 18; of partitioned tables and indexes since
 //! 14. <https://www.postgresql.org/docs/current/sql-reindex.html#SQL-REINDEX-CONCURRENTLY>
 
-use super::{Judgement, Policy, Rule, Verdict};
+use super::{Action, Judgement, Policy, Rule, Verdict};
 use crate::catalog::{Facts, Index, Relation, RelationKind};
 use crate::lock::LockMode;
 use crate::plan::{Check, Context, Leftovers, Plan, Step, StepLock, Undo};
@@ -19,17 +19,19 @@ pub const BLOCKS_READS: Rule = Rule {
     hazard: "REINDEX locks the index exclusively while it is rebuilt: writes wait, and queries planned on the table.",
     remedy: "It is rebuilt by REINDEX CONCURRENTLY, which stops no query; what a failed rebuild leaves is dropped.",
     manual: "https://www.postgresql.org/docs/current/sql-reindex.html",
+    action: Action::Rewrite,
+    versions: "alike",
+    example: "REINDEX TABLE users",
 };
 
 /// Judges `REINDEX INDEX` and `REINDEX TABLE`.
-pub fn judge(reindex: &Reindex, source: &str, facts: &Facts, policy: Policy) -> Judgement {
+pub fn judge(reindex: &Reindex, source: &str, facts: &Facts, policy: &Policy) -> Judgement {
     let Some(relation) = facts.relations.first().and_then(Option::as_ref) else {
         return Judgement::untouched();
     };
     if !relation.owned || relation.created_here {
         return Judgement::untouched();
     }
-    let rule = Some(&BLOCKS_READS);
     let is_partitioned = matches!(
         relation.kind,
         RelationKind::PartitionedTable | RelationKind::PartitionedIndex
@@ -39,10 +41,10 @@ pub fn judge(reindex: &Reindex, source: &str, facts: &Facts, policy: Policy) -> 
         || relation.extension.is_some()
         || (is_partitioned && facts.session.version < 140_000)
     {
-        return Judgement {
-            rule,
-            verdict: Verdict::Pass(plain(reindex, source, relation)),
-        };
+        return Judgement::by(
+            &BLOCKS_READS,
+            Verdict::Pass(plain(reindex, source, relation)),
+        );
     }
     let steps = match (reindex.kind, relation.kind) {
         (ReindexKind::Index, RelationKind::Index | RelationKind::PartitionedIndex) => {
@@ -66,10 +68,10 @@ pub fn judge(reindex: &Reindex, source: &str, facts: &Facts, policy: Policy) -> 
         ReindexKind::Table => relation.indexes.is_empty(),
     } && !reindex.concurrently
         && !is_partitioned;
-    Judgement {
-        rule,
-        verdict: with_steps(reindex, source, relation, steps, is_quick),
-    }
+    Judgement::by(
+        &BLOCKS_READS,
+        with_steps(reindex, source, relation, steps, is_quick),
+    )
 }
 
 fn with_steps(

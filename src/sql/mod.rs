@@ -2,8 +2,10 @@
 //!
 //! Pure: no I/O, no clock. [`parse`] is the only file that names `pg_query`.
 
+pub mod alter_table;
 pub mod cache;
 pub mod classify;
+pub mod create_table;
 pub mod encoding;
 pub mod lexer;
 pub mod name;

@@ -13,7 +13,9 @@ use thiserror::Error;
 
 use super::lexer::{self, LexicalMode};
 use super::name::Name;
-use super::statement::{CreateIndex, DropIndex, OtherDdl, Reindex, ReindexKind, Scope, Statement};
+use super::statement::{
+    CreateIndex, DropIndex, OtherDdl, OtherKind, Reindex, ReindexKind, Scope, Statement,
+};
 use super::tag::{alter_tag, create_tag, drop_tag};
 
 /// One statement of a text.
@@ -178,6 +180,7 @@ fn convert(node: &NodeEnum, source: &str, mode: LexicalMode) -> (Statement, Sort
 fn other(tag: &'static str, scope: Scope, relations: Vec<Name>) -> Statement {
     Statement::Other(OtherDdl {
         tag,
+        kind: OtherKind::Harmless,
         scope,
         relations,
         may_hold_secret: false,
@@ -522,6 +525,7 @@ fn other_ddl(node: &NodeEnum) -> Option<OtherDdl> {
     );
     Some(OtherDdl {
         tag,
+        kind: OtherKind::Harmless,
         scope,
         relations,
         may_hold_secret,

@@ -1,6 +1,9 @@
 //! A schema change, as lockkeeper sees it: our own small AST over what the parser gives.
 
+use super::alter_table::AlterTable;
+use super::create_table::CreateTable;
 use super::name::Name;
+use crate::lock::LockMode;
 
 /// One SQL statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,6 +14,15 @@ pub enum Statement {
     DropIndex(DropIndex),
     /// `REINDEX INDEX` and `REINDEX TABLE`.
     Reindex(Reindex),
+    /// `ALTER TABLE`, and what else shares its grammar: `ALTER INDEX`, `ALTER VIEW`, `ALTER
+    /// MATERIALIZED VIEW`, `ALTER SEQUENCE … OWNER TO`, `ALTER FOREIGN TABLE`.
+    AlterTable(AlterTable),
+    /// `CREATE TABLE` with a list of columns, `PARTITION OF`, `OF`.
+    CreateTable(CreateTable),
+    /// `DROP` of anything but indexes, triggers, rules and policies.
+    Drop(DropObjects),
+    /// `ALTER … RENAME`.
+    Rename(Rename),
     /// Any other schema change.
     Other(OtherDdl),
     /// A schema change that the parser can't read, or whose text it can't carry.
@@ -53,6 +65,10 @@ impl Statement {
             Statement::CreateIndex(_)
             | Statement::DropIndex(_)
             | Statement::Reindex(_)
+            | Statement::AlterTable(_)
+            | Statement::CreateTable(_)
+            | Statement::Drop(_)
+            | Statement::Rename(_)
             | Statement::Other(_)
             | Statement::Unreadable { .. } => true,
             Statement::Prepare { .. }
@@ -78,6 +94,10 @@ impl Statement {
             Statement::CreateIndex(_) => "CREATE INDEX",
             Statement::DropIndex(_) => "DROP INDEX",
             Statement::Reindex(_) => "REINDEX",
+            Statement::AlterTable(alter) => alter.tag,
+            Statement::CreateTable(create) => create.tag,
+            Statement::Drop(drop) => drop.tag,
+            Statement::Rename(rename) => rename.tag,
             Statement::Other(other) => other.tag,
             Statement::Unreadable { words } => words,
             Statement::Prepare { .. } => "PREPARE",
@@ -94,6 +114,23 @@ impl Statement {
             Statement::CreateIndex(create) => vec![create.table.clone()],
             Statement::DropIndex(drop) => drop.indexes.clone(),
             Statement::Reindex(reindex) => vec![reindex.name.clone()],
+            Statement::AlterTable(alter) => vec![alter.relation.clone()],
+            Statement::CreateTable(create) => vec![create.name.clone()],
+            Statement::Drop(drop) => match drop.kind {
+                DropKind::Table
+                | DropKind::ForeignTable
+                | DropKind::View
+                | DropKind::MaterializedView
+                | DropKind::Sequence => drop.names.clone(),
+                DropKind::Schema
+                | DropKind::Type
+                | DropKind::Domain
+                | DropKind::Function
+                | DropKind::Extension
+                | DropKind::Statistics
+                | DropKind::Other => Vec::new(),
+            },
+            Statement::Rename(rename) => rename.relation.iter().cloned().collect(),
             Statement::Other(other) => other.relations.clone(),
             Statement::Unreadable { .. }
             | Statement::Prepare { .. }
@@ -112,6 +149,10 @@ impl Statement {
             Statement::CreateIndex(_)
             | Statement::DropIndex(_)
             | Statement::Reindex(_)
+            | Statement::AlterTable(_)
+            | Statement::CreateTable(_)
+            | Statement::Drop(_)
+            | Statement::Rename(_)
             | Statement::Prepare { .. }
             | Statement::Execute { .. }
             | Statement::Deallocate { .. }
@@ -183,7 +224,104 @@ pub struct Reindex {
     pub name: Name,
 }
 
-/// How a schema change without a rule of its own may run.
+/// What a `DROP` removes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DropKind {
+    /// `DROP TABLE`.
+    Table,
+    /// `DROP FOREIGN TABLE`.
+    ForeignTable,
+    /// `DROP VIEW`.
+    View,
+    /// `DROP MATERIALIZED VIEW`.
+    MaterializedView,
+    /// `DROP SEQUENCE`.
+    Sequence,
+    /// `DROP SCHEMA`.
+    Schema,
+    /// `DROP TYPE`.
+    Type,
+    /// `DROP DOMAIN`.
+    Domain,
+    /// `DROP FUNCTION`, `PROCEDURE`, `ROUTINE`, `AGGREGATE`.
+    Function,
+    /// `DROP EXTENSION`.
+    Extension,
+    /// `DROP STATISTICS`.
+    Statistics,
+    /// Anything else.
+    Other,
+}
+
+/// `DROP kind [IF EXISTS] name, … [CASCADE]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DropObjects {
+    /// The command tag.
+    pub tag: &'static str,
+    /// What is dropped.
+    pub kind: DropKind,
+    /// `IF EXISTS`.
+    pub if_exists: bool,
+    /// `CASCADE`.
+    pub cascade: bool,
+    /// Their names; empty where they can't be written as `schema.name`. A schema's or an extension's
+    /// name stands alone; of a function it is the name without its arguments.
+    pub names: Vec<Name>,
+}
+
+/// What a `RENAME` is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RenameTarget {
+    /// A relation, renamed by the `ALTER` of this kind: `ALTER TABLE i RENAME` may mean an index.
+    Relation(ObjectKind),
+    /// A column.
+    Column(String),
+    /// A constraint of a table.
+    Constraint(String),
+    /// A trigger, rule or policy of a table.
+    OnTable,
+    /// Nothing that a lock on a relation is taken for: schema, type, role, function …
+    Other,
+}
+
+/// `ALTER … RENAME [COLUMN c | CONSTRAINT c] TO name`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rename {
+    /// The command tag.
+    pub tag: &'static str,
+    /// What is renamed.
+    pub target: RenameTarget,
+    /// `IF EXISTS`.
+    pub if_exists: bool,
+    /// `ONLY`.
+    pub only: bool,
+    /// The relation; `None` where there is none.
+    pub relation: Option<Name>,
+    /// The new name.
+    pub new_name: String,
+}
+
+/// The kind of object that an `ALTER` names; the server takes some for others (`ALTER TABLE` of an
+/// index, a view or a sequence).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ObjectKind {
+    /// `ALTER TABLE`.
+    Table,
+    /// `ALTER FOREIGN TABLE`.
+    ForeignTable,
+    /// `ALTER INDEX`.
+    Index,
+    /// `ALTER VIEW`.
+    View,
+    /// `ALTER MATERIALIZED VIEW`.
+    MaterializedView,
+    /// `ALTER SEQUENCE`.
+    Sequence,
+    /// `ALTER TYPE` of a composite type.
+    CompositeType,
+}
+
+/// How a schema change may run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
     /// In a transaction block.
@@ -198,15 +336,140 @@ pub enum Scope {
     LocksNothing,
 }
 
-/// A schema change without a rule of its own.
+/// A schema change whose locks follow from its kind alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OtherDdl {
     /// The command tag.
     pub tag: &'static str,
+    /// What it does.
+    pub kind: OtherKind,
     /// How it may run.
     pub scope: Scope,
-    /// The relations that it names.
+    /// The relations that it names and whose locks it takes.
     pub relations: Vec<Name>,
     /// Its text may hold a password or a connection string.
     pub may_hold_secret: bool,
+}
+
+/// What a schema change without a shape of its own does to what exists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OtherKind {
+    /// `CREATE [OR REPLACE] [CONSTRAINT] TRIGGER`; `FROM` names the second relation.
+    CreateTrigger,
+    /// `DROP TRIGGER`.
+    DropTrigger,
+    /// `CREATE`, `DROP RULE`.
+    Rule,
+    /// `CREATE`, `ALTER`, `DROP POLICY`.
+    Policy,
+    /// `CREATE VIEW`.
+    CreateView,
+    /// `CREATE OR REPLACE VIEW`.
+    ReplaceView,
+    /// `CREATE TABLE AS`, `SELECT INTO`, `CREATE MATERIALIZED VIEW`.
+    CreateTableAs,
+    /// `REFRESH MATERIALIZED VIEW`.
+    RefreshMaterializedView {
+        /// `CONCURRENTLY`.
+        concurrently: bool,
+        /// `WITH NO DATA`.
+        without_data: bool,
+    },
+    /// `CREATE SEQUENCE`; with OWNED BY the table is named.
+    CreateSequence,
+    /// `ALTER SEQUENCE` with options.
+    AlterSequence,
+    /// `TRUNCATE`.
+    Truncate {
+        /// `CASCADE`.
+        cascade: bool,
+        /// `RESTART IDENTITY`.
+        restart: bool,
+    },
+    /// `LOCK TABLE` in a mode stronger than ROW EXCLUSIVE.
+    LockTable {
+        /// The mode.
+        mode: LockMode,
+        /// Not `ONLY`: partitions and children too.
+        descends: bool,
+    },
+    /// `CLUSTER`; without relations: all that were clustered before.
+    Cluster,
+    /// `VACUUM FULL`; without relations: all.
+    VacuumFull,
+    /// `REINDEX SCHEMA`, `DATABASE`, `SYSTEM`.
+    ReindexMany {
+        /// `CONCURRENTLY`.
+        concurrently: bool,
+        /// `SYSTEM`.
+        system: bool,
+    },
+    /// `ALTER … SET SCHEMA` of a relation.
+    SetSchema,
+    /// `ALTER … OWNER TO`, `DEPENDS ON EXTENSION` and kin of what is no table.
+    AlterObject,
+    /// `ALTER TABLE ALL IN TABLESPACE`.
+    MoveAll,
+    /// `COMMENT ON` a relation or a column of it, which is named.
+    CommentOnRelation,
+    /// `COMMENT ON CONSTRAINT`, `TRIGGER`, `RULE`, `POLICY` of a table, which is named.
+    CommentOnPart,
+    /// `SECURITY LABEL` on a relation, which is named.
+    SecurityLabel,
+    /// `GRANT`, `REVOKE` on relations, which are named.
+    GrantOnRelations,
+    /// `CREATE STATISTICS`.
+    CreateStatistics,
+    /// `CREATE PUBLICATION … FOR TABLE`, `ALTER PUBLICATION … ADD|SET|DROP TABLE`.
+    PublicationTables,
+    /// `CREATE PUBLICATION … FOR ALL TABLES` or `TABLES IN SCHEMA`.
+    PublicationAll,
+    /// `ALTER DOMAIN`.
+    AlterDomain {
+        /// The domain.
+        domain: Name,
+        /// What is altered.
+        change: DomainChange,
+    },
+    /// `ALTER TYPE … ADD VALUE`.
+    EnumAddValue,
+    /// `ALTER TYPE … RENAME VALUE`.
+    EnumRenameValue,
+    /// `DROP OWNED`, `REASSIGN OWNED`.
+    Owned {
+        /// `DROP OWNED`.
+        drops: bool,
+    },
+    /// `ALTER SYSTEM`.
+    AlterSystem,
+    /// `DROP DATABASE`.
+    DropDatabase,
+    /// `CREATE DATABASE`; `ALTER DATABASE … SET TABLESPACE`, `RENAME`.
+    Database,
+    /// `CREATE`, `ALTER`, `DROP EVENT TRIGGER`.
+    EventTrigger,
+    /// `PREPARE TRANSACTION`.
+    PrepareTransaction,
+    /// `CREATE`, `ALTER EXTENSION`, `IMPORT FOREIGN SCHEMA`: a script that may do anything.
+    Script,
+    /// `CREATE SCHEMA` with elements, each of them a schema change.
+    CreateSchema(Vec<Statement>),
+    /// `CREATE OR REPLACE FUNCTION` and `PROCEDURE`.
+    CreateFunction,
+    /// What takes no lock on a relation that exists: types, domains, operators, casts, roles, grants
+    /// on other objects, foreign servers, databases' settings …
+    Harmless,
+}
+
+/// What `ALTER DOMAIN` changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DomainChange {
+    /// `ADD CONSTRAINT … CHECK` that is checked now, `SET NOT NULL`.
+    Constrain,
+    /// `ADD CONSTRAINT … NOT VALID`.
+    ConstrainNotValid,
+    /// `VALIDATE CONSTRAINT`.
+    Validate,
+    /// Anything else.
+    Loosen,
 }

@@ -11,7 +11,8 @@
 //! `:session` (SET by the client), `:client` (at start-up) or nothing (by a role, a database, the configuration file).
 
 use lockkeeper::catalog::{
-    FactRequest, Facts, Index, IndexedTable, Relation, RelationKind, SessionFacts, Setting, Taken,
+    Details, FactRequest, Facts, Index, IndexedTable, Relation, RelationKind, SessionFacts,
+    Setting, Taken,
 };
 use lockkeeper::rules::Policy;
 use lockkeeper::sql::name::Name;
@@ -50,7 +51,7 @@ impl World {
                 Some("table") => world.relation(RelationKind::Table, &words)?,
                 Some("partitioned") => world.relation(RelationKind::PartitionedTable, &words)?,
                 Some("matview") => world.relation(RelationKind::MaterializedView, &words)?,
-                Some("view") => world.relation(RelationKind::Other, &words)?,
+                Some("view") => world.relation(RelationKind::View, &words)?,
                 Some(_) => world.settings(&words)?,
             }
         }
@@ -61,6 +62,8 @@ impl World {
     pub(crate) fn policy(&self) -> Policy {
         Policy {
             small_table_bytes: self.small_table_bytes,
+            scan_bytes_per_second: 100 << 20,
+            overrides: Vec::new(),
         }
     }
 
@@ -77,6 +80,7 @@ impl World {
             relations,
             taken,
             session: self.session.clone(),
+            ..Facts::default()
         }
     }
 
@@ -108,7 +112,11 @@ impl World {
                     }
                 }
             }
-            Statement::Other(_)
+            Statement::AlterTable(_)
+            | Statement::CreateTable(_)
+            | Statement::Drop(_)
+            | Statement::Rename(_)
+            | Statement::Other(_)
             | Statement::Unreadable { .. }
             | Statement::Prepare { .. }
             | Statement::Execute { .. }
@@ -199,6 +207,7 @@ impl World {
             indexes: Vec::new(),
             index: None,
             table: None,
+            details: Details::default(),
         };
         for word in &words[2..] {
             match word.split_once('=').unwrap_or((word, "")) {
@@ -270,6 +279,12 @@ fn index(oid: u32, schema: &str, name: &str) -> Index {
         constraint: false,
         building: false,
         dependents: 0,
+        unique: false,
+        primary: false,
+        method: "btree".to_owned(),
+        columns: Vec::new(),
+        partial: false,
+        definition: String::new(),
     }
 }
 
