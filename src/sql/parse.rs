@@ -183,6 +183,7 @@ fn other(tag: &'static str, scope: Scope, relations: Vec<Name>) -> Statement {
         kind: OtherKind::Harmless,
         scope,
         relations,
+        creates: None,
         may_hold_secret: false,
     })
 }
@@ -528,6 +529,7 @@ fn other_ddl(node: &NodeEnum) -> Option<OtherDdl> {
         kind: OtherKind::Harmless,
         scope,
         relations,
+        creates: None,
         may_hold_secret,
     })
 }

@@ -347,6 +347,9 @@ pub struct OtherDdl {
     pub scope: Scope,
     /// The relations that it names and whose locks it takes.
     pub relations: Vec<Name>,
+    /// The relation, type or domain that `CREATE VIEW`, `MATERIALIZED VIEW`, `TABLE AS`, `SEQUENCE`,
+    /// `TYPE` and `DOMAIN` make.
+    pub creates: Option<Name>,
     /// Its text may hold a password or a connection string.
     pub may_hold_secret: bool,
 }
