@@ -1,6 +1,8 @@
 //! The settings: `config/lockkeeper.toml` is their manual. File, then environment, then flags; what
 //! is unknown is refused with the nearest valid name.
 
+pub mod policy;
+
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,6 +11,8 @@ use bytesize::ByteSize;
 use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, Serialize};
 use thiserror::Error;
+
+pub use policy::PolicySettings;
 
 /// All settings, with their defaults.
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
@@ -22,6 +26,8 @@ pub struct Config {
     pub guard: Guard,
     /// How locks are taken.
     pub locks: Locks,
+    /// What is done about each rule.
+    pub policy: PolicySettings,
     /// The record of schema changes.
     pub audit: Audit,
     /// Metrics and health.
@@ -56,10 +62,14 @@ const KEYS: &[&str] = &[
     "guard.mode",
     "guard.max_text",
     "guard.small_table",
+    "guard.scan_rate",
     "guard.notices",
     "guard.cache",
     "locks.budget",
     "locks.deadline",
+    "policy.rules",
+    "policy.overrides",
+    "policy.may_override",
     "audit.file",
     "http.address",
     "limits.connections",
@@ -191,6 +201,8 @@ pub struct Guard {
     pub max_text: ByteSize,
     /// Up to this size a table's plain form is tried first.
     pub small_table: ByteSize,
+    /// What a scan, a build or a rewrite gets through in a second, for estimates.
+    pub scan_rate: ByteSize,
     /// NOTICEs to clients.
     pub notices: bool,
     /// Memory for classified texts.
@@ -330,6 +342,7 @@ impl Default for Guard {
             mode: Mode::Enforce,
             max_text: ByteSize::mib(8),
             small_table: ByteSize::mib(1),
+            scan_rate: ByteSize::mib(100),
             notices: true,
             cache: ByteSize::mib(16),
         }
@@ -391,6 +404,7 @@ fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>
         OneOrMany::One(one) => one
             .split(',')
             .map(|address| address.trim().to_owned())
+            .filter(|address| !address.is_empty())
             .collect(),
         OneOrMany::Many(many) => many,
     })
@@ -527,6 +541,10 @@ impl Config {
                 "`locks.budget` must be between 1ms and 60s: it is how long a query may wait behind a lock request",
             );
         }
+        if self.guard.scan_rate.as_u64() == 0 {
+            return bad("`guard.scan_rate` is 0: every estimate would be endless");
+        }
+        self.policy.check()?;
         if self.limits.connections == 0 {
             return bad("`limits.connections` is 0: nobody could connect");
         }
@@ -579,7 +597,7 @@ pub fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Opt
 fn bad_value(key: &str, message: &str) -> ConfigError {
     let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
     let hint = match quoted.split_first() {
-        Some((wrong, valid)) if message.contains("unknown variant") && !valid.is_empty() => {
+        Some((wrong, valid)) if message.starts_with("unknown ") && !valid.is_empty() => {
             nearest(wrong, valid.iter().copied())
                 .map(|near| format!("; the nearest valid one is `{near}`"))
         }
@@ -663,6 +681,31 @@ mod tests {
                 "upstream.connect_timeout",
             ),
             ("[listen", "line"),
+            ("[policy]\nrule = {}", "`policy.rules`"),
+            (
+                "[policy]\nrules = { 'create-index-block-writes' = 'allow' }",
+                "nearest valid one is `create-index-blocks-writes`",
+            ),
+            (
+                "[policy.rules]\nlock-queue = 'alow'",
+                "nearest valid one is `allow`",
+            ),
+            (
+                "[[policy.overrides]]\ntabel = 'a'\nrules = { lock-queue = 'allow' }",
+                "nearest valid one is `table`",
+            ),
+            (
+                "[[policy.overrides]]\nrules = { lock-que = 'allow' }",
+                "`policy.overrides[0].rules`: there is no rule `lock-que`; the nearest valid one is `lock-queue`",
+            ),
+            ("[[policy.overrides]]\ntable = 'a'", "rules"),
+            ("[[policy.overrides]]\nrules = {}", "names no rule"),
+            (
+                "[[policy.overrides]]\ntable = ''\nrules = { lock-queue = 'allow' }",
+                "is empty",
+            ),
+            ("[policy]\nmay_override = '*'", "full names"),
+            ("[guard]\nscan_rate = '0B'", "guard.scan_rate"),
         ] {
             let error = load(text).unwrap_err().to_string();
             assert!(error.contains(needle), "{text}: {error}");
@@ -690,6 +733,40 @@ mod tests {
         assert_eq!(load(text).unwrap().listen.proxy_protocol_from.len(), 2);
         let text = "[listen]\nproxy_protocol_from = []";
         assert!(load(text).unwrap().listen.proxy_protocol_from.is_empty());
+    }
+
+    #[test]
+    fn policies_are_for_databases_roles_and_tables() {
+        let text = "[policy]\nmay_override = ['dba', 'ops']\nrules = { '*' = 'notice', lock_queue = 'reject' }\n\
+                    [[policy.overrides]]\ndatabase = 'shop_*'\nrole = 'etl'\ntable = 'staging.*'\n\
+                    rules = { lock-queue = 'allow' }";
+        let policy = load(text).unwrap().policy;
+        let said = |database, role| -> Vec<String> {
+            let overrides = policy.overrides(database, role).into_iter();
+            overrides
+                .map(|one| {
+                    let rule = one.rule.unwrap_or("all".to_owned());
+                    format!(
+                        "{rule} {} {}",
+                        one.table.unwrap_or_default(),
+                        one.action.as_str()
+                    )
+                })
+                .collect()
+        };
+        assert_eq!(said("shop", "etl"), ["all  notice", "lock-queue  reject"]);
+        assert_eq!(
+            said("shop_eu", "etl"),
+            [
+                "all  notice",
+                "lock-queue  reject",
+                "lock-queue staging.* allow"
+            ]
+        );
+        assert!(policy.may_override("dba") && !policy.may_override("etl"));
+        let entries = load(text).unwrap().entries();
+        let shown = entries.iter().find(|(key, _)| *key == "policy.rules");
+        assert!(shown.unwrap().1.contains("lock-queue"));
     }
 
     #[test]

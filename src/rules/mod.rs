@@ -6,6 +6,7 @@
 pub mod create_index;
 pub mod drop_index;
 pub mod other;
+pub mod policy;
 pub mod reindex;
 pub mod verdict;
 
@@ -13,6 +14,7 @@ use crate::catalog::{FactRequest, Facts};
 use crate::sql::parse::Parsed;
 use crate::sql::statement::{Scope, Statement};
 
+pub use policy::{Action, Override, Policy};
 pub use verdict::{Judgement, Refusal, Verdict};
 
 /// One way in which a statement hurts running traffic, and what lockkeeper does about it.
@@ -34,43 +36,6 @@ pub struct Rule {
     pub example: &'static str,
 }
 
-/// What the policy does about a rule.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Action {
-    /// The statement runs as sent, under a lock timeout if it takes a strong lock.
-    Allow,
-    /// The same, and the client is told.
-    Notice,
-    /// The plan runs in its place; where there is none, it is refused.
-    Rewrite,
-    /// It runs as sent, but only in a window of time.
-    Queue,
-    /// It is refused.
-    Reject,
-}
-
-impl Action {
-    /// All actions, mildest first.
-    pub const ALL: [Action; 5] = [
-        Action::Allow,
-        Action::Notice,
-        Action::Rewrite,
-        Action::Queue,
-        Action::Reject,
-    ];
-
-    /// The word in settings.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Action::Allow => "allow",
-            Action::Notice => "notice",
-            Action::Rewrite => "rewrite",
-            Action::Queue => "queue",
-            Action::Reject => "reject",
-        }
-    }
-}
-
 /// Every rule.
 pub const RULES: &[&Rule] = &[
     &create_index::BLOCKS_WRITES,
@@ -80,29 +45,6 @@ pub const RULES: &[&Rule] = &[
     &reindex::BLOCKS_READS,
     &other::LOCK_QUEUE,
 ];
-
-/// The policy for one session: what the rules read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Policy {
-    /// `guard.small_table`, in bytes.
-    pub small_table_bytes: u64,
-    /// `guard.scan_rate`: bytes a second that a scan, a build or a rewrite gets through; for
-    /// estimates in messages only.
-    pub scan_bytes_per_second: u64,
-    /// What the settings, or the statement's own comment, say of rules; the last that fits counts.
-    pub overrides: Vec<Override>,
-}
-
-/// What a setting says of a rule.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Override {
-    /// The rule's name; `None` for all.
-    pub rule: Option<String>,
-    /// Only for statements all of whose tables fit: `schema.name`, with `*` for any characters.
-    pub table: Option<String>,
-    /// What is done.
-    pub action: Action,
-}
 
 /// What the rules must know to judge a statement.
 pub fn facts_needed(statement: &Statement) -> FactRequest {
