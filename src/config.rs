@@ -222,6 +222,17 @@ pub enum Mode {
     Off,
 }
 
+impl Mode {
+    /// The word in settings.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Mode::Enforce => "enforce",
+            Mode::Observe => "observe",
+            Mode::Off => "off",
+        }
+    }
+}
+
 /// `locks`.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(default)]

@@ -24,7 +24,7 @@ pub struct Event {
     /// Why it passed without being guarded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub because: Option<&'static str>,
-    /// `enforce` or `observe`.
+    /// `enforce`, `observe` or `off`.
     pub mode: &'static str,
     /// Relations, as `schema.name` where facts are known, else as written.
     pub relations: Vec<RelationEntry>,
@@ -41,6 +41,9 @@ pub struct Event {
     /// SQLSTATE and message of the failure.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<ErrorEntry>,
+    /// What the client said against the policy, and whether it may.
+    #[serde(rename = "override", skip_serializing_if = "Option::is_none")]
+    pub overriding: Option<OverrideEntry>,
     /// Tries to get a lock.
     pub attempts: u32,
     /// Milliseconds spent in tries that failed.
@@ -72,6 +75,22 @@ pub struct RelationEntry {
     /// Its size, when it is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
+}
+
+/// A client's word against the policy: a comment that allows rules, or `lockkeeper.mode`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct OverrideEntry {
+    /// The rules, as written.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<String>,
+    /// The reason.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// The mode, as written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<String>,
+    /// It had effect.
+    pub granted: bool,
 }
 
 /// An error of an event.

@@ -1,10 +1,12 @@
 //! Where a schema change leaves the relay: facts, verdict, plan, and one reply to the client.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use bytes::BytesMut;
 
 use super::inspect::{By, Intercept, Passed};
+use super::overrides::{self, Asked};
 use super::server_session::{ServerSession, flush_client};
 use super::session::{Session, SessionError};
 use crate::audit::event::{ErrorEntry, Event, RelationEntry, Who, recorded_sql};
@@ -20,7 +22,7 @@ use crate::pg::introspect::{self, FactsError};
 use crate::plan::{Limits, Plan};
 use crate::rules::{self, Judgement, Policy, Verdict};
 use crate::sql::classify::Text;
-use crate::sql::name::Name;
+use crate::sql::name::{Name, quote_literal};
 use crate::sql::parse::Parsed;
 use crate::wire::backend::{self, ErrorFields};
 use crate::wire::pipeline::TransactionStatus;
@@ -52,7 +54,8 @@ pub async fn handle(session: &mut Session, intercept: Intercept) -> Result<(), S
         session.recheck();
         return Ok(());
     };
-    if session.worker.setup().config.guard.mode == Mode::Observe {
+    let mode = session.mode(&session.worker.setup().config);
+    if mode == Mode::Observe {
         return observe(session, &intercept, &parsed).await;
     }
     if !intercept.text.exact {
@@ -118,6 +121,7 @@ async fn enforce(session: &mut Session, intercept: &Intercept, parsed: &Parsed) 
         parsed,
         // With its semicolon and all: an error may speak of it.
         source: intercept.text.text.clone(),
+        told: Cell::new(false),
     };
     if intercept.by == By::Execute {
         match server.end_batch().await {
@@ -169,6 +173,12 @@ fn policy(config: &Config, who: &Who) -> Policy {
     }
 }
 
+/// What a statement's comments ask for.
+fn asked(session: &Session, text: &Text, parsed: &Parsed, config: &Config) -> Asked {
+    let lexical = session.inspector.lexical.mode;
+    overrides::asked(text, parsed, lexical, config, &session.who)
+}
+
 fn count_verdict(judgement: &Judgement) {
     let rule = judgement.rule().map_or("none", |rule| rule.name);
     metrics::verdict(rule, judgement.verdict.as_str());
@@ -213,6 +223,8 @@ struct Case<'a> {
     parsed: &'a Parsed,
     /// The text that holds the statement and nothing else.
     source: String,
+    /// The client has been told why its comments have no effect.
+    told: Cell<bool>,
 }
 
 impl Case<'_> {
@@ -252,7 +264,14 @@ impl Case<'_> {
         if statement_timeout.by_client && statement_timeout.ms > 0 {
             limits.statement_timeout = Some(Duration::from_millis(statement_timeout.ms));
         }
-        let policy = policy(config, &server.session().who);
+        let asked = asked(server.session(), &self.intercept.text, self.parsed, config);
+        let mut policy = policy(config, &server.session().who);
+        policy.overrides.extend(asked.overrides());
+        if !self.told.replace(true) {
+            for notice in &asked.notices {
+                server.notice(notice, "");
+            }
+        }
         let judgement = if facts.relations.len() == request.relations.len() {
             rules::judge(self.parsed, &self.source, &facts, &policy)
         } else {
@@ -504,7 +523,11 @@ async fn observe(
     parsed: &Parsed,
 ) -> Result<(), SessionError> {
     let source = intercept.text.source(parsed).to_owned();
-    let policy = policy(&session.worker.setup().config, &session.who);
+    let setup = session.worker.setup();
+    let mut policy = policy(&setup.config, &session.who);
+    policy
+        .overrides
+        .extend(asked(session, &intercept.text, parsed, &setup.config).overrides());
     let request = rules::facts_needed(&parsed.statement);
     let budget = ask_timeout(session.worker.setup().config.locks.budget);
     let mut facts = None;
@@ -601,6 +624,7 @@ fn milliseconds(duration: Duration) -> u64 {
 fn event_of(session: &Session, text: &Text, parsed: &Parsed) -> Event {
     let tag = parsed.statement.tag().to_owned();
     let named = parsed.statement.relations();
+    let setup = session.worker.setup();
     Event {
         time: log::now(),
         who: session.who.clone(),
@@ -613,11 +637,7 @@ fn event_of(session: &Session, text: &Text, parsed: &Parsed) -> Event {
         verdict: "pass",
         rule: None,
         because: None,
-        mode: match session.worker.setup().config.guard.mode {
-            Mode::Enforce => "enforce",
-            Mode::Observe => "observe",
-            Mode::Off => "off",
-        },
+        mode: session.mode(&setup.config).as_str(),
         relations: named
             .iter()
             .map(|name| RelationEntry {
@@ -630,10 +650,37 @@ fn event_of(session: &Session, text: &Text, parsed: &Parsed) -> Event {
         undone: Vec::new(),
         outcome: "passed",
         error: None,
+        overriding: asked(session, text, parsed, &setup.config).entry,
         attempts: 0,
         lock_wait_ms: 0,
         elapsed_ms: 0,
     }
+}
+
+/// Records that a client sets `lockkeeper.mode`; what it is told when that has no effect.
+pub fn record_mode(session: &Session, value: &str, config: &Config) -> Option<String> {
+    let (entry, notice) = overrides::mode_asked(value, config, &session.who);
+    session.worker.shared.audit.record(Event {
+        time: log::now(),
+        who: session.who.clone(),
+        tag: "SET".to_owned(),
+        sql: format!("SET lockkeeper.mode = {}", quote_literal(value)),
+        verdict: "pass",
+        rule: None,
+        because: None,
+        mode: session.mode(config).as_str(),
+        relations: Vec::new(),
+        executed: Vec::new(),
+        failed: None,
+        undone: Vec::new(),
+        outcome: "passed",
+        error: None,
+        overriding: Some(entry),
+        attempts: 0,
+        lock_wait_ms: 0,
+        elapsed_ms: 0,
+    });
+    notice
 }
 
 /// Records schema changes that went on as they came.

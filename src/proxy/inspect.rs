@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use super::long_text::LongText;
+use super::mode::SessionMode;
 use super::names::Names;
 use crate::metrics::Metrics;
 use crate::sql::cache::{ClassCache, Source};
 use crate::sql::classify::{self, Class, Classified, LexicalSettings, Text};
+use crate::sql::comment::{self, ModeChange};
 use crate::sql::encoding::ClientEncoding;
 use crate::sql::parse::Parsed;
 use crate::sql::statement::Statement;
@@ -181,6 +183,10 @@ pub struct Inspector {
     announced: u32,
     /// The client said goodbye.
     pub terminated: bool,
+    /// `lockkeeper.mode`.
+    pub mode: SessionMode,
+    /// What it was set to since last asked.
+    pub modes_set: Vec<String>,
 }
 
 impl Inspector {
@@ -261,6 +267,7 @@ impl Inspector {
     fn forward(&mut self, header: Header, input: &[u8]) -> Span {
         match header.tag {
             b'Q' | b'F' => {
+                self.mode.sent();
                 self.pipeline.sent_query();
                 self.names.query_sent();
             }
@@ -272,6 +279,7 @@ impl Inspector {
             b'H' => self.pipeline.sent_flush(),
             b'S' => {
                 self.discarding = false;
+                self.mode.sent();
                 self.pipeline.sent_sync();
             }
             b'c' | b'f' => self.pipeline.sent_copy_end(),
@@ -317,6 +325,8 @@ impl Inspector {
             } => *changes_lexical_settings,
             Classified::Interesting(text) => text.changes_lexical_settings,
         };
+        let modes = self.mode_changes(text, class);
+        let answer = self.mode.next_answer();
         let span = match (name, classified) {
             (None, Classified::Plain { .. }) => self.forward(header, input),
             (None, Classified::Interesting(text)) => self.query(header, input, text, tools),
@@ -329,11 +339,27 @@ impl Inspector {
         if is_first_look && matches!(span, Span::Forward(_) | Span::Stop(_)) {
             tools.metrics.classified(class, Some(source));
         }
+        if !modes.is_empty() && matches!(span, Span::Forward(_)) {
+            self.mode.sending(&modes, answer);
+            self.modes_set
+                .extend(modes.into_iter().filter_map(|change| change.value));
+        }
         if changes_settings && matches!(span, Span::Forward(_)) {
             self.uncertain = true;
             self.fickle |= header.tag == b'P' || classify::mentions_prepare(text);
         }
         span
+    }
+
+    /// What a text says of `lockkeeper.mode`.
+    fn mode_changes(&self, text: &[u8], class: Class) -> Vec<ModeChange> {
+        let is_about_it =
+            class >= Class::Settings && (self.mode.touched || comment::mentions_lockkeeper(text));
+        if is_about_it {
+            comment::mode_changes(&String::from_utf8_lossy(text), self.lexical.mode)
+        } else {
+            Vec::new()
+        }
     }
 
     /// Something sent and not yet answered may change how this text is read.
@@ -407,7 +433,9 @@ impl Inspector {
             return self.go_on_with(header, input, &text);
         };
         let because = match () {
-            () if self.pass_next || tools.guarding == Guarding::Nothing => None,
+            () if self.pass_next => None,
+            () if !self.mode.is_settled() => return Span::Wait,
+            () if tools.guarding == Guarding::Nothing => None,
             () if tools.guarding != Guarding::Stop => tools.guarding.reason(),
             () if self.pipeline.batch().messages > 0 || self.pipeline.is_copying_in() => {
                 Some("in a pipeline")
@@ -501,7 +529,9 @@ impl Inspector {
             return self.go_on_with(header, input, text);
         };
         let because = match () {
-            () if self.pass_next || tools.guarding == Guarding::Nothing => None,
+            () if self.pass_next => None,
+            () if !self.mode.is_settled() => return Span::Wait,
+            () if tools.guarding == Guarding::Nothing => None,
             () if tools.guarding != Guarding::Stop => tools.guarding.reason(),
             () if self.pipeline.batch().executes > 0 => Some("in a pipeline"),
             () if !runs.may_hurt() => Some(LOCKS_NOTHING),
@@ -606,6 +636,7 @@ impl Inspector {
     pub fn received(&mut self, tag: u8, body: &[u8], metrics: &Metrics) {
         self.pipeline
             .received(tag, body.first().copied().unwrap_or(0));
+        self.mode.received(tag, body, &self.pipeline);
         self.names.settled(self.pipeline.extended_settled(), tag);
         match tag {
             b'Z' => {

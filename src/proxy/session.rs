@@ -18,9 +18,10 @@ use super::cancel::CancelToken;
 use super::guard;
 use super::inspect::{Guarding, Inspector, Intercept, Span, Tools};
 use super::leg::Leg;
+use super::mode;
 use super::worker::{Phase, PhaseWatch, Place, Worker};
 use crate::audit::event::Who;
-use crate::config::Mode;
+use crate::config::{Config, Mode};
 use crate::error;
 use crate::metrics::Metrics;
 use crate::sql::classify::{Class, Classified};
@@ -112,6 +113,8 @@ pub struct Session {
     /// The text at the front is being classified on another thread.
     classifying: Option<JoinHandle<Classified>>,
     client_eof_forwarded: bool,
+    /// NOTICEs of lockkeeper's own that wait for the end of one of the server's messages.
+    notices: Vec<String>,
     phase: PhaseWatch,
     /// When the client was let in, until it says something.
     silent_since: Option<Instant>,
@@ -138,6 +141,7 @@ impl Session {
             waiting: false,
             classifying: None,
             client_eof_forwarded: false,
+            notices: Vec::new(),
             phase,
             silent_since: Some(Instant::now()),
             first_words: None,
@@ -187,6 +191,45 @@ impl Session {
         }
     }
 
+    /// What is done about schema changes: as the settings say, or as the client does that may.
+    pub fn mode(&self, config: &Config) -> Mode {
+        match self.inspector.mode.current() {
+            Some(mode) if config.policy.may_override(&self.who.user) => mode,
+            _ => config.guard.mode,
+        }
+    }
+
+    /// Tells the client what its `lockkeeper.mode` comes to, and records it.
+    fn note_modes(&mut self, config: &Config) {
+        for value in std::mem::take(&mut self.inspector.modes_set) {
+            let notice = guard::record_mode(self, &value, config);
+            self.notices.extend(notice.filter(|_| config.guard.notices));
+        }
+        // Not into the midst of one of the server's messages.
+        if self.notices.is_empty() || !self.walker.is_between_frames() {
+            return;
+        }
+        let mut buffer = BytesMut::new();
+        for notice in std::mem::take(&mut self.notices) {
+            backend::put_notice(&mut buffer, error::notice(&notice, ""));
+        }
+        self.client.queue(&buffer);
+    }
+
+    /// The start-up message sets `lockkeeper.mode`.
+    pub fn start_mode(&mut self, value: String) {
+        self.inspector.mode.started_with(mode::parse(&value));
+        self.inspector.modes_set.push(value);
+    }
+
+    /// The session is about to begin: says what must be said before.
+    pub fn begin(&mut self) {
+        if !self.inspector.modes_set.is_empty() {
+            let setup = self.worker.setup();
+            self.note_modes(&setup.config);
+        }
+    }
+
     /// What is unread will be looked at again.
     pub fn recheck(&mut self) {
         self.recheck = true;
@@ -210,7 +253,7 @@ impl Session {
 
     /// Tells the client why this is the end.
     async fn farewell(&mut self, fields: ErrorFields) {
-        if self.walker.rest == 0 && self.walker.header.is_empty() {
+        if self.walker.is_between_frames() {
             let mut buffer = BytesMut::new();
             backend::put_error(&mut buffer, fields);
             self.client.queue(&buffer);
@@ -372,7 +415,7 @@ impl Session {
             cache: &mut cache,
             metrics: &worker.metrics,
             max_text: usize::try_from(config.guard.max_text.as_u64()).unwrap_or(usize::MAX),
-            guarding: match config.guard.mode {
+            guarding: match self.mode(config) {
                 Mode::Off => Guarding::Nothing,
                 // It speaks no extended protocol, in which plans run.
                 Mode::Enforce | Mode::Observe if self.replication => {
@@ -414,6 +457,9 @@ impl Session {
         for passed in std::mem::take(&mut self.inspector.passed) {
             guard::record_passed(self, &passed);
         }
+        if !(self.inspector.modes_set.is_empty() && self.notices.is_empty()) {
+            self.note_modes(config);
+        }
         Ok((at, progress))
     }
 
@@ -452,6 +498,10 @@ impl Session {
                 self.client
                     .send(cx, &scratch[..count])
                     .map_err(SessionError::Client)?;
+                if !self.notices.is_empty() {
+                    let setup = worker.setup();
+                    self.note_modes(&setup.config);
+                }
                 Ok(Progress::Made)
             }
         }
@@ -499,6 +549,11 @@ pub struct ServerWalker {
 }
 
 impl ServerWalker {
+    /// The last frame has ended, and none has begun.
+    fn is_between_frames(&self) -> bool {
+        self.rest == 0 && self.header.is_empty()
+    }
+
     /// Follows bytes, which may begin and end anywhere.
     ///
     /// # Errors

@@ -26,6 +26,7 @@ use super::worker::{Place, SCRATCH_BYTES, Worker};
 use crate::audit::event::Who;
 use crate::config::{ClientTls, ServerTls, Upstream};
 use crate::error;
+use crate::sql::comment;
 use crate::wire::backend::{self, ErrorFields};
 use crate::wire::frame::{BadFrame, HEADER_BYTES, Header};
 use crate::wire::proxy_header::{self, BadProxyHeader};
@@ -157,6 +158,13 @@ pub async fn start(
         place,
     );
     session.replication = parameters.replication;
+    // A parameter counts more than `options`, as in the server.
+    let mode = parameters
+        .mode
+        .or_else(|| comment::mode_in_options(&parameters.options));
+    if let Some(mode) = mode {
+        session.start_mode(mode);
+    }
     let state = Authentication {
         hides_binding,
         ..Authentication::default()
@@ -433,6 +441,9 @@ async fn authenticate(
                 == Step::TrustRefused
             {
                 return Err(tell_and_end(&mut session, error::trust_refused()).await);
+            }
+            if header.tag == b'Z' {
+                session.begin();
             }
             let hidden = state.hides_binding && header.tag == b'R';
             match hidden

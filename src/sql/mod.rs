@@ -5,6 +5,7 @@
 pub mod alter_table;
 pub mod cache;
 pub mod classify;
+pub mod comment;
 pub mod create_table;
 pub mod encoding;
 pub mod lexer;

@@ -90,6 +90,10 @@ pub struct StartupParameters {
     pub application_name: String,
     /// `replication` was asked for.
     pub replication: bool,
+    /// `lockkeeper.mode`.
+    pub mode: Option<String>,
+    /// `options`, empty when they aren't given.
+    pub options: String,
 }
 
 /// Reads the parameters of a start-up message: `body` is what follows the protocol version.
@@ -108,6 +112,10 @@ pub fn parameters(body: &[u8]) -> StartupParameters {
             b"user" => parameters.user = value(),
             b"database" => parameters.database = value(),
             b"application_name" => parameters.application_name = value(),
+            b"options" => parameters.options = value(),
+            name if name.eq_ignore_ascii_case(b"lockkeeper.mode") => {
+                parameters.mode = Some(value())
+            }
             b"replication" => {
                 parameters.replication = !matches!(value().as_str(), "false" | "off" | "no" | "0")
             }

@@ -12,6 +12,7 @@ mod differential;
 mod drivers;
 mod guarded;
 mod harness;
+mod policy;
 mod pressure;
 mod production;
 mod program;
