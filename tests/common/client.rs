@@ -11,6 +11,7 @@ use lockkeeper::wire::backend::ErrorFields;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How a statement is sent.
+#[allow(dead_code, reason = "not every test speaks each protocol")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Protocol {
     /// Query.
@@ -163,6 +164,7 @@ impl Client {
     }
 
     /// Breaks the connection.
+    #[allow(dead_code, reason = "not every test breaks connections")]
     pub(crate) fn vanish(self) {
         let _ = self.stream.shutdown(Shutdown::Both);
     }

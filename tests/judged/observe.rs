@@ -1,0 +1,326 @@
+//! What a statement does on a server: locks, rewrites, scans and builds, as the server itself shows them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use lockkeeper::lock::LockMode;
+use lockkeeper::plan::effects::Effects;
+use lockkeeper::sql::name::Name;
+
+use crate::client::{Answer, Client, Protocol};
+use crate::corpus::Entry;
+use crate::servers::TestServer;
+
+/// A relation at a moment.
+#[derive(Debug, Clone)]
+struct Relation {
+    name: Name,
+    kind: String,
+    filenode: String,
+    /// Of an index: its table's OID, and whether it is ready for use.
+    index_of: String,
+    ready: bool,
+    empty: bool,
+}
+
+/// Relations by OID.
+type Relations = BTreeMap<String, Relation>;
+
+const RELATIONS: &str = "
+SELECT c.oid, n.nspname, c.relname, c.relkind, coalesce(pg_relation_filenode(c.oid), 0), coalesce(i.indrelid, 0),
+  coalesce(i.indisvalid AND i.indisready, false)
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace LEFT JOIN pg_index i ON i.indexrelid = c.oid
+WHERE c.oid >= 16384 AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'";
+
+/// Of what has storage, that which is empty.
+const EMPTY: &str = "
+SELECT c.oid FROM pg_class c WHERE c.oid >= 16384 AND c.relkind IN ('r', 'm', 'i') AND pg_relation_size(c.oid) = 0";
+
+const SCANS: &str =
+    "SELECT relid, seq_scan FROM pg_stat_xact_all_tables WHERE relid >= 16384 AND seq_scan > 0";
+
+/// What was seen; as text, one line.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Observed {
+    /// The effects, names qualified.
+    pub(crate) effects: Effects,
+    /// They were seen by looking on from outside, now and then: there may have been more.
+    pub(crate) sampled: bool,
+    /// It failed as it must: nothing was seen.
+    pub(crate) failed: bool,
+}
+
+impl fmt::Display for Observed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let effects = &self.effects;
+        f.write_str(match (self.failed, self.sampled) {
+            (true, _) => "refused",
+            (false, true) => "locks, at least",
+            (false, false) => "locks",
+        })?;
+        for (name, mode) in &effects.locks {
+            write!(f, " {name}={mode}")?;
+        }
+        for (what, names) in [
+            ("rewrites", &effects.rewrites),
+            ("scans", &effects.scans),
+            ("builds", &effects.builds),
+        ] {
+            if !names.is_empty() {
+                write!(f, "; {what}")?;
+            }
+            for name in names {
+                write!(f, " {name}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A database on which statements are tried and rolled back.
+#[derive(Debug)]
+pub(crate) struct Stage {
+    /// The session that runs them.
+    pub(crate) client: Client,
+    /// The database.
+    pub(crate) database: String,
+    relations: Relations,
+}
+
+fn relations(client: &mut Client) -> Relations {
+    let rows = client.ok(RELATIONS).rows;
+    let read = |row: Vec<String>| {
+        let [oid, schema, name, kind, filenode, index_of, ready] =
+            <[String; 7]>::try_from(row).expect("seven columns");
+        let relation = Relation {
+            name: Name::qualified(schema, name),
+            kind,
+            filenode,
+            index_of,
+            ready: ready == "t",
+            empty: false,
+        };
+        (oid, relation)
+    };
+    rows.into_iter().map(read).collect()
+}
+
+fn mark_empty(client: &mut Client, relations: &mut Relations) {
+    for oid in client.column(EMPTY) {
+        if let Some(relation) = relations.get_mut(&oid) {
+            relation.empty = true;
+        }
+    }
+}
+
+fn scans(client: &mut Client) -> BTreeMap<String, u64> {
+    let rows = client.ok(SCANS).rows;
+    rows.into_iter()
+        .map(|row| (row[0].clone(), row[1].parse().expect("a number")))
+        .collect()
+}
+
+fn locks_of(pid: &str) -> String {
+    format!(
+        "SELECT relation, mode FROM pg_locks WHERE pid = {pid} AND locktype = 'relation'
+           AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    )
+}
+
+impl Stage {
+    /// A fresh copy of the database, made ready for an entry.
+    pub(crate) fn new(server: &TestServer, entry: &Entry) -> Stage {
+        let database = server.copy();
+        let mut client = server.connect(&database);
+        for sql in &entry.given {
+            client.ok(&named(sql, &database));
+        }
+        if let Some(sql) = entry.half {
+            let mut blocker = server.connect(&database);
+            blocker.ok("BEGIN");
+            blocker.ok(entry.blocked_by.expect("what it waits for"));
+            let pid = client.value("SELECT pg_backend_pid()");
+            client.send(sql);
+            let waits =
+                format!("SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = {pid}");
+            while blocker.value(&waits) != "t" {
+                blocker.ok("SELECT pg_stat_clear_snapshot()");
+            }
+            client.cancel();
+            assert_eq!(client.answer().sqlstate(), "57014", "{sql}");
+        }
+        let relations = relations(&mut client);
+        Stage {
+            client,
+            database,
+            relations,
+        }
+    }
+
+    /// Runs a statement in a transaction, looks, and rolls back.
+    pub(crate) fn observe(&mut self, entry: &Entry) -> Result<Observed, String> {
+        let client = &mut self.client;
+        client.ok("BEGIN");
+        for sql in &entry.inside {
+            client.ok(&named(sql, &self.database));
+        }
+        let own_locks = locks_of("pg_backend_pid()");
+        let (before, held, scanned) =
+            (relations(client), client.ok(&own_locks).rows, scans(client));
+        client.ok("SET client_min_messages = debug1");
+        let sql = named(&entry.sql, &self.database);
+        let answer = client.run(&sql, Protocol::Simple);
+        if !entry.error.is_empty() || answer.error.is_some() {
+            client.ok("ROLLBACK");
+            return failed(entry, &answer);
+        }
+        client.ok("SET client_min_messages = notice");
+        let locks = client.ok(&own_locks).rows;
+        if let Some(name) = sql.strip_prefix("PREPARE TRANSACTION ") {
+            client.ok(&format!("ROLLBACK PREPARED {name}"));
+        }
+        let mut after = relations(client);
+        mark_empty(client, &mut after);
+        let mut observed = Observed::default();
+        for row in locks.iter().filter(|row| !held.contains(row)) {
+            add_lock(&self.relations, row, &mut observed.effects);
+        }
+        for (oid, count) in scans(client) {
+            let emptied = after.get(&oid).is_some_and(|now| {
+                now.empty
+                    && before
+                        .get(&oid)
+                        .is_some_and(|then| then.filenode != now.filenode)
+            });
+            if let Some(relation) = before.get(&oid)
+                && count > scanned.get(&oid).copied().unwrap_or(0)
+                && !emptied
+            {
+                observed.effects.add_scan(relation.name.clone());
+            }
+        }
+        said(&answer, &before, &mut observed.effects);
+        files(&before, &after, &mut observed.effects);
+        client.ok("ROLLBACK");
+        Ok(observed)
+    }
+
+    /// Runs a statement that refuses a block, while another session looks on. The copy is used up.
+    pub(crate) fn observe_alone(
+        mut self,
+        server: &TestServer,
+        entry: &Entry,
+    ) -> Result<Observed, String> {
+        let (mut blocker, mut observer) = (
+            server.connect(&self.database),
+            server.connect(&self.database),
+        );
+        let pid = self.client.value("SELECT pg_backend_pid()");
+        if let Some(sql) = entry.blocked_by {
+            blocker.ok("BEGIN");
+            blocker.ok(sql);
+        }
+        let mut observed = Observed {
+            sampled: true,
+            ..Observed::default()
+        };
+        let busy = format!(
+            "SELECT state = 'active', wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = {pid}"
+        );
+        let locks = locks_of(&pid);
+        let mut blocking = entry.blocked_by.is_some();
+        let mut looks = 0;
+        self.client.send(&named(&entry.sql, &self.database));
+        loop {
+            let state = observer.ok(&busy).rows.pop().expect("its session");
+            for row in observer.ok(&locks).rows {
+                add_lock(&self.relations, &row, &mut observed.effects);
+            }
+            looks += 1;
+            if blocking && state[1] == "t" {
+                blocker.ok("COMMIT");
+                blocking = false;
+            } else if looks > 3 && state[0] != "t" {
+                break;
+            }
+        }
+        let answer = self.client.answer();
+        if !entry.error.is_empty() || answer.error.is_some() {
+            return failed(entry, &answer);
+        }
+        let mut after = relations(&mut observer);
+        mark_empty(&mut observer, &mut after);
+        files(&self.relations, &after, &mut observed.effects);
+        Ok(observed)
+    }
+}
+
+/// With the database's name in its place.
+pub(crate) fn named(sql: &str, database: &str) -> String {
+    sql.replace("%database", database)
+}
+
+fn failed(entry: &Entry, answer: &Answer) -> Result<Observed, String> {
+    if answer.sqlstate() != entry.error {
+        return Err(format!(
+            "fails with {:?}, not {:?}",
+            answer.error, entry.error
+        ));
+    }
+    Ok(Observed {
+        failed: true,
+        ..Observed::default()
+    })
+}
+
+fn add_lock(relations: &Relations, row: &[String], effects: &mut Effects) {
+    if let (Some(relation), Some(mode)) = (relations.get(&row[0]), LockMode::from_pg(&row[1])) {
+        effects.add_lock(relation.name.clone(), mode);
+    }
+}
+
+/// What the server says of scans at the level DEBUG1.
+fn said(answer: &Answer, before: &Relations, effects: &mut Effects) {
+    for notice in &answer.notices {
+        let words: Vec<&str> = notice.split('"').collect();
+        let [about, table, ..] = words.as_slice() else {
+            continue;
+        };
+        if matches!(*about, "verifying table " | "rewriting table ") {
+            let named = before
+                .values()
+                .filter(|relation| relation.name.name == *table);
+            for relation in named {
+                effects.add_scan(relation.name.clone());
+            }
+        }
+    }
+}
+
+/// What new files tell: of a table that its rows were written anew, of an index that it was built. An index that is
+/// made anew over the old one's file was not.
+fn files(before: &Relations, after: &Relations, effects: &mut Effects) {
+    let old: BTreeSet<&str> = before
+        .values()
+        .map(|relation| relation.filenode.as_str())
+        .collect();
+    for (oid, now) in after {
+        let new_file = !old.contains(now.filenode.as_str());
+        match now.kind.as_str() {
+            "r" | "m" if new_file && !now.empty => {
+                if let Some(then) = before.get(oid) {
+                    effects.add_rewrite(then.name.clone());
+                }
+            }
+            "i" if new_file && now.ready => {
+                let table_is_empty = after.get(&now.index_of).is_none_or(|table| table.empty);
+                if let Some(table) = before.get(&now.index_of)
+                    && !table_is_empty
+                {
+                    effects.add_build(table.name.clone());
+                }
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,180 @@
+-- C1
+ALTER TABLE t RENAME TO z
+
+-- C1
+ALTER TABLE m RENAME TO z
+
+-- C1
+ALTER TABLE IF EXISTS base RENAME TO z
+
+-- C2
+ALTER TABLE t SET SCHEMA other
+
+-- C2
+ALTER TABLE base SET SCHEMA other
+
+-- C3
+ALTER TABLE t OWNER TO somebody
+
+-- C3
+ALTER TABLE m OWNER TO somebody
+
+-- C4
+ALTER TABLE free SET UNLOGGED
+
+-- C4
+ALTER TABLE un SET LOGGED
+
+-- C4
+ALTER TABLE free SET LOGGED
+
+-- C4
+-- error: 55000
+ALTER TABLE bare SET UNLOGGED
+
+-- C5
+ALTER TABLE free SET TABLESPACE space
+
+-- C5
+ALTER TABLE spaced SET TABLESPACE pg_default
+
+-- C5
+ALTER TABLE free SET TABLESPACE pg_default
+
+-- C6
+ALTER TABLE ALL IN TABLESPACE space SET TABLESPACE pg_default
+
+-- C6
+ALTER TABLE ALL IN TABLESPACE space OWNED BY postgres SET TABLESPACE pg_default NOWAIT
+
+-- C7 15..
+ALTER TABLE free SET ACCESS METHOD heap2
+
+-- C7 15..
+ALTER TABLE free SET ACCESS METHOD heap
+
+-- C7 17..
+ALTER TABLE e SET ACCESS METHOD heap2
+
+-- C7 17..
+ALTER TABLE free SET ACCESS METHOD DEFAULT
+
+-- C8
+ALTER TABLE t SET (fillfactor = 80, autovacuum_enabled = off, toast.autovacuum_enabled = off)
+
+-- C8
+ALTER TABLE t RESET (fillfactor)
+
+-- C8
+ALTER TABLE m1 SET (parallel_workers = 2, toast_tuple_target = 1000, vacuum_truncate = off)
+
+-- C9
+ALTER TABLE t SET (user_catalog_table = true)
+
+-- C9
+ALTER VIEW w SET (security_barrier)
+
+-- C9 15..
+ALTER VIEW w SET (security_invoker = true)
+
+-- C9
+ALTER VIEW w SET (check_option = local)
+
+-- C9
+-- given: CREATE INDEX bare_gin ON bare USING gin (string_to_array(txt, ','))
+ALTER INDEX bare_gin SET (fastupdate = off)
+
+-- C9
+-- given: CREATE INDEX bare_brin ON bare USING brin (a)
+ALTER INDEX bare_brin SET (pages_per_range = 8)
+
+-- C10
+ALTER TABLE t SET (fillfactor = 80, user_catalog_table = true)
+
+-- C10
+ALTER TABLE t RESET (user_catalog_table, fillfactor)
+
+-- C11
+ALTER TABLE t CLUSTER ON t_a
+
+-- C11
+ALTER TABLE t SET WITHOUT CLUSTER
+
+-- C12
+ALTER TABLE t SET WITHOUT OIDS
+
+-- C12
+ALTER TABLE m SET WITHOUT OIDS
+
+-- C13
+ALTER TABLE kid2 INHERIT par
+
+-- C13
+ALTER TABLE kid NO INHERIT par
+
+-- C14
+ALTER TABLE plain_pair OF pair
+
+-- C14
+ALTER TABLE typed NOT OF
+
+-- C15
+ALTER TABLE t REPLICA IDENTITY FULL
+
+-- C15
+ALTER TABLE t REPLICA IDENTITY USING INDEX t_b
+
+-- C15
+ALTER TABLE m REPLICA IDENTITY NOTHING
+
+-- C16
+ALTER TABLE t ENABLE ROW LEVEL SECURITY
+
+-- C16
+ALTER TABLE t FORCE ROW LEVEL SECURITY
+
+-- C16
+ALTER TABLE m DISABLE ROW LEVEL SECURITY
+
+-- C17
+ALTER TABLE t DISABLE TRIGGER t_tg
+
+-- C17
+ALTER TABLE t ENABLE ALWAYS TRIGGER t_tg
+
+-- C17
+ALTER TABLE t DISABLE TRIGGER ALL
+
+-- C17
+ALTER TABLE m ENABLE TRIGGER USER
+
+-- C18
+ALTER TABLE t DISABLE RULE t_rule
+
+-- C18
+ALTER TABLE t ENABLE REPLICA RULE t_rule
+
+-- C19
+ALTER TABLE t VALIDATE CONSTRAINT t_nv, ADD COLUMN z int
+
+-- C19
+ALTER TABLE t ALTER COLUMN a SET STATISTICS 500, ALTER COLUMN b SET DEFAULT 1
+
+-- C19
+ALTER TABLE t DROP COLUMN c, ADD COLUMN z int DEFAULT random(), ADD CONSTRAINT z CHECK (a > 0), ALTER COLUMN a SET NOT NULL
+
+-- C19
+ALTER TABLE t ENABLE TRIGGER t_tg, SET (fillfactor = 80)
+
+-- C19
+ALTER TABLE bare ALTER COLUMN c SET NOT NULL, ADD CONSTRAINT z UNIQUE (c), ADD FOREIGN KEY (p_id) REFERENCES p
+
+-- C20
+-- inside: UPDATE dq SET t_id = 5
+-- error: 55006
+ALTER TABLE dq ADD COLUMN z int
+
+-- C20
+-- inside: UPDATE dq SET t_id = 5
+-- error: 55006
+ALTER TABLE dq ALTER COLUMN id SET NOT NULL

@@ -1,0 +1,329 @@
+-- K1
+CREATE FUNCTION z() RETURNS int LANGUAGE sql AS 'SELECT 1'
+
+-- K1
+CREATE OR REPLACE FUNCTION imm(n int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN n + 1; END'
+
+-- K1
+ALTER FUNCTION imm(int) STABLE
+
+-- K1
+CREATE PROCEDURE z() LANGUAGE sql AS 'SELECT 1'
+
+-- K2
+DROP FUNCTION tg() CASCADE
+
+-- K2
+DROP FUNCTION dft() CASCADE
+
+-- K2
+DROP FUNCTION IF EXISTS sta()
+
+-- K3
+DO 'BEGIN ALTER TABLE t ADD COLUMN z int; END'
+
+-- K3
+DO 'BEGIN EXECUTE ''ALTER TABLE '' || ''t ADD COLUMN z int''; END'
+
+-- K3
+CALL alters()
+
+-- K3
+SELECT alters_f()
+
+-- K4
+-- given: DROP EXTENSION plpgsql CASCADE
+CREATE EXTENSION plpgsql
+
+-- K4
+CREATE EXTENSION IF NOT EXISTS plpgsql
+
+-- K5
+ALTER EXTENSION plpgsql UPDATE
+
+-- K5
+DROP EXTENSION plpgsql CASCADE
+
+-- K5
+ALTER EXTENSION plpgsql ADD TABLE free
+
+-- K6
+CREATE SCHEMA z
+
+-- K6
+ALTER SCHEMA other RENAME TO z
+
+-- K6
+DROP SCHEMA other CASCADE
+
+-- K6
+-- given: CREATE SCHEMA z
+DROP SCHEMA z
+
+-- K7
+CREATE PUBLICATION z FOR TABLE t, p
+
+-- K7
+ALTER PUBLICATION pub ADD TABLE t
+
+-- K7
+ALTER PUBLICATION pub DROP TABLE bare
+
+-- K7
+ALTER PUBLICATION pub SET TABLE t, bare
+
+-- K7 15..
+CREATE PUBLICATION z FOR TABLE t (id, a) WHERE (id > 5)
+
+-- K8
+CREATE PUBLICATION z FOR ALL TABLES
+
+-- K8
+ALTER PUBLICATION pub SET (publish = 'insert')
+
+-- K8
+DROP PUBLICATION pub
+
+-- K8 15..
+CREATE PUBLICATION z FOR TABLES IN SCHEMA public
+
+-- K9
+CREATE SUBSCRIPTION z CONNECTION 'dbname=nosuch' PUBLICATION pub WITH (connect = false)
+
+-- K9
+-- given: CREATE SUBSCRIPTION z CONNECTION 'dbname=nosuch' PUBLICATION pub WITH (connect = false, slot_name = NONE)
+ALTER SUBSCRIPTION z CONNECTION 'dbname=another'
+
+-- K9
+-- given: CREATE SUBSCRIPTION z CONNECTION 'dbname=nosuch' PUBLICATION pub WITH (connect = false, slot_name = NONE)
+DROP SUBSCRIPTION z
+
+-- K10
+CREATE STATISTICS z ON x, y FROM t
+
+-- K10 14..
+CREATE STATISTICS z ON (x + 1) FROM t
+
+-- K10
+DROP STATISTICS t_st
+
+-- K10
+ALTER STATISTICS t_st SET STATISTICS 100
+
+-- K10
+ALTER STATISTICS t_st RENAME TO z
+
+-- K11
+GRANT SELECT ON t TO somebody
+
+-- K11
+GRANT UPDATE (a) ON t TO somebody
+
+-- K11
+REVOKE ALL ON TABLE p, q FROM PUBLIC
+
+-- K11
+GRANT SELECT ON ALL TABLES IN SCHEMA other TO somebody
+
+-- K11
+GRANT USAGE ON SCHEMA other TO somebody
+
+-- K11
+ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO somebody
+
+-- K12
+COMMENT ON TABLE t IS 'z'
+
+-- K12
+COMMENT ON COLUMN t.a IS 'z'
+
+-- K12
+COMMENT ON INDEX t_a IS 'z'
+
+-- K12
+COMMENT ON CONSTRAINT t_c ON t IS 'z'
+
+-- K12
+COMMENT ON VIEW w IS 'z'
+
+-- K12
+COMMENT ON TRIGGER t_tg ON t IS 'z'
+
+-- K12
+COMMENT ON SCHEMA other IS 'z'
+
+-- K13
+-- error: 22023
+SECURITY LABEL ON TABLE t IS 'z'
+
+-- K13
+-- error: 22023
+SECURITY LABEL FOR nobody ON COLUMN t.a IS 'z'
+
+-- K14
+CREATE CAST (pair AS text) WITH INOUT
+
+-- K14
+CREATE AGGREGATE z (int) (SFUNC = int4pl, STYPE = int)
+
+-- K14
+CREATE COLLATION z FROM "C"
+
+-- K14
+CREATE OPERATOR === (LEFTARG = int, RIGHTARG = int, FUNCTION = int4eq)
+
+-- K14
+CREATE TEXT SEARCH CONFIGURATION z (COPY = simple)
+
+-- K14
+DROP COLLATION plain
+
+-- K14
+CREATE OPERATOR CLASS z FOR TYPE int USING btree AS OPERATOR 1 <, FUNCTION 1 btint4cmp(int, int)
+
+-- K15
+CREATE FOREIGN DATA WRAPPER z
+
+-- K15
+CREATE SERVER z FOREIGN DATA WRAPPER fw
+
+-- K15
+CREATE USER MAPPING FOR somebody SERVER sv
+
+-- K15
+-- error: 55000
+IMPORT FOREIGN SCHEMA other FROM SERVER sv INTO public
+
+-- K15
+CREATE FOREIGN TABLE z (a int) SERVER sv
+
+-- K15
+DROP FOREIGN TABLE ft
+
+-- K15
+DROP SERVER sv CASCADE
+
+-- L1 alone
+-- blocked by: LOCK TABLE t IN ACCESS SHARE MODE
+VACUUM FULL t
+
+-- L1 alone
+-- blocked by: LOCK TABLE bare IN ACCESS SHARE MODE
+VACUUM (FULL, ANALYZE) bare
+
+-- L1 alone
+-- blocked by: LOCK TABLE m1 IN ACCESS SHARE MODE
+VACUUM FULL m
+
+-- L2
+CLUSTER t USING t_a
+
+-- L2
+-- given: ALTER TABLE bare CLUSTER ON bare_a
+CLUSTER bare
+
+-- L2 15.. alone
+-- blocked by: LOCK TABLE m1 IN ACCESS SHARE MODE
+CLUSTER m USING m_a_idx
+
+-- L2 alone
+-- given: ALTER TABLE bare CLUSTER ON bare_a
+-- blocked by: LOCK TABLE bare IN ACCESS SHARE MODE
+CLUSTER
+
+-- L3
+ANALYZE t
+
+-- L3
+ANALYZE m, p (n)
+
+-- L3 alone
+-- blocked by: LOCK TABLE t IN SHARE UPDATE EXCLUSIVE MODE
+VACUUM t
+
+-- L3 alone
+-- blocked by: LOCK TABLE bare IN SHARE UPDATE EXCLUSIVE MODE
+VACUUM (ANALYZE) bare
+
+-- L4 alone
+CREATE DATABASE z_%database
+
+-- L4 alone
+-- given: CREATE DATABASE zz_%database
+DROP DATABASE zz_%database WITH (FORCE)
+
+-- L5 alone
+-- given: CREATE DATABASE y_%database
+ALTER DATABASE y_%database RENAME TO x_%database
+
+-- L5 alone
+-- given: CREATE DATABASE v_%database
+ALTER DATABASE v_%database SET TABLESPACE space
+
+-- L6
+ALTER DATABASE %database SET lock_timeout = '1s'
+
+-- L6
+ALTER ROLE somebody SET lock_timeout = '1s'
+
+-- L6
+ALTER DATABASE %database CONNECTION LIMIT 100
+
+-- L6
+ALTER DATABASE %database OWNER TO somebody
+
+-- L7 alone
+ALTER SYSTEM SET work_mem = '4MB'
+
+-- L7 alone
+ALTER SYSTEM RESET ALL
+
+-- L8
+CREATE ROLE z
+
+-- L8
+ALTER ROLE somebody NOINHERIT
+
+-- L8
+GRANT somebody TO postgres
+
+-- L8
+DROP ROLE spare
+
+-- L9
+REASSIGN OWNED BY somebody TO postgres
+
+-- L9
+DROP OWNED BY somebody CASCADE
+
+-- L10 alone
+-- given: SET allow_in_place_tablespaces = on
+CREATE TABLESPACE z_%database LOCATION ''
+
+-- L10 alone
+-- given: SET allow_in_place_tablespaces = on
+-- given: CREATE TABLESPACE y_%database LOCATION ''
+DROP TABLESPACE y_%database
+
+-- L11
+-- inside: ALTER TABLE free ADD COLUMN z int
+PREPARE TRANSACTION 'z_%database'
+
+-- L11
+-- inside: LOCK TABLE free IN SHARE MODE
+PREPARE TRANSACTION 'y_%database'
+
+-- L12
+SET CONSTRAINTS ALL IMMEDIATE
+
+-- L12
+NOTIFY z
+
+-- L12
+CHECKPOINT
+
+-- L12 alone
+DISCARD ALL
+
+-- L12
+LOAD 'plpgsql'
