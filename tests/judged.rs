@@ -88,7 +88,7 @@ fn note(about: &str, observed: Result<Observed, String>, problems: &mut Vec<Stri
 }
 
 #[test]
-fn the_judge_foresees_what_happens() {
+fn every_statement_ends_as_it_must() {
     let problems = servers::on_each(|server| each(server, |_, _| Vec::new())).concat();
     assert!(
         problems.is_empty(),
