@@ -144,7 +144,7 @@ fn the_import_table_has_no_cycle_and_keeps_its_promises() {
 fn only_the_sql_parser_names_pg_query() {
     let mut problems = Problems::default();
     for file in rust_files(&["src"]) {
-        if file.path == "src/sql/parse.rs" {
+        if file.path.starts_with("src/sql/parse/") {
             continue;
         }
         for token in lex(&file.text) {

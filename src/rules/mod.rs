@@ -12,7 +12,7 @@ pub mod verdict;
 
 use crate::catalog::{FactRequest, Facts};
 use crate::sql::parse::Parsed;
-use crate::sql::statement::{Scope, Statement};
+use crate::sql::statement::{OtherKind, Scope, Statement};
 
 pub use policy::{Action, Override, Policy};
 pub use verdict::{Judgement, Refusal, Verdict};
@@ -78,9 +78,12 @@ pub fn judge(parsed: &Parsed, source: &str, facts: &Facts, policy: &Policy) -> J
         Statement::CreateIndex(create) => create_index::judge(create, source, facts, policy),
         Statement::DropIndex(drop) => drop_index::judge(drop, source, facts),
         Statement::Reindex(reindex) => reindex::judge(reindex, source, facts, policy),
+        Statement::Other(other) if matches!(other.kind, OtherKind::LockTable { .. }) => {
+            Judgement::untouched() // it says itself how it locks, and means nothing outside a block
+        }
         Statement::Other(other) => other::judge(other.tag, other.scope, source),
-        Statement::AlterTable(_)
-        | Statement::CreateTable(_)
+        Statement::AlterTable(alter) => other::judge(alter.tag, alter.scope(), source),
+        Statement::CreateTable(_)
         | Statement::Drop(_)
         | Statement::Rename(_)
         | Statement::Unreadable { .. } => {

@@ -1,7 +1,7 @@
 //! `ALTER TABLE`: its sub-commands, column definitions, constraints and expressions.
 
 use super::name::Name;
-use super::statement::ObjectKind;
+use super::statement::{ObjectKind, Scope};
 
 /// `ALTER TABLE [IF EXISTS] [ONLY] name action, …`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +18,26 @@ pub struct AlterTable {
     pub if_exists: bool,
     /// The sub-commands, in order.
     pub actions: Vec<Action>,
+}
+
+impl AlterTable {
+    /// How it may run: only `DETACH PARTITION … CONCURRENTLY` refuses a transaction block.
+    pub fn scope(&self) -> Scope {
+        let concurrent = |action: &Action| {
+            matches!(
+                action.kind,
+                ActionKind::DetachPartition {
+                    concurrently: true,
+                    ..
+                }
+            )
+        };
+        if self.actions.iter().any(concurrent) {
+            Scope::Concurrent
+        } else {
+            Scope::Transactional
+        }
+    }
 }
 
 /// One sub-command.
@@ -216,7 +236,8 @@ pub enum ActionKind {
 pub struct ColumnDefinition {
     /// Its name.
     pub name: String,
-    /// Its type.
+    /// Its type; without a name and any SQL where it comes from elsewhere (`PARTITION OF t (c NOT NULL)`,
+    /// `OF type`): then `bare` is the column's name alone.
     pub type_name: TypeName,
     /// `NOT NULL`, as written; identity and PRIMARY KEY imply it.
     pub not_null: bool,
@@ -229,8 +250,8 @@ pub struct ColumnDefinition {
     /// CHECK, UNIQUE, PRIMARY KEY, REFERENCES, in order; each with its column filled in, fit for
     /// `ADD CONSTRAINT`.
     pub constraints: Vec<ConstraintDefinition>,
-    /// Name, type, storage and collation as SQL, without NOT NULL, DEFAULT, identity, generation and
-    /// constraints.
+    /// Name, type (the integer type behind `serial`), storage, options and collation as SQL, without
+    /// NOT NULL, DEFAULT, identity, generation and constraints.
     pub bare: String,
 }
 

@@ -511,7 +511,7 @@ mod tests {
             ),
             ("vacuum t", Class::Utility),
             ("vacuum (full false) t", Class::Utility),
-            ("lock table t", Class::Utility),
+            ("lock table t in row exclusive mode", Class::Utility),
             ("this is not sql", Class::Unreadable),
             ("do $$ begin end $$", Class::Dynamic),
             ("call p()", Class::Dynamic),
@@ -555,6 +555,7 @@ mod tests {
             ("reindex schema s", "REINDEX"),
             ("alter role r password 'secret'", "ALTER ROLE"),
             ("truncate t", "TRUNCATE TABLE"),
+            ("lock table t", "LOCK TABLE"),
             ("alter index i rename to j", "ALTER INDEX"),
             ("refresh materialized view m", "REFRESH MATERIALIZED VIEW"),
             (

@@ -1,6 +1,6 @@
 //! SQL texts: what a text is (its class), and what a schema change says (our own small AST).
 //!
-//! Pure: no I/O, no clock. [`parse`] is the only file that names `pg_query`.
+//! Pure: no I/O, no clock. [`parse`] is the only module that names `pg_query`.
 
 pub mod alter_table;
 pub mod cache;

@@ -145,12 +145,12 @@ impl Statement {
     pub fn may_hold_secret(&self) -> bool {
         match self {
             Statement::Other(other) => other.may_hold_secret,
+            Statement::CreateTable(create) => create.tag == "CREATE FOREIGN TABLE",
             Statement::Unreadable { .. } | Statement::Dynamic { .. } => true,
             Statement::CreateIndex(_)
             | Statement::DropIndex(_)
             | Statement::Reindex(_)
             | Statement::AlterTable(_)
-            | Statement::CreateTable(_)
             | Statement::Drop(_)
             | Statement::Rename(_)
             | Statement::Prepare { .. }
