@@ -105,11 +105,8 @@ fn relation_ddl(node: &NodeEnum) -> Option<Found> {
             on("ALTER POLICY", OtherKind::Policy, policy.table.as_ref())
         }
         NodeEnum::ViewStmt(view) => {
-            let kind = if view.replace {
-                OtherKind::ReplaceView
-            } else {
-                OtherKind::CreateView
-            };
+            let (create, replace) = (OtherKind::CreateView, OtherKind::ReplaceView);
+            let kind = if view.replace { replace } else { create };
             on("CREATE VIEW", kind, view.view.as_ref())
         }
         NodeEnum::CreateTableAsStmt(create) => (
