@@ -17,12 +17,15 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use facts::World;
-use lockkeeper::catalog::Facts;
+use lockkeeper::catalog::{
+    Depth, FactRequest, Facts, ObjectClass, ObjectRequest, Relation, Volatility,
+};
 use lockkeeper::exec::runner::{self, Outcome, Setup};
 use lockkeeper::exec::session::RunError;
 use lockkeeper::plan::{Limits, Plan, Step};
 use lockkeeper::rules::{self, Judgement, Verdict};
 use lockkeeper::sql::classify::{Classified, LexicalSettings, classify};
+use lockkeeper::sql::name::Name;
 use lockkeeper::sql::parse::Parsed;
 use lockkeeper::sql::statement::Statement;
 use recording::{Failure, Fault, Recording};
@@ -496,4 +499,103 @@ fn the_deadline_is_honoured() {
             }
         }
     }
+}
+
+const LANGUAGE: [&str; 11] = [
+    "version=18 timezone=UTC",
+    "table orgs 8MB columns=id:bigint constraints=orgs_pkey:p:id",
+    "type mood domain text constrained",
+    "table users 5GB columns=id:bigint,org:bigint,code:varchar(20),\
+     at:\"timestamp with time zone\":default=now(),m:mood \
+     constraints=users_pkey:p:id,users_org:f:org>orgs(id):invalid,full:c:code:\"CHECK ((code <> ''::text))\" \
+     indexes=u(code,-):unique:partial",
+    "view names on users(code),orgs",
+    "matview totals 1MB on names",
+    "partitioned events key=\"RANGE (at)\" columns=id:int,at:date:notnull indexes=events_at(at)",
+    "partition events_1 of events 2GB default",
+    "partition events_2 of events 1GB bound=\"(at < '2025-01-01'::date)\" indexes=mine(at):of=events_at",
+    "function f volatile",
+    "dependents schema app = app.a 1GB, app.b 2GB",
+];
+
+/// The facts language of the scripts.
+#[test]
+fn the_language_says_what_a_server_would() {
+    let world = World::parse(&LANGUAGE.map(str::to_owned)).expect("facts");
+    let names = ["users", "orgs", "events", "events_2", "nothing"];
+    let facts = world.answer(&FactRequest {
+        relations: names.map(Name::unqualified).to_vec(),
+        candidates: vec!["full".to_owned(), "totals".to_owned(), "free".to_owned()],
+        depth: Depth::Full,
+        types: vec![
+            "mood".to_owned(),
+            "pg_catalog.int4".to_owned(),
+            "none".to_owned(),
+        ],
+        functions: ["f", "now", "lower", "g"].map(Name::unqualified).to_vec(),
+        objects: vec![ObjectRequest {
+            kind: ObjectClass::Schema,
+            name: Name::unqualified("app"),
+        }],
+    });
+    let [Some(users), Some(orgs), Some(events), Some(second), None] = facts.relations.as_slice()
+    else {
+        panic!("{:?}", facts.relations);
+    };
+    let id = users.details.column("id").expect("a column");
+    assert!(id.not_null && users.details.constraint("users_id_not_null").is_some());
+    assert_eq!(users.details.columns[2].type_sql, "character varying(20)");
+    assert_eq!(users.details.columns[3].default.as_deref(), Some("now()"));
+    assert!(users.details.columns[4].of_type.constrained);
+    let full = users.details.constraint("full").expect("a constraint");
+    assert_eq!(full.expression.as_deref(), Some("(code <> ''::text)"));
+    assert_eq!(users.indexes.len(), 2);
+    let views: Vec<&str> = users
+        .details
+        .views
+        .iter()
+        .map(|view| view.name.as_str())
+        .collect();
+    assert_eq!(views, ["names", "totals"]);
+    tree_is_as_said(orgs, events, second);
+    assert_eq!(facts.taken.len(), 1);
+    assert_eq!(facts.taken_constraints, ["full"]);
+    let oids: Vec<Option<u32>> = facts
+        .types
+        .iter()
+        .map(|found| found.as_ref().map(|found| found.oid))
+        .collect();
+    assert!(matches!(oids[..], [Some(_), Some(23), None]));
+    use Volatility::{Immutable, Stable, Volatile};
+    assert_eq!(
+        facts.functions,
+        [Some(Volatile), Some(Stable), Some(Immutable), None]
+    );
+    assert_eq!(facts.objects[0].len(), 2);
+    assert!(facts.session.time_zone_is_utc);
+}
+
+fn tree_is_as_said(orgs: &Relation, events: &Relation, second: &Relation) {
+    let key = &orgs.details.referenced_by[0];
+    assert_eq!(
+        (key.name.as_str(), key.index.as_deref()),
+        ("users_org", Some("orgs_pkey"))
+    );
+    assert_eq!(key.referenced_columns, ["id"]);
+    assert_eq!(events.bytes, 3_000_000_000);
+    let below: Vec<&[String]> = events
+        .details
+        .descendants
+        .iter()
+        .map(|child| &child.indexes[..])
+        .collect();
+    assert_eq!(below, [["events_1_at_idx"], ["mine"]]);
+    assert_eq!(
+        second
+            .details
+            .default_partition
+            .as_ref()
+            .map(|own| own.name.as_str()),
+        Some("events_1")
+    );
 }

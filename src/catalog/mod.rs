@@ -1,6 +1,8 @@
 //! What the catalog says about the relations that a statement touches: plain data. The rules ask
 //! for it by a [`FactRequest`] and never fetch.
 
+pub mod shadow;
+
 use serde::Deserialize;
 
 use crate::sql::name::Name;
@@ -76,6 +78,8 @@ pub struct Facts {
     pub objects: Vec<Vec<DependentRelation>>,
     /// Settings of the session.
     pub session: SessionFacts,
+    /// Nothing was asked of a server: what isn't known was taken for the worst.
+    pub assumed: bool,
 }
 
 /// A type.
@@ -244,6 +248,35 @@ pub struct Relation {
     /// What [`Depth::Full`] adds.
     #[serde(default)]
     pub details: Details,
+    /// Nobody was asked about it: it is taken for the worst, a large table with anything on it. What
+    /// `details` and `indexes` don't list may well be there.
+    #[serde(default)]
+    pub assumed: bool,
+}
+
+/// The size of a relation of which nothing is known.
+pub const ASSUMED_BYTES: u64 = 1 << 50;
+
+/// The worst that a relation can be of which nothing is known: an ordinary table, large, and the
+/// current role's own.
+pub fn assumed(name: &Name) -> Relation {
+    Relation {
+        oid: 0,
+        schema: name.schema.clone().unwrap_or_else(|| "public".to_owned()),
+        name: name.name.clone(),
+        kind: RelationKind::Table,
+        temporary: false,
+        created_here: false,
+        owned: true,
+        bytes: ASSUMED_BYTES,
+        rows: -1,
+        extension: None,
+        indexes: Vec::new(),
+        index: None,
+        table: None,
+        details: Details::default(),
+        assumed: true,
+    }
 }
 
 /// What [`Depth::Full`] tells of a relation.

@@ -1,0 +1,707 @@
+//! A catalog in memory: it answers a request for facts as a server would whose search path is `public`, and changes
+//! as a statement would change it. For statements without a server, and for tests.
+
+mod alter;
+mod apply;
+mod constraints;
+mod functions;
+#[cfg(test)]
+mod tests;
+mod types;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    ASSUMED_BYTES, ColumnUser, Constraint, DependentRelation, Depth, FactRequest, Facts,
+    ForeignKey, Index, IndexedTable, Member, ObjectClass, ObjectRequest, Relation, RelationKind,
+    SessionFacts, Taken, Type, ViewOf, Volatility,
+};
+use crate::sql::name::Name;
+use crate::sql::statement::{DropKind, ObjectKind, ReindexKind, RenameTarget, Statement};
+
+pub use types::{built_in, sql_of};
+
+/// The catalog.
+#[derive(Debug, Clone)]
+pub struct Shadow {
+    /// All relations but indexes, which hang on their tables.
+    relations: Vec<Relation>,
+    /// Partitions and inheritance children.
+    children: Vec<Child>,
+    views: Vec<ViewLink>,
+    /// OIDs of indexes and of the partitioned indexes that they are attached to.
+    index_parents: BTreeMap<u32, u32>,
+    partitioned_indexes: BTreeSet<u32>,
+    types: Vec<(Name, Type)>,
+    functions: Vec<(Name, Volatility)>,
+    objects: Vec<(ObjectRequest, Vec<DependentRelation>)>,
+    session: SessionFacts,
+    assumes: bool,
+    /// Names that were dropped or given away: nothing is assumed of them.
+    gone: BTreeSet<Name>,
+    next_oid: u32,
+}
+
+/// A partition of a table, or a table that inherits from another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Child {
+    /// OID of the table above.
+    pub parent: u32,
+    /// Its OID.
+    pub child: u32,
+    /// A partition.
+    pub is_partition: bool,
+    /// The default partition.
+    pub is_default: bool,
+    /// It is half detached.
+    pub detach_pending: bool,
+    /// What its bound demands.
+    pub constraint: Option<String>,
+}
+
+/// A view and something it reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ViewLink {
+    /// OID of the view.
+    pub view: u32,
+    /// OID of what it reads.
+    pub on: u32,
+    /// The columns that it names.
+    pub columns: Vec<String>,
+}
+
+impl Shadow {
+    /// An empty catalog.
+    pub fn new(session: SessionFacts) -> Shadow {
+        Shadow {
+            relations: Vec::new(),
+            children: Vec::new(),
+            views: Vec::new(),
+            index_parents: BTreeMap::new(),
+            partitioned_indexes: BTreeSet::new(),
+            types: Vec::new(),
+            functions: Vec::new(),
+            objects: Vec::new(),
+            session,
+            assumes: false,
+            gone: BTreeSet::new(),
+            next_oid: 16_384,
+        }
+    }
+
+    /// A catalog that takes whatever it has never heard of for the worst: see
+    /// [`assumed`](super::assumed).
+    pub fn assuming(session: SessionFacts) -> Shadow {
+        Shadow {
+            assumes: true,
+            ..Shadow::new(session)
+        }
+    }
+
+    /// The session's settings.
+    pub fn session_mut(&mut self) -> &mut SessionFacts {
+        &mut self.session
+    }
+
+    /// A new OID.
+    pub fn new_oid(&mut self) -> u32 {
+        self.next_oid += 1;
+        self.next_oid
+    }
+
+    /// Adds a relation and says its OID; one of 0 is replaced.
+    pub fn add(&mut self, mut relation: Relation) -> u32 {
+        if relation.oid == 0 {
+            relation.oid = self.new_oid();
+        }
+        self.gone.remove(&relation.qualified());
+        let oid = relation.oid;
+        self.relations.push(relation);
+        oid
+    }
+
+    /// Adds a partition or an inheritance child.
+    pub fn add_child(&mut self, child: Child) {
+        self.children.push(child);
+    }
+
+    /// Adds what a view reads.
+    pub fn add_view(&mut self, link: ViewLink) {
+        self.views.push(link);
+    }
+
+    /// Says that an index is a partitioned one.
+    pub fn mark_partitioned(&mut self, index: u32) {
+        self.partitioned_indexes.insert(index);
+    }
+
+    /// Says that an index is attached to another.
+    pub fn attach_index(&mut self, index: u32, parent: u32) {
+        self.index_parents.insert(index, parent);
+    }
+
+    /// Adds a type.
+    pub fn add_type(&mut self, name: Name, of_type: Type) {
+        self.types.push((name, of_type));
+    }
+
+    /// Adds a function.
+    pub fn add_function(&mut self, name: Name, volatility: Volatility) {
+        self.functions.push((name, volatility));
+    }
+
+    /// Adds what depends on an object.
+    pub fn add_dependents(&mut self, object: ObjectRequest, dependents: Vec<DependentRelation>) {
+        self.objects.push((object, dependents));
+    }
+
+    /// A relation that isn't an index, as it was added.
+    pub fn relation(&self, name: &Name) -> Option<&Relation> {
+        let mut relations = self.relations.iter();
+        relations
+            .find(|relation| relation.name == name.name && fits(&name.schema, &relation.schema))
+    }
+
+    /// All relations but indexes, as they were added.
+    pub fn relations(&self) -> impl Iterator<Item = &Relation> {
+        self.relations.iter()
+    }
+
+    /// A relation that isn't an index, to be changed.
+    pub fn relation_mut(&mut self, name: &Name) -> Option<&mut Relation> {
+        let oid = self.relation(name)?.oid;
+        self.by_oid_mut(oid)
+    }
+
+    /// Answers as the server would.
+    pub fn answer(&self, request: &FactRequest) -> Facts {
+        self.answer_as(request, RelationKind::Table)
+    }
+
+    /// Answers what must be known of a statement; it says of what kind an unknown relation is.
+    pub fn answer_about(&self, request: &FactRequest, statement: &Statement) -> Facts {
+        self.answer_as(request, kind_meant(statement))
+    }
+
+    fn answer_as(&self, request: &FactRequest, unknown: RelationKind) -> Facts {
+        let find = |name| {
+            let mut relation = self.find(name).or_else(|| self.assume(name, unknown))?;
+            match request.depth {
+                Depth::Outline => relation.details = super::Details::default(),
+                Depth::Full => self.fill(&mut relation),
+            }
+            Some(relation)
+        };
+        let relations: Vec<Option<Relation>> = request.relations.iter().map(find).collect();
+        let first = relations.first().and_then(Option::as_ref);
+        let schema = first.map(|first| first.schema.as_str());
+        Facts {
+            taken: first.map_or(Vec::new(), |first| self.taken(request, first)),
+            taken_constraints: schema.map_or(Vec::new(), |schema| {
+                let taken = |name: &&String| self.constraint_exists(schema, name);
+                request.candidates.iter().filter(taken).cloned().collect()
+            }),
+            types: request.types.iter().map(|sql| self.type_of(sql)).collect(),
+            functions: request
+                .functions
+                .iter()
+                .map(|name| self.volatility(name))
+                .collect(),
+            objects: request
+                .objects
+                .iter()
+                .map(|object| self.dependents(object))
+                .collect(),
+            session: self.session.clone(),
+            assumed: self.assumes,
+            relations,
+        }
+    }
+
+    fn taken(&self, request: &FactRequest, first: &Relation) -> Vec<Taken> {
+        let mut taken = Vec::new();
+        for name in &request.candidates {
+            if let Some(found) = self.find(&Name::qualified(&first.schema, name)) {
+                let listed = first.indexes.iter().find(|index| index.oid == found.oid);
+                taken.push(Taken {
+                    name: found.name,
+                    kind: found.kind,
+                    index: listed.cloned(),
+                });
+            }
+        }
+        taken
+    }
+
+    /// A relation or an index.
+    fn find(&self, name: &Name) -> Option<Relation> {
+        if let Some(relation) = self.relation(name) {
+            let mut relation = relation.clone();
+            relation.bytes = self.bytes(&relation);
+            return Some(relation);
+        }
+        let (table, index) = self.index(name)?;
+        Some(self.index_relation(table, index))
+    }
+
+    /// An index and its table.
+    fn index(&self, name: &Name) -> Option<(&Relation, &Index)> {
+        self.relations.iter().find_map(|table| {
+            let mut indexes = table.indexes.iter();
+            let found =
+                indexes.find(|index| index.name == name.name && fits(&name.schema, &index.schema));
+            found.map(|index| (table, index))
+        })
+    }
+
+    /// An index as a relation of its own: a server lists its table's indexes with it.
+    fn index_relation(&self, table: &Relation, index: &Index) -> Relation {
+        let kind = if self.partitioned_indexes.contains(&index.oid) {
+            RelationKind::PartitionedIndex
+        } else {
+            RelationKind::Index
+        };
+        Relation {
+            oid: index.oid,
+            schema: index.schema.clone(),
+            name: index.name.clone(),
+            kind,
+            index: Some(index.clone()),
+            table: Some(IndexedTable {
+                oid: table.oid,
+                schema: table.schema.clone(),
+                name: table.name.clone(),
+                kind: table.kind,
+                bytes: self.bytes(table),
+            }),
+            details: super::Details::default(),
+            ..table.clone()
+        }
+    }
+
+    /// What is assumed of a name that is unknown; `None` where it is known that there is none.
+    fn assume(&self, name: &Name, kind: RelationKind) -> Option<Relation> {
+        let relation = super::assumed(name);
+        if !self.assumes || self.gone.contains(&relation.qualified()) {
+            return None;
+        }
+        if kind != RelationKind::Index {
+            return Some(Relation { kind, ..relation });
+        }
+        let index = new_index(0, &relation.schema, &relation.name);
+        Some(Relation {
+            kind,
+            table: Some(IndexedTable {
+                oid: 0,
+                schema: relation.schema.clone(),
+                name: format!("table of {}", relation.name),
+                kind: RelationKind::Table,
+                bytes: ASSUMED_BYTES,
+            }),
+            indexes: vec![index.clone()],
+            index: Some(index),
+            ..relation
+        })
+    }
+
+    fn volatility(&self, name: &Name) -> Option<Volatility> {
+        let is_system = name
+            .schema
+            .as_deref()
+            .is_none_or(|schema| schema == "pg_catalog");
+        if let Some(known) = is_system
+            .then(|| functions::volatility(&name.name))
+            .flatten()
+        {
+            return Some(known);
+        }
+        let mut functions = self.functions.iter();
+        let found = functions.find(|(own, _)| {
+            own.name == name.name && fits(&name.schema, own.schema.as_deref().unwrap_or("public"))
+        });
+        match found {
+            Some((_, volatility)) => Some(*volatility),
+            None => self.assumes.then_some(Volatility::Volatile),
+        }
+    }
+
+    /// A type by its SQL.
+    pub fn type_of(&self, sql: &str) -> Option<Type> {
+        if let Some(found) = built_in(sql) {
+            return Some(found);
+        }
+        let element = sql.trim_end_matches("[]");
+        let is_array = element.len() < sql.len();
+        let name = parse_name(element);
+        let mut types = self.types.iter();
+        let found = types.find(|(own, _)| {
+            own.name == name.name && fits(&name.schema, own.schema.as_deref().unwrap_or("public"))
+        });
+        let unknown = Type {
+            oid: 0,
+            modifier: -1,
+            name: name.name.clone(),
+            base: None,
+            constrained: true,
+            coercible_from: Vec::new(),
+            collation: 0,
+        };
+        match found {
+            Some((_, found)) if is_array => Some(Type {
+                oid: found.oid + 1,
+                name: format!("{}[]", found.name),
+                constrained: false,
+                ..unknown
+            }),
+            Some((_, found)) => Some(found.clone()),
+            None => self.assumes.then_some(unknown),
+        }
+    }
+
+    fn by_oid(&self, oid: u32) -> Option<&Relation> {
+        self.relations.iter().find(|relation| relation.oid == oid)
+    }
+
+    fn by_oid_mut(&mut self, oid: u32) -> Option<&mut Relation> {
+        let mut relations = self.relations.iter_mut();
+        relations.find(|relation| relation.oid == oid)
+    }
+}
+
+/// What an answer says of a relation that follows from the others.
+impl Shadow {
+    /// Its own bytes, and those of its partitions.
+    fn bytes(&self, relation: &Relation) -> u64 {
+        if relation.kind != RelationKind::PartitionedTable {
+            return relation.bytes;
+        }
+        let below = self.descendants(relation.oid);
+        let below = below.iter().filter_map(|oid| self.by_oid(*oid));
+        below.map(|child| child.bytes).sum::<u64>() + relation.bytes
+    }
+
+    /// OIDs of partitions and children of every level: level by level, by OID.
+    fn descendants(&self, oid: u32) -> Vec<u32> {
+        let (mut all, mut level) = (Vec::new(), vec![oid]);
+        while !level.is_empty() {
+            let is_below = |child: &&Child| level.contains(&child.parent);
+            let below = self.children.iter().filter(is_below);
+            let mut next: Vec<u32> = below.map(|child| child.child).collect();
+            next.sort_unstable();
+            next.dedup();
+            next.retain(|oid| !all.contains(oid));
+            all.extend(&next);
+            level = next;
+        }
+        all
+    }
+
+    fn member(&self, oid: u32) -> Option<Member> {
+        let relation = self.by_oid(oid)?;
+        let valid = relation.details.constraints.iter();
+        let valid = valid.filter(|constraint| constraint.validated);
+        let indexes = relation.indexes.iter();
+        let indexes = indexes.filter(|index| index.schema != "pg_toast");
+        let above = self.children.iter().find(|child| child.child == oid);
+        Some(Member {
+            oid,
+            schema: relation.schema.clone(),
+            name: relation.name.clone(),
+            kind: relation.kind,
+            bytes: self.bytes(relation),
+            indexes: indexes.map(|index| index.name.clone()).collect(),
+            partition_constraint: above.and_then(|above| above.constraint.clone()),
+            constraints: valid
+                .map(|constraint| constraint.definition.clone())
+                .collect(),
+        })
+    }
+
+    fn members(&self, oids: impl IntoIterator<Item = u32>) -> Vec<Member> {
+        oids.into_iter()
+            .filter_map(|oid| self.member(oid))
+            .collect()
+    }
+
+    fn fill(&self, relation: &mut Relation) {
+        let oid = relation.oid;
+        let above: Vec<&Child> = self
+            .children
+            .iter()
+            .filter(|child| child.child == oid)
+            .collect();
+        let below: Vec<&Child> = self
+            .children
+            .iter()
+            .filter(|child| child.parent == oid)
+            .collect();
+        let partitioned = above
+            .iter()
+            .find(|child| child.is_partition)
+            .map(|child| child.parent);
+        let details = &mut relation.details;
+        for constraint in &mut details.constraints {
+            let referenced = constraint.references.as_mut();
+            if let Some(references) = referenced
+                && let Some(now) = self.member(references.oid)
+            {
+                *references = now;
+            }
+        }
+        details.descendants = self.members(self.descendants(oid));
+        details.parents = self.members(above.iter().map(|child| child.parent));
+        details.is_partition = partitioned.is_some();
+        details.default_partition = self.default_of(partitioned.unwrap_or(oid));
+        let pending = below.iter().filter(|child| child.detach_pending);
+        details.detach_pending = self.members(pending.map(|child| child.child));
+        details.referenced_by = self.referenced_by(oid);
+        details.views = self.views_on(oid);
+        let generated = details.columns.iter().filter(|column| column.generated);
+        let names: Vec<String> = details
+            .columns
+            .iter()
+            .map(|column| column.name.clone())
+            .collect();
+        let users: Vec<ColumnUser> = generated
+            .filter_map(|column| {
+                let text = column.default.as_deref()?;
+                let columns = names.iter().filter(|name| mentions(text, name));
+                Some(ColumnUser {
+                    what: "generated".to_owned(),
+                    name: column.name.clone(),
+                    columns: columns.cloned().collect(),
+                })
+            })
+            .filter(|user| !details.column_users.contains(user))
+            .collect();
+        details.column_users.extend(users);
+    }
+
+    fn default_of(&self, parent: u32) -> Option<Member> {
+        let mut children = self.children.iter();
+        let default = children.find(|child| child.parent == parent && child.is_default)?;
+        self.member(default.child)
+    }
+
+    fn referenced_by(&self, oid: u32) -> Vec<ForeignKey> {
+        let mut keys = Vec::new();
+        for table in self.relations.iter().filter(|table| table.oid != oid) {
+            for constraint in &table.details.constraints {
+                let refers = |references: &Member| references.oid == oid;
+                if constraint.references.as_ref().is_some_and(refers)
+                    && let Some(member) = self.member(table.oid)
+                {
+                    keys.push(ForeignKey {
+                        name: constraint.name.clone(),
+                        table: member,
+                        columns: constraint.columns.clone(),
+                        referenced_columns: referenced_columns(constraint),
+                        index: constraint.index.clone(),
+                    });
+                }
+            }
+        }
+        keys
+    }
+
+    /// Views of every level.
+    fn views_on(&self, oid: u32) -> Vec<ViewOf> {
+        let (mut seen, mut found) = (vec![oid], Vec::new());
+        let mut at = 0;
+        while let Some(below) = seen.get(at).copied() {
+            at += 1;
+            for link in self.views.iter().filter(|link| link.on == below) {
+                if seen.contains(&link.view) {
+                    continue;
+                }
+                seen.push(link.view);
+                if let Some(view) = self.by_oid(link.view) {
+                    found.push(ViewOf {
+                        schema: view.schema.clone(),
+                        name: view.name.clone(),
+                        kind: view.kind,
+                        columns: if below == oid {
+                            link.columns.clone()
+                        } else {
+                            Vec::new()
+                        },
+                    });
+                }
+            }
+        }
+        found
+    }
+
+    fn dependents(&self, object: &ObjectRequest) -> Vec<DependentRelation> {
+        let declared = self.objects.iter().find(|(known, _)| known == object);
+        if let Some((_, dependents)) = declared {
+            return dependents.clone();
+        }
+        let depends = |relation: &&Relation| match object.kind {
+            ObjectClass::Schema => relation.schema == object.name.name,
+            ObjectClass::Type => self.uses_type(relation, &object.name),
+            ObjectClass::Function
+            | ObjectClass::Extension
+            | ObjectClass::Statistics
+            | ObjectClass::Role => false,
+        };
+        let found = self.relations.iter().filter(depends);
+        let dependent = |relation: &Relation| DependentRelation {
+            schema: relation.schema.clone(),
+            name: relation.name.clone(),
+            kind: relation.kind,
+            bytes: self.bytes(relation),
+        };
+        found.map(dependent).collect()
+    }
+
+    fn uses_type(&self, relation: &Relation, name: &Name) -> bool {
+        let Some(of_type) = self.type_of(&name.to_string()) else {
+            return false;
+        };
+        let mut columns = relation.details.columns.iter();
+        columns.any(|column| {
+            let own = &column.of_type;
+            own.name == of_type.name && (own.oid == of_type.oid || own.oid == of_type.oid + 1)
+        })
+    }
+
+    fn constraint_exists(&self, schema: &str, name: &str) -> bool {
+        let here = self
+            .relations
+            .iter()
+            .filter(|relation| relation.schema == schema);
+        here.flat_map(|relation| &relation.details.constraints)
+            .any(|constraint| constraint.name == name)
+    }
+}
+
+/// The referenced columns of a foreign key, from its definition.
+fn referenced_columns(constraint: &Constraint) -> Vec<String> {
+    let behind = constraint.definition.split_once(" REFERENCES ");
+    let list = behind.and_then(|(_, rest)| Some(rest.split_once('(')?.1.split_once(')')?.0));
+    let list = list.unwrap_or_default().split(',').map(str::trim);
+    list.filter(|column| !column.is_empty())
+        .map(|column| column.trim_matches('"').to_owned())
+        .collect()
+}
+
+/// Whether an expression names a column: as a word of its own.
+fn mentions(expression: &str, column: &str) -> bool {
+    let is_part = |letter: char| letter.is_alphanumeric() || letter == '_';
+    expression.match_indices(column).any(|(at, _)| {
+        let before = expression
+            .get(..at)
+            .and_then(|text| text.chars().next_back());
+        let behind = expression
+            .get(at + column.len()..)
+            .and_then(|text| text.chars().next());
+        !before.is_some_and(is_part) && !behind.is_some_and(is_part)
+    })
+}
+
+/// A schema fits a name that has it, or has none when it is in the search path.
+fn fits(wanted: &Option<String>, schema: &str) -> bool {
+    match wanted {
+        Some(wanted) => wanted == schema,
+        None => schema == "public" || schema == "pg_temp",
+    }
+}
+
+/// `schema.name`, quoted or not.
+fn parse_name(text: &str) -> Name {
+    let mut parts = vec![String::new()];
+    let mut quoted = false;
+    for letter in text.trim().chars() {
+        match letter {
+            '"' => quoted = !quoted,
+            '.' if !quoted => parts.push(String::new()),
+            _ => {
+                if let Some(part) = parts.last_mut() {
+                    part.extend(letter.to_lowercase().filter(|_| !quoted));
+                    part.extend(quoted.then_some(letter));
+                }
+            }
+        }
+    }
+    let name = parts.pop().unwrap_or_default();
+    Name {
+        schema: parts.pop(),
+        name,
+    }
+}
+
+/// A valid btree index on nothing in particular.
+pub fn new_index(oid: u32, schema: &str, name: &str) -> Index {
+    Index {
+        oid,
+        schema: schema.to_owned(),
+        name: name.to_owned(),
+        valid: true,
+        exclusion: false,
+        constraint: false,
+        building: false,
+        dependents: 0,
+        unique: false,
+        primary: false,
+        method: "btree".to_owned(),
+        columns: Vec::new(),
+        partial: false,
+        definition: String::new(),
+    }
+}
+
+/// The kind of relation that a statement means by its names.
+fn kind_meant(statement: &Statement) -> RelationKind {
+    let of_object = |kind: ObjectKind| match kind {
+        ObjectKind::Table => RelationKind::Table,
+        ObjectKind::ForeignTable => RelationKind::ForeignTable,
+        ObjectKind::Index => RelationKind::Index,
+        ObjectKind::View => RelationKind::View,
+        ObjectKind::MaterializedView => RelationKind::MaterializedView,
+        ObjectKind::Sequence => RelationKind::Sequence,
+        ObjectKind::CompositeType => RelationKind::Other,
+    };
+    match statement {
+        Statement::DropIndex(_) => RelationKind::Index,
+        Statement::Reindex(reindex) => match reindex.kind {
+            ReindexKind::Index => RelationKind::Index,
+            ReindexKind::Table => RelationKind::Table,
+        },
+        Statement::AlterTable(alter) => of_object(alter.object),
+        Statement::Rename(rename) => match &rename.target {
+            RenameTarget::Relation(kind) => of_object(*kind),
+            RenameTarget::Column(_)
+            | RenameTarget::Constraint(_)
+            | RenameTarget::OnTable
+            | RenameTarget::Other => RelationKind::Table,
+        },
+        Statement::Drop(drop) => match drop.kind {
+            DropKind::View => RelationKind::View,
+            DropKind::MaterializedView => RelationKind::MaterializedView,
+            DropKind::Sequence => RelationKind::Sequence,
+            DropKind::ForeignTable => RelationKind::ForeignTable,
+            DropKind::Table
+            | DropKind::Schema
+            | DropKind::Type
+            | DropKind::Domain
+            | DropKind::Function
+            | DropKind::Extension
+            | DropKind::Statistics
+            | DropKind::Other => RelationKind::Table,
+        },
+        Statement::Other(other) => match other.tag {
+            "REFRESH MATERIALIZED VIEW" => RelationKind::MaterializedView,
+            "ALTER SEQUENCE" => RelationKind::Sequence,
+            _ => RelationKind::Table,
+        },
+        Statement::CreateIndex(_)
+        | Statement::CreateTable(_)
+        | Statement::Unreadable { .. }
+        | Statement::Prepare { .. }
+        | Statement::Execute { .. }
+        | Statement::Deallocate { .. }
+        | Statement::Dynamic { .. }
+        | Statement::Harmless => RelationKind::Table,
+    }
+}
