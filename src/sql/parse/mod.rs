@@ -6,6 +6,7 @@
 //! `SELECT … INTO`, are parsed in full.
 
 mod alter_table;
+mod condition;
 mod constraint;
 mod create_table;
 mod expression;
@@ -22,6 +23,8 @@ use std::ops::Range;
 use pg_query::protobuf::{self, ObjectType};
 use pg_query::{Node, NodeEnum, ParserOptions};
 use thiserror::Error;
+
+pub use self::condition::{conditions_of, implies_not_null, same_condition};
 
 use self::source::Source;
 use super::lexer::LexicalMode;

@@ -137,3 +137,42 @@ fn partitions_are_taken_apart() {
     assert!(table.columns[0].not_null && table.columns[0].type_name.sql.is_empty());
     assert_eq!(table.constraints[0].body, "PRIMARY KEY (a)");
 }
+
+/// `shapes.txt`: statements, and behind each, indented, what it is read as; of ALTER TABLE the first
+/// sub-command. Names stand there as `"schema"."name"`.
+#[test]
+fn every_kind_of_statement_has_its_shape() {
+    let mut lines = include_str!("shapes.txt").lines().peekable();
+    while let Some(sql) = lines.next() {
+        let mut expected = String::new();
+        while let Some(line) = lines.next_if(|line| line.starts_with(' ')) {
+            expected += line.trim_start();
+            expected.push(' ');
+        }
+        let shape = match statement(sql) {
+            Statement::AlterTable(alter) if sql.starts_with("alter table t ") => {
+                format!("{:?}", alter.actions[0].kind)
+            }
+            other => format!("{other:?}"),
+        };
+        assert_eq!(with_short_names(&shape), expected.trim_end(), "{sql}");
+    }
+}
+
+/// Shortens what Debug makes of a name.
+fn with_short_names(shape: &str) -> String {
+    let mut short = String::new();
+    let mut rest = shape;
+    while let Some((front, behind)) = rest.split_once("Name { schema: ") {
+        short.push_str(front);
+        let (schema, behind) = behind.split_once(", name: ").unwrap();
+        if let Some(schema) = schema.strip_prefix("Some(") {
+            short.push_str(schema.trim_end_matches(')'));
+            short.push('.');
+        }
+        let (name, behind) = behind.split_once(" }").unwrap();
+        short.push_str(name);
+        rest = behind;
+    }
+    short + rest
+}
