@@ -303,9 +303,7 @@ fn by_first_words(text: &str, start: &StatementStart) -> Parsed {
     } else {
         match first {
             "do" | "call" => (
-                Statement::Dynamic {
-                    tag: if first == "do" { "DO" } else { "CALL" },
-                },
+                Statement::unseen(if first == "do" { "DO" } else { "CALL" }),
                 Sort::Dynamic,
             ),
             _ => (Statement::Harmless, Sort::Unreadable),

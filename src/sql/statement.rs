@@ -49,16 +49,38 @@ pub enum Statement {
         /// The prepared statement; `None` for all.
         name: Option<String>,
     },
-    /// `DO` and `CALL`: what they run can't be seen from here.
+    /// `DO` and `CALL`.
     Dynamic {
         /// The command tag.
         tag: &'static str,
+        /// The schema changes that stand in the body as they are, in order of the text.
+        statements: Vec<InBody>,
+        /// It may run others too: it has EXECUTE or CALL, or can't be read.
+        dynamic_sql: bool,
     },
     /// Not a schema change.
     Harmless,
 }
 
+/// A schema change in the body of a `DO`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InBody {
+    /// What it says.
+    pub statement: Statement,
+    /// Its text.
+    pub sql: String,
+}
+
 impl Statement {
+    /// A `DO` or `CALL` of which nothing can be seen.
+    pub fn unseen(tag: &'static str) -> Statement {
+        Statement::Dynamic {
+            tag,
+            statements: Vec::new(),
+            dynamic_sql: true,
+        }
+    }
+
     /// Whether lockkeeper has anything to do with it, or to record.
     pub fn is_ddl(&self) -> bool {
         match self {
@@ -103,7 +125,7 @@ impl Statement {
             Statement::Prepare { .. } => "PREPARE",
             Statement::Execute { .. } => "EXECUTE",
             Statement::Deallocate { .. } => "DEALLOCATE",
-            Statement::Dynamic { tag } => tag,
+            Statement::Dynamic { tag, .. } => tag,
             Statement::Harmless => "",
         }
     }

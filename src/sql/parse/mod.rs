@@ -13,6 +13,7 @@ mod expression;
 mod index;
 mod object;
 mod other;
+mod plpgsql;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -101,6 +102,15 @@ pub fn utility_statements(text: &str) -> Result<Vec<bool>, ParseError> {
 /// # Errors
 /// [`ParseError`].
 pub fn parse(text: &str, mode: LexicalMode) -> Result<Vec<Parsed>, ParseError> {
+    parse_text(text, mode, false)
+}
+
+/// Parses a text that stands in the body of a `DO`.
+fn parse_nested(text: &str, mode: LexicalMode) -> Result<Vec<Parsed>, ParseError> {
+    parse_text(text, mode, true)
+}
+
+fn parse_text(text: &str, mode: LexicalMode, nested: bool) -> Result<Vec<Parsed>, ParseError> {
     let options = if mode.standard_conforming_strings {
         ParserOptions::DEFAULT
     } else {
@@ -122,6 +132,7 @@ pub fn parse(text: &str, mode: LexicalMode) -> Result<Vec<Parsed>, ParseError> {
                 text: source,
                 offset: start,
                 mode,
+                nested,
             };
             convert(node, &source)
         });
@@ -137,8 +148,8 @@ pub fn parse(text: &str, mode: LexicalMode) -> Result<Vec<Parsed>, ParseError> {
 fn convert(node: &NodeEnum, source: &Source<'_>) -> (Statement, Sort) {
     use Statement::Harmless;
     match node {
-        NodeEnum::DoStmt(_) => (Statement::Dynamic { tag: "DO" }, Sort::Dynamic),
-        NodeEnum::CallStmt(_) => (Statement::Dynamic { tag: "CALL" }, Sort::Dynamic),
+        NodeEnum::DoStmt(statement) => (plpgsql::dynamic(statement, source), Sort::Dynamic),
+        NodeEnum::CallStmt(_) => (Statement::unseen("CALL"), Sort::Dynamic),
         NodeEnum::ExecuteStmt(execute) => (
             Statement::Execute {
                 name: execute.name.clone(),

@@ -17,6 +17,8 @@ pub(super) struct Source<'a> {
     pub(super) offset: usize,
     /// How it is read.
     pub(super) mode: LexicalMode,
+    /// It stands in the body of a `DO`.
+    pub(super) nested: bool,
 }
 
 /// A token's kind and its place in the statement's text.
