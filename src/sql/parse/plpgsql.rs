@@ -229,6 +229,10 @@ mod tests {
             let found: Vec<String> = found.into_iter().map(str::to_owned).collect();
             assert_eq!(read_do(sql), (found, dynamic_sql), "{sql}");
         }
+    }
+
+    #[test]
+    fn what_cannot_be_seen_is_said() {
         let unseen = (Vec::new(), true);
         let call = parse("call p()", LexicalMode::default()).unwrap();
         assert!(matches!(
