@@ -1,9 +1,11 @@
 //! The command line.
 
+pub mod check;
 pub mod demo;
 pub mod doctor;
 pub mod health;
 pub mod reload;
+pub mod rules;
 pub mod serve;
 pub mod service;
 
@@ -57,6 +59,25 @@ enum Command {
     /// One line for each finding: ok, warn or fail. Takes the same settings as serve. Exit 0: nothing fails;
     /// 1: something does; 2: the settings can't be used.
     Doctor(doctor::Flags),
+    /// Judge SQL scripts as serve would judge their statements: what is rejected, what is rewritten, the safe way
+    ///
+    /// Without a server every table that the scripts don't make is taken for large and busy; with --database-url its
+    /// sizes, columns, constraints and dependents count. Scripts are judged in the order given, each on what those
+    /// before it made. psql's meta-commands and pg_dump's COPY data are skipped.
+    ///
+    ///   lockkeeper check db/migrate/2026-11-01_orders.sql
+    ///   lockkeeper check db/migrations --database-url postgres://ci@db.internal/shop
+    ///   git diff --name-only main -- '*.sql' | xargs lockkeeper check --format github
+    ///
+    /// Exit 0: nothing to reject; 1: something to reject (--fail-on rewrite is stricter); 2: something can't be read.
+    #[command(verbatim_doc_comment)]
+    Check(check::Flags),
+    /// List the rules: name, what is done by default, hazard
+    ///
+    /// Every name can stand in policy.rules, and behind `lockkeeper explain`.
+    Rules(rules::Flags),
+    /// Explain a rule: hazard, recipe, versions, an example with its judgement, how to change what is done
+    Explain(rules::ExplainFlags),
     /// Say whether a running lockkeeper is alive (for container health checks): exit 0 or 1
     Health(health::Flags),
     /// Show what an unsafe migration does to live traffic, directly and through lockkeeper (about a
@@ -92,6 +113,9 @@ pub fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Serve(flags) => serve::main(flags),
         Command::Doctor(flags) => doctor::main(flags),
+        Command::Check(flags) => check::main(&flags),
+        Command::Rules(flags) => rules::main(&flags),
+        Command::Explain(flags) => rules::explain(&flags),
         Command::Health(flags) => health::main(&flags),
         Command::Demo(flags) => demo_main(flags),
     }

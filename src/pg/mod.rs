@@ -1,4 +1,5 @@
 //! What lockkeeper asks PostgreSQL for itself.
 
 pub mod introspect;
+pub mod login;
 pub mod temporary;

@@ -1,0 +1,2 @@
+CREATE TABLE events (id bigint, at date) PARTITION BY RANGE (at);
+CREATE INDEX events_id_idx ON events (id);
