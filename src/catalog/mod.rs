@@ -87,7 +87,7 @@ pub struct Facts {
 pub struct Type {
     /// `pg_type.oid`.
     pub oid: u32,
-    /// The type modifier; -1 for none.
+    /// The type modifier; -1 for none, [`UNKNOWN_MODIFIER`] for one that can't be told.
     pub modifier: i32,
     /// Its name without modifier, as `format_type` writes it: `character varying`.
     pub name: String,
@@ -100,6 +100,9 @@ pub struct Type {
     /// `pg_type.typcollation`: 0 for a type without collations.
     pub collation: u32,
 }
+
+/// The modifier of a type of the user's own, of which only the server can make anything.
+pub const UNKNOWN_MODIFIER: i32 = i32::MIN;
 
 /// The type under a domain.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -415,7 +418,8 @@ pub struct Member {
     pub bytes: u64,
     /// Names of its indexes.
     pub indexes: Vec<String>,
-    /// Of a partition: what its bound demands (`pg_get_partition_constraintdef`).
+    /// Of a partition: what its bound demands (`pg_get_partition_constraintdef`); not told of large
+    /// trees (more than 64 members).
     pub partition_constraint: Option<String>,
     /// The definitions of its valid constraints.
     pub constraints: Vec<String>,

@@ -12,8 +12,11 @@ use thiserror::Error;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use crate::catalog::{FactRequest, Facts, Relation, Taken};
-use crate::exec::acquire::array_literal;
+use super::query;
+use crate::catalog::{
+    DependentRelation, FactRequest, Facts, Relation, Taken, Type, UNKNOWN_MODIFIER, Volatility,
+    shadow,
+};
 use crate::exec::session::{Command, Reply, RunError, Session};
 
 /// Facts that could not be had.
@@ -38,17 +41,13 @@ pub async fn facts<S: Session>(
 ) -> Result<Facts, FactsError> {
     // The settings are read first: the transaction changes one of them.
     let mut batch = vec![Command::own("BEGIN READ ONLY"), Command::own(SETTINGS_SQL)];
-    if !request.relations.is_empty() {
-        let relations: Vec<String> = request.relations.iter().map(ToString::to_string).collect();
-        let parameters = vec![
-            array_literal(&relations),
-            array_literal(&request.candidates),
-        ];
+    let query = query::query(request);
+    if let Some(query) = &query {
         batch.push(Command::own(format!(
             "SET LOCAL lock_timeout = {}",
             budget.as_millis().max(1)
         )));
-        batch.push(Command::with(FACTS_SQL, parameters));
+        batch.push(Command::with(&query.sql, query.parameters.clone()));
     }
     batch.push(Command::own("COMMIT"));
     let replies = match session.run(&batch).await {
@@ -59,24 +58,46 @@ pub async fn facts<S: Session>(
         }
     };
     let session = read(&replies, 1)?;
-    let catalog = if request.relations.is_empty() {
+    let catalog = if query.is_none() {
         CatalogFacts::default()
     } else {
         read(&replies, 3)?
     };
+    let types = catalog.types.into_iter().zip(&request.types);
     Ok(Facts {
         session,
         relations: catalog.relations,
         taken: catalog.taken,
-        ..Facts::default()
+        taken_constraints: catalog.taken_constraints,
+        types: types
+            .map(|(found, sql)| found.map(|found| with_modifier(found, sql)))
+            .collect(),
+        functions: catalog.functions,
+        objects: catalog.objects,
+        assumed: false,
     })
+}
+
+/// The server told the type; its modifier is told here, for PostgreSQL's own types.
+fn with_modifier(found: Type, sql: &str) -> Type {
+    let modifier = match shadow::built_in(sql) {
+        Some(own) if own.oid == found.oid => own.modifier,
+        _ if sql.contains('(') => UNKNOWN_MODIFIER,
+        _ => -1,
+    };
+    Type { modifier, ..found }
 }
 
 /// The part of [`Facts`] that comes from the catalog.
 #[derive(Debug, Default, Deserialize)]
+#[serde(default)]
 struct CatalogFacts {
     relations: Vec<Option<Relation>>,
     taken: Vec<Taken>,
+    taken_constraints: Vec<String>,
+    types: Vec<Option<Type>>,
+    functions: Vec<Option<Volatility>>,
+    objects: Vec<Vec<DependentRelation>>,
 }
 
 fn read<T: DeserializeOwned>(replies: &[Reply], at: usize) -> Result<T, FactsError> {
@@ -89,6 +110,3 @@ fn read<T: DeserializeOwned>(replies: &[Reply], at: usize) -> Result<T, FactsErr
 
 /// PostgreSQL 13 to 18.
 const SETTINGS_SQL: &str = include_str!("settings.sql");
-/// `$1` names of relations, `$2` names that may be taken in the schema of the first. PostgreSQL 13
-/// to 18.
-const FACTS_SQL: &str = include_str!("facts.sql");

@@ -11,5 +11,9 @@ WITH settings AS (
 SELECT ((SELECT pg_catalog.jsonb_object_agg(t.name, t.value) FROM timeouts t)
     || pg_catalog.jsonb_build_object(
         'version', pg_catalog.current_setting('server_version_num')::pg_catalog.int4,
+        -- zones that have never had another offset
+        'time_zone_is_utc', pg_catalog.upper(pg_catalog.current_setting('TimeZone')) IN (
+            'UTC', 'UCT', 'GMT', 'GMT0', 'GMT+0', 'GMT-0', 'ZULU', 'UNIVERSAL', 'GREENWICH', 'ETC/UTC', 'ETC/UCT',
+            'ETC/GMT', 'ETC/GMT0', 'ETC/GMT+0', 'ETC/GMT-0', 'ETC/ZULU', 'ETC/UNIVERSAL', 'ETC/GREENWICH'),
         'client_min_messages', (SELECT s.setting FROM settings s WHERE s.name = 'client_min_messages')
     ))::pg_catalog.text

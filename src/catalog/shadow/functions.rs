@@ -1,5 +1,6 @@
 //! How volatile PostgreSQL's own functions are: `pg_proc` of PostgreSQL 13 and 18 together, without what only the
-//! server itself calls. Of several functions of one name the most volatile.
+//! server itself calls. Of several functions of one name the most volatile; but `timezone` is taken without its form
+//! for `time with time zone`, which alone is volatile.
 
 use super::super::Volatility;
 
@@ -26,7 +27,7 @@ const VOLATILE: &str = "\
     lo_export lo_from_bytea lo_get lo_import lo_lseek lo_lseek64 lo_open lo_put lo_tell lo_tell64 \
     lo_truncate lo_truncate64 lo_unlink loread lowrite nextval plpgsql_call_handler query_to_xml \
     query_to_xml_and_xmlschema query_to_xmlschema random random_normal set_config setseed setval timeofday \
-    timezone ts_rewrite ts_stat txid_status uuidv4 uuidv7";
+    ts_rewrite ts_stat txid_status uuidv4 uuidv7";
 
 /// Stable.
 const STABLE: &str = "\
@@ -117,7 +118,7 @@ const STABLE: &str = "\
     to_regnamespace to_regoper to_regoperator to_regproc to_regprocedure to_regrole to_regtype \
     to_regtypemod to_timestamp to_tsquery to_tsvector transaction_timestamp ts_debug ts_headline ts_parse \
     ts_token_type txid_current txid_current_if_assigned txid_current_snapshot user version \
-    websearch_to_tsquery xml xml_is_well_formed";
+    websearch_to_tsquery xml xml_is_well_formed timezone";
 
 /// Immutable.
 const IMMUTABLE: &str = "\

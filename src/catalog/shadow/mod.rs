@@ -451,7 +451,9 @@ impl Shadow {
         details.descendants = self.members(self.descendants(oid));
         details.parents = self.members(above.iter().map(|child| child.parent));
         details.is_partition = partitioned.is_some();
-        details.default_partition = self.default_of(partitioned.unwrap_or(oid));
+        details.default_partition = self
+            .default_of(oid)
+            .or_else(|| self.default_of(partitioned?));
         let pending = below.iter().filter(|child| child.detach_pending);
         details.detach_pending = self.members(pending.map(|child| child.child));
         details.referenced_by = self.referenced_by(oid);
@@ -488,7 +490,9 @@ impl Shadow {
         for table in self.relations.iter().filter(|table| table.oid != oid) {
             for constraint in &table.details.constraints {
                 let refers = |references: &Member| references.oid == oid;
-                if constraint.references.as_ref().is_some_and(refers)
+                let is_own = !constraint.inherited;
+                if is_own
+                    && constraint.references.as_ref().is_some_and(refers)
                     && let Some(member) = self.member(table.oid)
                 {
                     keys.push(ForeignKey {

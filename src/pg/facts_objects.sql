@@ -1,0 +1,86 @@
+objects AS (
+    SELECT o.at, o.kind, o.schema, o.name
+    FROM ROWS FROM (
+        pg_catalog.unnest({object_kinds}::pg_catalog.text[]),
+        pg_catalog.unnest({object_schemas}::pg_catalog.name[]),
+        pg_catalog.unnest({object_names}::pg_catalog.name[])
+    ) WITH ORDINALITY AS o (kind, schema, name, at)
+), dropped (at, classid, objid, objsubid) AS (
+    SELECT r.at, r.classid, r.objid, 0 FROM (
+        SELECT o.at, 'pg_catalog.pg_namespace'::pg_catalog.regclass::pg_catalog.oid AS classid, n.oid AS objid
+        FROM objects o JOIN pg_catalog.pg_namespace n ON n.nspname = o.name WHERE o.kind = 'schema'
+        UNION ALL
+        SELECT o.at, 'pg_catalog.pg_type'::pg_catalog.regclass, pg_catalog.to_regtype(
+            CASE WHEN o.schema = '' THEN '' ELSE pg_catalog.quote_ident(o.schema) || '.' END
+            || pg_catalog.quote_ident(o.name))
+        FROM objects o WHERE o.kind = 'type'
+        UNION ALL
+        SELECT o.at, 'pg_catalog.pg_proc'::pg_catalog.regclass, p.oid
+        FROM objects o JOIN pg_catalog.pg_proc p ON p.proname = o.name
+        JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+        WHERE o.kind = 'function'
+        AND CASE WHEN o.schema = '' THEN pg_catalog.pg_function_is_visible(p.oid) ELSE n.nspname = o.schema END
+        UNION ALL
+        SELECT o.at, 'pg_catalog.pg_extension'::pg_catalog.regclass, e.oid
+        FROM objects o JOIN pg_catalog.pg_extension e ON e.extname = o.name WHERE o.kind = 'extension'
+        UNION ALL
+        SELECT o.at, 'pg_catalog.pg_statistic_ext'::pg_catalog.regclass, s.oid
+        FROM objects o JOIN pg_catalog.pg_statistic_ext s ON s.stxname = o.name
+        JOIN pg_catalog.pg_namespace n ON n.oid = s.stxnamespace
+        WHERE o.kind = 'statistics'
+        AND CASE WHEN o.schema = '' THEN pg_catalog.pg_statistics_obj_is_visible(s.oid) ELSE n.nspname = o.schema END
+        UNION ALL
+        SELECT o.at, s.classid, s.objid
+        FROM objects o JOIN pg_catalog.pg_roles u ON u.rolname = CASE o.name::pg_catalog.text
+            WHEN 'current_user' THEN current_user WHEN 'current_role' THEN current_user
+            WHEN 'session_user' THEN session_user ELSE o.name END
+        JOIN pg_catalog.pg_shdepend s ON s.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass
+            AND s.refobjid = u.oid AND s.deptype = 'o'
+            AND s.dbid = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())
+        WHERE o.kind = 'role'
+    ) r WHERE r.objid IS NOT NULL
+    UNION
+    SELECT d.at, x.classid, x.objid, x.objsubid
+    FROM dropped d CROSS JOIN LATERAL (
+        SELECT p.classid, p.objid, p.objsubid FROM pg_catalog.pg_depend p
+        WHERE p.refclassid = d.classid AND p.refobjid = d.objid
+        AND (d.objsubid = 0 OR p.refobjsubid = d.objsubid)
+        UNION ALL
+        -- what it is a part of goes with it: the view of a rule
+        SELECT p.refclassid, p.refobjid, p.refobjsubid FROM pg_catalog.pg_depend p
+        WHERE p.classid = d.classid AND p.objid = d.objid AND p.deptype = 'i' AND d.objsubid = 0
+        AND p.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
+        AND p.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass
+    ) x
+), locked AS (
+    SELECT d.at, d.objid AS oid FROM dropped d WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
+    UNION
+    SELECT d.at, i.indrelid FROM dropped d JOIN pg_catalog.pg_index i ON i.indexrelid = d.objid
+    WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
+    UNION
+    SELECT d.at, k.conrelid FROM dropped d JOIN pg_catalog.pg_constraint k ON k.oid = d.objid
+    WHERE d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass
+    UNION
+    SELECT d.at, t.tgrelid FROM dropped d JOIN pg_catalog.pg_trigger t ON t.oid = d.objid
+    WHERE d.classid = 'pg_catalog.pg_trigger'::pg_catalog.regclass
+    UNION
+    SELECT d.at, f.adrelid FROM dropped d JOIN pg_catalog.pg_attrdef f ON f.oid = d.objid
+    WHERE d.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass
+    UNION
+    SELECT d.at, p.polrelid FROM dropped d JOIN pg_catalog.pg_policy p ON p.oid = d.objid
+    WHERE d.classid = 'pg_catalog.pg_policy'::pg_catalog.regclass
+    UNION
+    SELECT d.at, s.stxrelid FROM dropped d JOIN pg_catalog.pg_statistic_ext s ON s.oid = d.objid
+    WHERE d.classid = 'pg_catalog.pg_statistic_ext'::pg_catalog.regclass
+), dependents AS (
+    SELECT coalesce(pg_catalog.jsonb_agg((
+        SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
+            'schema', n.nspname, 'name', c.relname, 'kind', c.relkind,
+            'bytes', CASE WHEN c.relkind IN ('r', 'm') THEN pg_catalog.pg_relation_size(c.oid) ELSE 0 END)
+            ORDER BY n.nspname, c.relname), '[]'::pg_catalog.jsonb)
+        FROM locked l JOIN pg_catalog.pg_class c ON c.oid = l.oid
+        JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+        WHERE l.at = o.at AND c.relkind IN ('r', 'p', 'm', 'v', 'f', 'S')
+    ) ORDER BY o.at), '[]'::pg_catalog.jsonb) AS value
+    FROM objects o
+)

@@ -1,0 +1,234 @@
+//! The text of the facts query: made of fragments, so that a request costs no more than what it asks for.
+
+use crate::catalog::{Depth, FactRequest, ObjectClass};
+use crate::exec::acquire::array_literal;
+use crate::sql::name::Name;
+
+/// PostgreSQL 13 to 18, all of them.
+const RELATIONS: &str = include_str!("facts.sql");
+const TAKEN: &str = include_str!("facts_taken.sql");
+const INDEX_DETAILS: &str = include_str!("facts_index_details.sql");
+const DETAILS: &str = include_str!("facts_details.sql");
+const DETAILS_VALUE: &str = include_str!("facts_details_value.sql");
+const TYPES: &str = include_str!("facts_types.sql");
+const TYPES_VALUE: &str = "(SELECT pg_catalog.jsonb_agg(\
+    (SELECT v.value FROM type_values v WHERE v.oid = t.oid) ORDER BY t.at) FROM named_types t)";
+const TYPE_VALUES: &str = include_str!("facts_type_values.sql");
+const FUNCTIONS: &str = include_str!("facts_functions.sql");
+const OBJECTS: &str = include_str!("facts_objects.sql");
+
+/// A query and its parameters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Query {
+    /// The SQL.
+    pub sql: String,
+    /// The parameters, as text.
+    pub parameters: Vec<String>,
+}
+
+/// The parts that are asked for.
+#[derive(Debug, Default)]
+struct Parts {
+    /// Texts of common table expressions.
+    tables: Vec<String>,
+    /// Keys and values of the answer.
+    answers: Vec<String>,
+    parameters: Vec<String>,
+}
+
+impl Parts {
+    /// Adds a text; each `{name}` in it becomes the next parameter, or the one of that value.
+    fn table(&mut self, text: &str, parameters: &[(&str, String)]) {
+        let mut text = text.trim_end().to_owned();
+        for (name, value) in parameters {
+            self.parameters.push(value.clone());
+            text = text.replace(
+                &format!("{{{name}}}"),
+                &format!("${}", self.parameters.len()),
+            );
+        }
+        self.tables.push(text);
+    }
+
+    fn answer(&mut self, key: &str, value: &str) {
+        self.answers.push(format!("'{key}', {value}"));
+    }
+}
+
+/// The query for a request; `None` when it asks for nothing.
+pub fn query(request: &FactRequest) -> Option<Query> {
+    let mut parts = Parts::default();
+    let is_full = request.depth == Depth::Full && !request.relations.is_empty();
+    let type_oids = type_oids(request, is_full);
+    if !request.types.is_empty() {
+        let sql: Vec<String> = request.types.iter().map(|sql| bare(sql)).collect();
+        parts.table(TYPES, &[("types", array_literal(&sql))]);
+        parts.answer("types", TYPES_VALUE);
+    }
+    if !request.relations.is_empty() {
+        relations(&mut parts, request, is_full, type_oids.as_deref());
+    } else if let Some(oids) = &type_oids {
+        parts.table(&TYPE_VALUES.replace("{type_oids}", oids), &[]);
+    }
+    if !request.functions.is_empty() {
+        let (schemas, names) = apart(request.functions.iter());
+        parts.table(
+            FUNCTIONS,
+            &[("function_schemas", schemas), ("function_names", names)],
+        );
+        parts.answer("functions", "(SELECT f.value FROM functions f)");
+    }
+    if !request.objects.is_empty() {
+        let kinds = request.objects.iter().map(|object| class(object.kind));
+        let kinds: Vec<String> = kinds.map(str::to_owned).collect();
+        let (schemas, names) = apart(request.objects.iter().map(|object| &object.name));
+        let parameters = [
+            ("object_kinds", array_literal(&kinds)),
+            ("object_schemas", schemas),
+            ("object_names", names),
+        ];
+        parts.table(OBJECTS, &parameters);
+        parts.answer("objects", "(SELECT d.value FROM dependents d)");
+    }
+    if parts.answers.is_empty() {
+        return None;
+    }
+    let recursive = if is_full || type_oids.is_some() || !request.objects.is_empty() {
+        "RECURSIVE "
+    } else {
+        ""
+    };
+    Some(Query {
+        sql: format!(
+            "WITH {recursive}{}\nSELECT pg_catalog.jsonb_build_object({})::pg_catalog.text",
+            parts.tables.join(", "),
+            parts.answers.join(", "),
+        ),
+        parameters: parts.parameters,
+    })
+}
+
+fn relations(parts: &mut Parts, request: &FactRequest, is_full: bool, type_oids: Option<&str>) {
+    let names: Vec<String> = request.relations.iter().map(ToString::to_string).collect();
+    let (index_details, details) = if is_full {
+        (INDEX_DETAILS, DETAILS_VALUE)
+    } else {
+        ("", "")
+    };
+    let text = RELATIONS
+        .replace("{index_details}", index_details.trim_end())
+        .replace("{details}", details.trim_end());
+    // What the relations' details are made of stands behind the names and before the relations.
+    let (asked, rest) = text.split_once("), tables AS (").unwrap_or((&text, ""));
+    let asked = format!("{asked})");
+    parts.table(&asked, &[("relations", array_literal(&names))]);
+    if let Some(oids) = type_oids {
+        parts.table(&TYPE_VALUES.replace("{type_oids}", oids), &[]);
+    }
+    if is_full {
+        parts.table(DETAILS, &[]);
+    }
+    parts.table(&format!("tables AS ({rest}"), &[]);
+    parts.answer("relations", "(SELECT r.value FROM relations r)");
+    if !request.candidates.is_empty() {
+        let candidates = array_literal(&request.candidates);
+        parts.table(TAKEN, &[("candidates", candidates)]);
+        parts.answer("taken", "(SELECT t.value FROM taken t)");
+        let taken = "(SELECT t.value FROM taken_constraints t)";
+        parts.answer("taken_constraints", taken);
+    }
+}
+
+/// The types that must be known, as a query.
+fn type_oids(request: &FactRequest, is_full: bool) -> Option<String> {
+    let named = "SELECT n.oid FROM named_types n";
+    let columns = "SELECT t.atttypid FROM asked a JOIN pg_catalog.pg_attribute t ON t.attrelid = a.oid \
+                   WHERE t.attnum > 0 AND NOT t.attisdropped";
+    match (request.types.is_empty(), is_full) {
+        (true, false) => None,
+        (true, true) => Some(columns.to_owned()),
+        (false, false) => Some(named.to_owned()),
+        (false, true) => Some(format!("{named} UNION ALL {columns}")),
+    }
+}
+
+/// A type without its modifiers, which the server would refuse where they are wrong. `float(24)` is
+/// another type than `float`.
+fn bare(sql: &str) -> String {
+    let lower = sql.trim().to_ascii_lowercase();
+    if lower.starts_with("float") {
+        return sql.to_owned();
+    }
+    if lower.starts_with("interval") {
+        let array = if lower.ends_with(']') { "[]" } else { "" };
+        return format!("interval{array}");
+    }
+    match (sql.find('('), sql.rfind(')')) {
+        (Some(open), Some(close)) if open < close => {
+            format!("{}{}", &sql[..open], &sql[close + 1..])
+        }
+        _ => sql.to_owned(),
+    }
+}
+
+fn apart<'a>(names: impl Iterator<Item = &'a Name>) -> (String, String) {
+    let (schemas, names): (Vec<String>, Vec<String>) = names
+        .map(|name| (name.schema.clone().unwrap_or_default(), name.name.clone()))
+        .unzip();
+    (array_literal(&schemas), array_literal(&names))
+}
+
+fn class(class: ObjectClass) -> &'static str {
+    match class {
+        ObjectClass::Schema => "schema",
+        ObjectClass::Type => "type",
+        ObjectClass::Function => "function",
+        ObjectClass::Extension => "extension",
+        ObjectClass::Statistics => "statistics",
+        ObjectClass::Role => "role",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_type_is_asked_for_without_its_modifiers() {
+        for (sql, asked) in [
+            ("numeric(10,2)", "numeric"),
+            ("timestamp(3) with time zone", "timestamp with time zone"),
+            ("varchar(5)[]", "varchar[]"),
+            ("interval day to second(3)", "interval"),
+            ("interval(2)[]", "interval[]"),
+            ("float(24)", "float(24)"),
+            ("public.geometry(Point,4326)", "public.geometry"),
+        ] {
+            assert_eq!(bare(sql), asked);
+        }
+    }
+
+    /// What isn't asked for costs nothing: its fragment isn't there, and each parameter is used.
+    #[test]
+    fn only_what_is_asked_for_is_in_the_text() {
+        assert_eq!(query(&FactRequest::default()), None);
+        let mut request = FactRequest {
+            relations: vec![Name::unqualified("t")],
+            ..FactRequest::default()
+        };
+        let outline = query(&request).unwrap_or_else(|| panic!("no query"));
+        assert!(
+            !outline.sql.contains("pg_get_constraintdef") && !outline.sql.contains("RECURSIVE")
+        );
+        request.depth = Depth::Full;
+        request.types = vec!["int".to_owned()];
+        request.functions = vec![Name::unqualified("now")];
+        request.candidates = vec!["x".to_owned()];
+        let full = query(&request).unwrap_or_else(|| panic!("no query"));
+        assert!(full.sql.contains("pg_get_constraintdef") && !full.sql.contains('{'));
+        for at in 1..=full.parameters.len() {
+            assert!(full.sql.contains(&format!("${at}")), "${at}");
+        }
+        assert_eq!(full.parameters.len(), 5);
+    }
+}
