@@ -3,11 +3,16 @@
 
 use std::hint::black_box;
 
+use std::process::Command;
+
 use criterion::{Criterion, criterion_group, criterion_main};
-use lockkeeper::catalog::Facts;
+use lockkeeper::catalog::shadow::Shadow;
+use lockkeeper::catalog::{Facts, SessionFacts};
 use lockkeeper::rules::{self, Policy};
 use lockkeeper::sql::cache::ClassCache;
 use lockkeeper::sql::classify::{Classified, LexicalSettings, classify};
+use lockkeeper::sql::lexer::LexicalMode;
+use lockkeeper::sql::parse::parse;
 
 const POINT_READ: &str = "SELECT abalance FROM pgbench_accounts WHERE aid = 4711;";
 const TWO_STATEMENTS: &str = "UPDATE t SET a = 1 WHERE id = 2; SELECT a FROM t WHERE id = 2";
@@ -56,10 +61,77 @@ fn judging(criterion: &mut Criterion) {
     });
 }
 
+/// Facts, judgement and plan of one schema change of each kind, on a catalog in memory.
+fn judging_each_kind(criterion: &mut Criterion) {
+    let shadow = Shadow::assuming(SessionFacts {
+        version: 170_000,
+        ..SessionFacts::default()
+    });
+    let policy = Policy {
+        small_table_bytes: 1 << 20,
+        scan_bytes_per_second: 100 << 20,
+        overrides: Vec::new(),
+    };
+    for sql in [
+        "CREATE INDEX users_email_idx ON users (email)",
+        "ALTER TABLE users ADD COLUMN note text",
+        "ALTER TABLE users ALTER COLUMN email SET NOT NULL",
+        "ALTER TABLE orders ADD FOREIGN KEY (user_id) REFERENCES users",
+        "DROP TABLE users",
+    ] {
+        let Ok(parsed) = parse(sql, LexicalMode::default()) else {
+            return;
+        };
+        let Some(parsed) = parsed.first() else {
+            return;
+        };
+        criterion.bench_function(&format!("facts and judge, {sql}"), |bencher| {
+            bencher.iter(|| {
+                let request = rules::facts_needed(&parsed.statement);
+                let facts = shadow.answer_about(&request, &parsed.statement);
+                rules::judge(black_box(parsed), sql, &facts, &policy)
+            });
+        });
+    }
+}
+
+/// The program as a whole over a script of 10,000 statements.
+fn checking(criterion: &mut Criterion) {
+    let file = std::env::temp_dir().join(format!("lockkeeper-bench-{}.sql", std::process::id()));
+    let one = |n: usize| match n % 4 {
+        0 => format!("CREATE TABLE t{n} (id bigint PRIMARY KEY, a text);\n"),
+        1 => format!("CREATE INDEX ON users (c{n});\n"),
+        2 => format!("ALTER TABLE orders ADD COLUMN c{n} int;\n"),
+        _ => format!("INSERT INTO users VALUES ({n}, 'a;b');\n"),
+    };
+    let script: String = (0..10_000).map(one).collect();
+    if std::fs::write(&file, script).is_err() {
+        return;
+    }
+    let mut group = criterion.benchmark_group("check");
+    group.sample_size(10);
+    group.bench_function("10,000 statements", |bencher| {
+        bencher.iter(|| {
+            let program = env!("CARGO_BIN_EXE_lockkeeper");
+            let mut command = Command::new(program);
+            command.args(["check", "--format", "json"]).arg(&file);
+            black_box(command.output())
+        });
+    });
+    group.finish();
+    let _ = std::fs::remove_file(&file); // the system's own cleaning finds it
+}
+
 #[allow(missing_docs)]
 mod groups {
-    use super::{classification, criterion_group, judging};
-    criterion_group!(benches, classification, judging);
+    use super::{checking, classification, criterion_group, judging, judging_each_kind};
+    criterion_group!(
+        benches,
+        classification,
+        judging,
+        judging_each_kind,
+        checking
+    );
 }
 use groups::benches;
 

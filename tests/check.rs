@@ -90,6 +90,7 @@ fn reports_are_as_expected() {
         "script.github",
         &check(&["--format", "github", "script.sql"]),
     );
+    expect("dynamic.text", &check(&["dynamic.sql"]));
     expect("broken.text", &check(&["broken.sql"]));
     expect(
         "broken.github",

@@ -10,7 +10,7 @@ use crate::rules::{self, Action, Judgement, Override, Policy, RULES, Verdict};
 use crate::sql::comment::{self, Remark};
 use crate::sql::lexer::{self, LexicalMode};
 use crate::sql::parse::{self, ParseError, Parsed, Sort};
-use crate::sql::statement::Statement;
+use crate::sql::statement::{InBody, Statement};
 
 /// Judges scripts.
 pub(super) struct Judge {
@@ -190,28 +190,24 @@ impl Judge {
         source: &str,
         line: usize,
     ) -> Result<(), String> {
-        let request = rules::facts_needed(&parsed.statement);
-        let facts = self.catalog.answer(&request, &parsed.statement).await?;
         let (allowed, remarks) = allowed(asked);
-        let mut policy = self.policy.clone();
-        policy.overrides.extend(allowed);
-        let judgement = if facts.relations.len() == request.relations.len() {
-            as_sent_if_safe(rules::judge(parsed, source, &facts, &policy))
-        } else {
-            Judgement::untouched()
-        };
-        let mut finding = self.finding(line, &shown(parsed, source), Word::of(&judgement.verdict));
-        finding.sizes = sizes(&facts);
-        finding.remarks = remarks;
-        finding.remarks.extend(self.in_block(&judgement));
-        if let Statement::Dynamic { .. } = &parsed.statement {
-            finding.word = Word::Note;
-            finding.remarks.push(
-                "what it runs is decided when it runs: schema changes in it can't be judged"
-                    .to_owned(),
-            );
+        let mut finding = self.judged(parsed, allowed, source, line).await?;
+        finding.remarks.splice(0..0, remarks);
+        if let Statement::Dynamic {
+            statements,
+            dynamic_sql,
+            ..
+        } = &parsed.statement
+        {
+            if *dynamic_sql {
+                finding.word = Word::Note;
+                finding.remarks.push(
+                    "what it runs by EXECUTE or CALL is decided when it runs, and can't be known from here".to_owned(),
+                );
+            }
+            self.findings.push(finding);
+            return self.body(statements, source, line).await;
         }
-        finding.judgement = judgement;
         self.findings.push(finding);
         if parsed.sort == Sort::Transaction
             && let Some(step) = transaction_step(source)
@@ -221,6 +217,62 @@ impl Judge {
             self.catalog.apply(&parsed.statement);
         }
         Ok(())
+    }
+
+    /// The schema changes in the body of a DO, which runs as sent.
+    async fn body(
+        &mut self,
+        statements: &[InBody],
+        source: &str,
+        line: usize,
+    ) -> Result<(), String> {
+        let mut from = 0;
+        for inner in statements {
+            let rest = source.get(from..).unwrap_or_default();
+            from += rest.find(&inner.sql).unwrap_or_default();
+            let before = source.get(..from).unwrap_or_default();
+            let own_line = line + before.matches('\n').count();
+            let parsed = Parsed {
+                statement: inner.statement.clone(),
+                span: 0..inner.sql.len(),
+                sort: Sort::Ddl,
+            };
+            let mut finding = self
+                .judged(&parsed, Vec::new(), &inner.sql, own_line)
+                .await?;
+            if finding.word > Word::Pass {
+                finding.remarks.push(format!(
+                    "it stands in the DO of line {line}, which runs as sent: nothing can take its place there"
+                ));
+            }
+            self.findings.push(finding);
+            self.catalog.apply(&parsed.statement);
+        }
+        Ok(())
+    }
+
+    /// Facts and judgement of one statement.
+    async fn judged(
+        &mut self,
+        parsed: &Parsed,
+        allowed: Vec<Override>,
+        source: &str,
+        line: usize,
+    ) -> Result<Finding, String> {
+        let request = rules::facts_needed(&parsed.statement);
+        let facts = self.catalog.answer(&request, &parsed.statement).await?;
+        let mut policy = self.policy.clone();
+        policy.overrides.extend(allowed);
+        let judgement = if facts.relations.len() == request.relations.len() {
+            as_sent_if_safe(rules::judge(parsed, source, &facts, &policy))
+        } else {
+            Judgement::untouched()
+        };
+        let mut finding = self.finding(line, &shown(parsed, source), Word::of(&judgement.verdict));
+        finding.sizes = sizes(&facts);
+        finding.remarks = self.in_block(&judgement);
+        finding.judgement = judgement;
+        Ok(finding)
     }
 
     /// What the open transaction block means for a statement.
