@@ -69,6 +69,20 @@ impl LockMode {
         }
     }
 
+    /// As SQL spells it: `SHARE ROW EXCLUSIVE`.
+    pub fn in_sql(self) -> &'static str {
+        match self {
+            LockMode::AccessShare => "ACCESS SHARE",
+            LockMode::RowShare => "ROW SHARE",
+            LockMode::RowExclusive => "ROW EXCLUSIVE",
+            LockMode::ShareUpdateExclusive => "SHARE UPDATE EXCLUSIVE",
+            LockMode::Share => "SHARE",
+            LockMode::ShareRowExclusive => "SHARE ROW EXCLUSIVE",
+            LockMode::Exclusive => "EXCLUSIVE",
+            LockMode::AccessExclusive => "ACCESS EXCLUSIVE",
+        }
+    }
+
     /// As `pg_locks.mode` spells it, back to the mode.
     pub fn from_pg(name: &str) -> Option<LockMode> {
         LockMode::ALL.into_iter().find(|mode| mode.as_pg() == name)

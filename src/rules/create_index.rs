@@ -5,8 +5,10 @@
 //! timeouts; then see that it is valid; if it failed, drop what it left. On 13 to 18 alike.
 //! <https://www.postgresql.org/docs/current/sql-createindex.html#SQL-CREATEINDEX-CONCURRENTLY>
 
-use super::{Action, Judgement, Policy, Refusal, Rule, Verdict, other};
-use crate::catalog::{FactRequest, Facts, Index, Relation, RelationKind, Taken, human_bytes};
+use super::{Action, Judgement, Policy, Refusal, Rule, Verdict, adopt};
+use crate::catalog::{
+    Depth, FactRequest, Facts, Index, Member, Relation, RelationKind, Taken, human_bytes,
+};
 use crate::lock::LockMode;
 use crate::plan::{Check, Context, Leftovers, Plan, Step, StepLock, Undo};
 use crate::sql::lexer::{Lexer, LexicalMode, Token, TokenKind};
@@ -28,7 +30,7 @@ pub const BLOCKS_WRITES: Rule = Rule {
 pub const PARTITIONED: Rule = Rule {
     name: "create-index-partitioned",
     hazard: "CREATE INDEX on a partitioned table locks every partition against writes until the last one is built.",
-    remedy: "It is refused with the recipe: the parent's index first, empty, then each partition's concurrently.",
+    remedy: "Each partition's index is built concurrently; the parent's then takes them over, and builds nothing.",
     manual: "https://www.postgresql.org/docs/current/ddl-partitioning.html",
     action: Action::Rewrite,
     versions: "alike",
@@ -77,6 +79,7 @@ pub fn facts_needed(create: &CreateIndex) -> FactRequest {
     FactRequest {
         relations: vec![create.table.clone()],
         candidates,
+        depth: Depth::Full,
         ..FactRequest::default()
     }
 }
@@ -155,7 +158,7 @@ pub fn judge(create: &CreateIndex, source: &str, facts: &Facts, policy: &Policy)
         if table.temporary || (create.only && table.kind == RelationKind::PartitionedTable) {
             Verdict::Pass(plain(create, source, table))
         } else if table.kind == RelationKind::PartitionedTable {
-            return partitioned(create, source, table, policy);
+            return partitioned(create, source, table, facts, policy);
         } else if table.extension.is_some() {
             Verdict::Pass(plain(create, source, table))
         } else {
@@ -245,6 +248,8 @@ fn plain(create: &CreateIndex, source: &str, table: &Relation) -> Plan {
         check: Check::Nothing,
         only_while_invalid: None,
         hides_warnings: false,
+        lock_first: Vec::new(),
+        also: Vec::new(),
     })
 }
 
@@ -281,6 +286,8 @@ fn concurrently(
             check: Check::Nothing,
             only_while_invalid: None,
             hides_warnings: false,
+            lock_first: Vec::new(),
+            also: Vec::new(),
         });
         return Plan {
             notice: String::new(),
@@ -338,52 +345,95 @@ fn build_step(create: &CreateIndex, table: &Relation, name: &str, dropped: Optio
         },
         only_while_invalid: None,
         hides_warnings: false,
+        lock_first: Vec::new(),
+        also: Vec::new(),
     }
 }
 
-fn partitioned(create: &CreateIndex, source: &str, table: &Relation, policy: &Policy) -> Judgement {
+fn partitioned(
+    create: &CreateIndex,
+    source: &str,
+    table: &Relation,
+    facts: &Facts,
+    policy: &Policy,
+) -> Judgement {
     if create.concurrently {
         return Judgement::untouched(); // the server refuses it
     }
-    if table.bytes <= policy.small_table_bytes {
+    let leaves: Vec<&Member> = table
+        .details
+        .descendants
+        .iter()
+        .filter(|leaf| leaf.is_leaf())
+        .collect();
+    if table.bytes <= policy.small_table_bytes || leaves.is_empty() {
         let plan = plain(create, source, table);
         return Judgement::by(&PARTITIONED, Verdict::Pass(plan));
     }
+    if leaves.iter().any(|leaf| leaf.kind != RelationKind::Table) {
+        return Judgement::untouched(); // a foreign table among them: the server refuses it
+    }
+    let lacking = leaves.iter().filter(|leaf| !adopt::has_index(leaf, create));
+    let mut steps: Vec<Step> = lacking.map(|leaf| leaf_step(create, leaf)).collect();
+    if steps.is_empty() {
+        let plan = plain(create, source, table); // nothing is built
+        return Judgement::by(&PARTITIONED, Verdict::Pass(plan));
+    }
+    let name = index_name(create, facts).unwrap_or_default();
     let unique = if create.unique { "UNIQUE " } else { "" };
-    let on_partition = tail_with_table(&create.tail, "<partition>");
-    let on_table = tail_with_table(&create.tail, &table.qualified().to_string());
-    let name = quote_identifier(
-        &create
-            .name
-            .clone()
-            .unwrap_or_else(|| candidate(create, 0, EXTRACT_VERSION)),
+    let table_name = table.qualified();
+    let sql = format!(
+        "CREATE {unique}INDEX {} {}",
+        quote_identifier(&name),
+        tail_with_table(&create.tail, &table_name.to_string())
     );
-    let refusal = Refusal {
-        sqlstate: other::REFUSED,
-        message: format!(
-            "CREATE INDEX on the partitioned table {} ({}) would lock all its partitions against writes until the last \
-             index is built",
-            table.qualified(),
-            human_bytes(table.bytes),
-        ),
-        detail: format!(
-            "It takes a {} lock on the table and on every partition, which {}.",
-            LockMode::Share,
-            LockMode::Share.stops()
-        ),
-        hint: format!(
-            "Build it in steps, each of which passes:\n  \
-             CREATE {unique}INDEX {name} ON ONLY {};\nfor each partition:\n  \
-             CREATE {unique}INDEX CONCURRENTLY <partition_index> {on_partition};\n  \
-             ALTER INDEX {name} ATTACH PARTITION <partition_index>;",
-            on_table.trim_start_matches("ON "),
-        ),
+    let mut locks = share_lock(table);
+    locks.extend(leaves.iter().map(|leaf| StepLock {
+        relation: leaf.qualified(),
+        mode: LockMode::Share,
+    }));
+    steps.push(Step {
+        locks,
+        check: Check::IndexIsValid {
+            table_oid: table.oid,
+            name: name.clone(),
+        },
+        ..Step::brief(format!("create index {name}, which takes over theirs"), sql)
+    });
+    let plural = if leaves.len() == 1 { "" } else { "s" };
+    let notice = format!(
+        "building index {} on {table_name} ({}) partition by partition, concurrently ({} partition{plural}): reads and \
+         writes go on",
+        quote_identifier(&name),
+        human_bytes(table.bytes),
+        leaves.len(),
+    );
+    Judgement::by(&PARTITIONED, Verdict::Rewrite(Plan { notice, steps }))
+}
+
+/// The index of one partition, under the name that PostgreSQL would give it.
+fn leaf_step(create: &CreateIndex, leaf: &Member) -> Step {
+    let as_if = CreateIndex {
+        name: None,
+        table: leaf.qualified(),
+        tail: tail_with_table(&create.tail, &leaf.qualified().to_string()),
+        ..create.clone()
     };
-    Judgement::by(&PARTITIONED, Verdict::Reject(refusal))
+    let name = (0..CANDIDATES)
+        .map(|number| candidate(&as_if, number, EXTRACT_VERSION))
+        .find(|name| !leaf.indexes.contains(name))
+        .unwrap_or_default();
+    let table = Relation {
+        oid: leaf.oid,
+        schema: leaf.schema.clone(),
+        name: leaf.name.clone(),
+        ..Relation::default()
+    };
+    build_step(&as_if, &table, &name, None)
 }
 
 /// The tail of the statement with another table in it; `tail` is `ON [ONLY] name [USING method] (…`.
-fn tail_with_table(tail: &str, table: &str) -> String {
+pub(super) fn tail_with_table(tail: &str, table: &str) -> String {
     let mut rest = None;
     let mut using = None;
     let mut note = |token: Token| {

@@ -103,6 +103,8 @@ fn plain(drop: &DropIndex, source: &str, found: &[&Relation]) -> Plan {
         check: Check::Nothing,
         only_while_invalid: None,
         hides_warnings: false,
+        lock_first: Vec::new(),
+        also: Vec::new(),
     })
 }
 
@@ -124,5 +126,7 @@ pub(super) fn drop_concurrently(index: &Index, table: &Name, kind: RelationKind)
         check: Check::IndexIsGone { oid: index.oid },
         only_while_invalid: None,
         hides_warnings: false,
+        lock_first: Vec::new(),
+        also: Vec::new(),
     }
 }

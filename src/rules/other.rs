@@ -1,16 +1,27 @@
-//! Every other schema change, until its family has a rule: the danger common to all is the lock
-//! queue. A request for a strong lock that waits behind one long reader makes everybody wait behind
+//! Every other schema change: its locks follow from its kind. The danger common to all is the lock
+//! queue: a request for a strong lock that waits behind one long reader makes everybody wait behind
 //! it.
 //!
 //! Recipe: the statement itself in a transaction of its own under a short `lock_timeout`, tried
-//! again. <https://www.postgresql.org/docs/current/explicit-locking.html>
+//! again; where it does more than that, its own rule says what.
+//! <https://www.postgresql.org/docs/current/explicit-locking.html>
 
+use super::decide::{Case, Finding, Way, as_sent};
+use super::known::{Known, family};
+use super::table_rewrite::REPACKS;
 use super::{Action, Judgement, Rule, Verdict};
-use crate::plan::{Check, Context, Plan, Step, Undo};
-use crate::sql::statement::Scope;
+use crate::catalog::{Depth, FactRequest, ObjectClass, ObjectRequest, Relation, RelationKind};
+use crate::lock::LockMode;
+use crate::plan::effects::Effects;
+use crate::plan::{Context, Plan, Step};
+use crate::sql::name::Name;
+use crate::sql::statement::{DomainChange, OtherDdl, OtherKind, Scope, Statement};
 
 /// SQLSTATE of a statement that a rule refuses.
 pub const REFUSED: &str = "LK001";
+
+/// SQLSTATE of a statement for which no window of time came.
+pub const NO_WINDOW: &str = "LK002";
 
 /// Everybody waits behind a lock request that waits.
 pub const LOCK_QUEUE: Rule = Rule {
@@ -23,27 +34,471 @@ pub const LOCK_QUEUE: Rule = Rule {
     example: "ALTER TABLE users ADD COLUMN note text",
 };
 
-/// Judges a schema change without a rule of its own. One that can't be read, and that refuses a
-/// transaction block, is for the runner to find out.
-pub fn judge(tag: &str, scope: Scope, source: &str) -> Judgement {
-    let context = match scope {
-        Scope::LocksNothing => return Judgement::untouched(),
-        Scope::Transactional => Context::Transaction,
-        Scope::OwnTransaction => Context::Autocommit,
-        Scope::Concurrent => Context::Concurrent { clear: None },
+/// Readers of a materialised view wait.
+pub const REFRESHES: Rule = Rule {
+    name: "refresh-blocks-readers",
+    hazard: "REFRESH MATERIALIZED VIEW locks the view exclusively until its query is done: its readers wait.",
+    remedy: "It is refreshed CONCURRENTLY, which needs a unique index without WHERE on plain columns.",
+    manual: "https://www.postgresql.org/docs/current/sql-refreshmaterializedview.html",
+    action: Action::Rewrite,
+    versions: "alike",
+    example: "REFRESH MATERIALIZED VIEW sales_by_day",
+};
+
+/// There is no unique index for it.
+pub const REFRESH_NEEDS_INDEX: Rule = Rule {
+    name: "refresh-needs-unique-index",
+    hazard: "The materialised view has no unique index on plain columns, so its readers wait while it is refreshed.",
+    remedy: "It runs as it is, and the client is told. With a unique index it could be refreshed CONCURRENTLY.",
+    manual: "https://www.postgresql.org/docs/current/sql-refreshmaterializedview.html",
+    action: Action::Notice,
+    versions: "alike",
+    example: "REFRESH MATERIALIZED VIEW totals",
+};
+
+/// Rows are lost.
+pub const TRUNCATES: Rule = Rule {
+    name: "truncate-loses-data",
+    hazard: "TRUNCATE locks the table exclusively and its rows are gone; with CASCADE those of other tables too.",
+    remedy: "It runs under a short lock_timeout, and the client is told.",
+    manual: "https://www.postgresql.org/docs/current/sql-truncate.html",
+    action: Action::Notice,
+    versions: "alike",
+    example: "TRUNCATE users",
+};
+
+/// Every table of a domain is read.
+pub const DOMAIN_SCANS: Rule = Rule {
+    name: "domain-constraint-scan",
+    hazard: "A domain's constraint is checked against every table that has a column of it, under SHARE locks: \
+             writers wait.",
+    remedy: "It is refused while those tables are large: add it NOT VALID, which checks new values only.",
+    manual: "https://www.postgresql.org/docs/current/sql-alterdomain.html",
+    action: Action::Reject,
+    versions: "alike: VALIDATE CONSTRAINT of a domain takes the same locks.",
+    example: "ALTER DOMAIN email ADD CONSTRAINT email_check CHECK (VALUE LIKE '%@%')",
+};
+
+/// Everything that a role owns.
+pub const OWNED: Rule = Rule {
+    name: "owned-locks-everything",
+    hazard: "DROP OWNED and REASSIGN OWNED lock every relation that the role owns, exclusively and all at once.",
+    remedy: "It is refused while those are more than small tables: do it object by object.",
+    manual: "https://www.postgresql.org/docs/current/sql-drop-owned.html",
+    action: Action::Reject,
+    versions: "alike",
+    example: "REASSIGN OWNED BY alice TO bob",
+};
+
+/// Many tables in one statement.
+pub const MOVES_ALL: Rule = Rule {
+    name: "move-all-in-tablespace",
+    hazard: "ALTER … ALL IN TABLESPACE locks and copies every relation there, in one transaction.",
+    remedy: "It is refused: move table by table.",
+    manual: "https://www.postgresql.org/docs/current/sql-altertable.html",
+    action: Action::Reject,
+    versions: "alike",
+    example: "ALTER TABLE ALL IN TABLESPACE slow SET TABLESPACE fast",
+};
+
+/// Every index of a schema or a database.
+pub const REINDEXES_MANY: Rule = Rule {
+    name: "reindex-many",
+    hazard: "REINDEX SCHEMA and DATABASE lock one table after the other while its indexes are rebuilt.",
+    remedy: "It is refused: REINDEX (CONCURRENTLY) does the same, and stops no query.",
+    manual: "https://www.postgresql.org/docs/current/sql-reindex.html",
+    action: Action::Reject,
+    versions: "alike",
+    example: "REINDEX SCHEMA app",
+};
+
+/// The server's own settings.
+pub const ALTERS_SYSTEM: Rule = Rule {
+    name: "alter-system",
+    hazard: "ALTER SYSTEM changes settings of the whole server, and no migration should.",
+    remedy: "It is refused: change the server's configuration where it is kept.",
+    manual: "https://www.postgresql.org/docs/current/sql-altersystem.html",
+    action: Action::Reject,
+    versions: "alike",
+    example: "ALTER SYSTEM SET max_connections = 500",
+};
+
+/// A whole database.
+pub const DROPS_DATABASE: Rule = Rule {
+    name: "drop-database",
+    hazard: "DROP DATABASE destroys a whole database.",
+    remedy: "It is refused: connect to the server directly to do that.",
+    manual: "https://www.postgresql.org/docs/current/sql-dropdatabase.html",
+    action: Action::Reject,
+    versions: "alike",
+    example: "DROP DATABASE app",
+};
+
+/// Every schema change, or every login, runs it.
+pub const EVENT_TRIGGERS: Rule = Rule {
+    name: "event-trigger",
+    hazard: "An event trigger runs with every schema change of the database: a bad one stops them all.",
+    remedy: "It runs, and the client is told.",
+    manual: "https://www.postgresql.org/docs/current/sql-createeventtrigger.html",
+    action: Action::Notice,
+    versions: "Login triggers from 17.",
+    example: "CREATE EVENT TRIGGER audit ON ddl_command_end EXECUTE FUNCTION audit_ddl()",
+};
+
+/// Old clients meet a value that they don't know.
+pub const ENUM_RENAMES: Rule = Rule {
+    name: "enum-rename-breaks-clients",
+    hazard: "Clients that still use the old value fail from that moment on.",
+    remedy: "It runs, and the client is told. Add the new value, move the rows, and leave the old one.",
+    manual: "https://www.postgresql.org/docs/current/sql-altertype.html",
+    action: Action::Notice,
+    versions: "alike",
+    example: "ALTER TYPE mood RENAME VALUE 'ok' TO 'fine'",
+};
+
+/// Tables that no UPDATE gets through any more.
+pub const PUBLISHES_ALL: Rule = Rule {
+    name: "publication-replica-identity",
+    hazard: "UPDATE and DELETE of a published table fail when it has neither a primary key nor a replica identity.",
+    remedy: "It runs, and the client is told.",
+    manual: "https://www.postgresql.org/docs/current/sql-createpublication.html",
+    action: Action::Notice,
+    versions: "TABLES IN SCHEMA from 15.",
+    example: "CREATE PUBLICATION everything FOR ALL TABLES",
+};
+
+/// No row is visible any more.
+pub const ROW_SECURITY: Rule = Rule {
+    name: "row-security-hides-rows",
+    hazard: "With row-level security on and no policy, nobody but the owner sees a row.",
+    remedy: "It runs under a short lock_timeout, and the client is told. Create the policies first.",
+    manual: "https://www.postgresql.org/docs/current/ddl-rowsecurity.html",
+    action: Action::Notice,
+    versions: "alike",
+    example: "ALTER TABLE users ENABLE ROW LEVEL SECURITY",
+};
+
+/// The relations that it names, and for some what depends on them.
+pub(super) fn facts_needed(other: &OtherDdl) -> FactRequest {
+    let class = match &other.kind {
+        OtherKind::AlterDomain {
+            domain,
+            change: DomainChange::Constrain | DomainChange::Validate,
+        } => Some((ObjectClass::Type, domain.clone())),
+        _ => None,
     };
-    Judgement::by(&LOCK_QUEUE, Verdict::Pass(as_sent(tag, source, context)))
+    let mut request = FactRequest {
+        relations: other.relations.clone(),
+        depth: Depth::Full,
+        objects: class
+            .into_iter()
+            .map(|(kind, name)| ObjectRequest { kind, name })
+            .collect(),
+        ..FactRequest::default()
+    };
+    if let OtherKind::CreateSchema(elements) = &other.kind {
+        for element in elements {
+            let inner = super::facts_needed(element);
+            request.relations.extend(inner.relations);
+        }
+    }
+    request
 }
 
-fn as_sent(title: &str, source: &str, context: Context) -> Plan {
-    Plan::as_sent(Step {
-        title: title.to_ascii_lowercase(),
-        sql: source.to_owned(),
-        locks: Vec::new(),
-        context,
-        undo: Undo::NothingToUndo,
-        check: Check::Nothing,
-        only_while_invalid: None,
-        hides_warnings: false,
-    })
+/// Judges a schema change without facts: one whose objects are no relations, or one that can't be
+/// read. If it refuses a transaction block, the runner finds out.
+pub(super) fn judge(tag: &str, scope: Scope, source: &str) -> Judgement {
+    if scope == Scope::LocksNothing {
+        return Judgement::untouched();
+    }
+    let step = Step {
+        context: context_of(scope),
+        ..Step::brief(tag.to_ascii_lowercase(), source)
+    };
+    Judgement::by(&LOCK_QUEUE, Verdict::Pass(Plan::as_sent(step)))
+}
+
+fn context_of(scope: Scope) -> Context {
+    match scope {
+        Scope::LocksNothing | Scope::Transactional => Context::Transaction,
+        Scope::OwnTransaction => Context::Autocommit,
+        Scope::Concurrent => Context::Concurrent { clear: None },
+    }
+}
+
+/// Judges a schema change by its kind.
+pub(super) fn judge_kind(other: &OtherDdl, source: &str, known: Known) -> Judgement {
+    let mut effects = effects(other, known);
+    known.forget_own(&mut effects);
+    // LOCK TABLE says itself how it locks, and means nothing outside a block.
+    let locks_only = matches!(other.kind, OtherKind::LockTable { .. });
+    if other.scope == Scope::LocksNothing || locks_only {
+        return Judgement {
+            effects,
+            ..Judgement::untouched()
+        };
+    }
+    let mut step = as_sent(other.tag, source, &effects);
+    if other.scope != Scope::Transactional {
+        step.context = context_of(other.scope);
+    }
+    let case = Case {
+        known,
+        tag: other.tag,
+        findings: vec![find(other, &effects, known)],
+        effects,
+        as_sent: step,
+    };
+    case.decide(super::only_steps)
+}
+
+fn find(other: &OtherDdl, effects: &Effects, known: Known) -> Finding {
+    let no_way = |rule: &'static Rule| Finding::of(rule, Way::Impossible(rule.remedy.to_owned()));
+    let is_large = dependents_bytes(known) > known.policy.small_table_bytes;
+    match &other.kind {
+        OtherKind::RefreshMaterializedView {
+            concurrently: false,
+            without_data: false,
+        } => refresh(other, known),
+        OtherKind::Truncate { .. } if !effects.locks.is_empty() => Finding::as_sent(&TRUNCATES),
+        OtherKind::Cluster | OtherKind::VacuumFull => {
+            let is_small = !other.relations.is_empty() && !super::decide::is_costly(effects, known);
+            if is_small {
+                Finding::harmless()
+            } else {
+                no_way(&REPACKS)
+            }
+        }
+        OtherKind::ReindexMany {
+            concurrently: false,
+            system: false,
+        } => no_way(&REINDEXES_MANY),
+        OtherKind::MoveAll => no_way(&MOVES_ALL),
+        OtherKind::AlterDomain {
+            change: DomainChange::Constrain | DomainChange::Validate,
+            ..
+        } if is_large => no_way(&DOMAIN_SCANS),
+        OtherKind::Owned { .. } => no_way(&OWNED),
+        OtherKind::AlterSystem => no_way(&ALTERS_SYSTEM),
+        OtherKind::DropDatabase => no_way(&DROPS_DATABASE),
+        OtherKind::EventTrigger => Finding::as_sent(&EVENT_TRIGGERS),
+        OtherKind::EnumRenameValue => Finding::as_sent(&ENUM_RENAMES),
+        OtherKind::PublicationAll => Finding::as_sent(&PUBLISHES_ALL),
+        _ => Finding::harmless(),
+    }
+}
+
+/// Bytes of what depends on the objects asked for.
+fn dependents_bytes(known: Known) -> u64 {
+    if known.facts.assumed {
+        return u64::MAX;
+    }
+    let sizes = known
+        .facts
+        .objects
+        .iter()
+        .flatten()
+        .map(|relation| relation.bytes);
+    sizes.fold(0, u64::saturating_add)
+}
+
+fn refresh(other: &OtherDdl, known: Known) -> Finding {
+    let Some(view) = other
+        .relations
+        .first()
+        .and_then(|name| known.relation(name))
+    else {
+        return Finding::harmless();
+    };
+    if view.assumed || known.is_small(view) || !view.details.populated {
+        return if view.assumed {
+            Finding::as_sent(&REFRESH_NEEDS_INDEX)
+        } else {
+            Finding::harmless()
+        };
+    }
+    let is_fit = view.indexes.iter().any(|index| {
+        index.unique && index.valid && !index.partial && index.columns.iter().all(Option::is_some)
+    });
+    if !is_fit {
+        return Finding::as_sent(&REFRESH_NEEDS_INDEX);
+    }
+    let name = view.qualified();
+    let step = Step::brief(
+        format!("refresh {name} concurrently"),
+        format!("REFRESH MATERIALIZED VIEW CONCURRENTLY {name}"),
+    )
+    .locking(&name, LockMode::Exclusive);
+    Finding::of(&REFRESHES, Way::Steps(vec![step]))
+}
+
+/// What it does to what exists.
+pub(super) fn effects(other: &OtherDdl, known: Known) -> Effects {
+    use LockMode::{AccessShare, Exclusive, ShareRowExclusive, ShareUpdateExclusive};
+    let all = |mode| on_each(other, known, mode);
+    match &other.kind {
+        OtherKind::CreateTrigger => create_trigger(other, known),
+        OtherKind::DropTrigger
+        | OtherKind::Rule
+        | OtherKind::Policy
+        | OtherKind::ReplaceView
+        | OtherKind::SetSchema => exclusive(other, known),
+        OtherKind::RefreshMaterializedView {
+            concurrently: true, ..
+        } => all(Exclusive),
+        OtherKind::RefreshMaterializedView { .. } => repack(other, known),
+        OtherKind::AlterSequence | OtherKind::CreateSequence => all(ShareRowExclusive),
+        OtherKind::Truncate { cascade, restart } => truncate(other, *cascade, *restart, known),
+        OtherKind::LockTable { mode, descends } => lock_table(other, *mode, *descends, known),
+        OtherKind::Cluster | OtherKind::VacuumFull => repack(other, known),
+        OtherKind::AlterObject | OtherKind::SecurityLabel | OtherKind::CommentOnRelation => {
+            all(ShareUpdateExclusive)
+        }
+        OtherKind::CommentOnPart => all(AccessShare),
+        OtherKind::GrantOnRelations if known.version() >= 180_000 => all(AccessShare),
+        OtherKind::CreateStatistics | OtherKind::PublicationTables => all(ShareUpdateExclusive),
+        OtherKind::AlterDomain {
+            change: DomainChange::Constrain | DomainChange::Validate,
+            ..
+        } => of_domain(known),
+        OtherKind::CreateSchema(elements) => of_elements(elements, known),
+        OtherKind::CreateView
+        | OtherKind::CreateTableAs
+        | OtherKind::ReindexMany { .. }
+        | OtherKind::MoveAll
+        | OtherKind::GrantOnRelations
+        | OtherKind::PublicationAll
+        | OtherKind::AlterDomain { .. }
+        | OtherKind::EnumAddValue
+        | OtherKind::EnumRenameValue
+        | OtherKind::Owned { .. }
+        | OtherKind::AlterSystem
+        | OtherKind::DropDatabase
+        | OtherKind::Database
+        | OtherKind::EventTrigger
+        | OtherKind::PrepareTransaction
+        | OtherKind::Script
+        | OtherKind::CreateFunction
+        | OtherKind::Harmless => Effects::none(),
+    }
+}
+
+fn found<'a>(other: &'a OtherDdl, known: Known<'a>) -> impl Iterator<Item = &'a Relation> {
+    other
+        .relations
+        .iter()
+        .filter_map(move |name| known.relation(name))
+}
+
+/// ACCESS EXCLUSIVE on what it names; SET SCHEMA moves the sequences of the columns too.
+fn exclusive(other: &OtherDdl, known: Known) -> Effects {
+    let mut effects = on_each(other, known, LockMode::AccessExclusive);
+    if other.kind == OtherKind::SetSchema {
+        for relation in found(other, known) {
+            for sequence in &relation.details.sequences {
+                effects.add_lock(sequence.clone(), LockMode::AccessExclusive);
+            }
+        }
+    }
+    effects
+}
+
+/// Every table with a column of the domain is read under SHARE (`validateDomainCheckConstraint` of
+/// `src/backend/commands/typecmds.c`).
+fn of_domain(known: Known) -> Effects {
+    let mut effects = Effects::none();
+    for table in known.facts.objects.iter().flatten() {
+        effects.add_lock(table.qualified(), LockMode::Share);
+        if table.kind == RelationKind::Table {
+            effects.add_scan(table.qualified());
+        }
+    }
+    effects
+}
+
+/// The tables that `CREATE SCHEMA` makes may refer to others.
+fn of_elements(elements: &[Statement], known: Known) -> Effects {
+    let mut effects = Effects::none();
+    for element in elements {
+        if let Statement::CreateTable(create) = element {
+            effects.add(super::create_table::effects(create, known));
+        }
+    }
+    effects
+}
+
+/// A lock on each relation that it names and that exists.
+fn on_each(other: &OtherDdl, known: Known, mode: LockMode) -> Effects {
+    let mut effects = Effects::none();
+    for relation in found(other, known) {
+        effects.add_lock(relation.qualified(), mode);
+    }
+    effects
+}
+
+/// A trigger's table and its partitions; the relation behind FROM is only looked at.
+fn create_trigger(other: &OtherDdl, known: Known) -> Effects {
+    let mut effects = Effects::none();
+    for (at, relation) in found(other, known).enumerate() {
+        if at > 0 {
+            effects.add_lock(relation.qualified(), LockMode::AccessShare);
+            continue;
+        }
+        for member in family(relation, relation.kind != RelationKind::PartitionedTable) {
+            effects.add_lock(member.qualified(), LockMode::ShareRowExclusive);
+        }
+    }
+    effects
+}
+
+fn truncate(other: &OtherDdl, cascade: bool, restart: bool, known: Known) -> Effects {
+    let mode = LockMode::AccessExclusive;
+    let mut effects = Effects::none();
+    let lock_all = |name: &Name, indexes: &[String], effects: &mut Effects| {
+        effects.add_lock(name.clone(), mode);
+        for index in indexes {
+            let schema = name.schema.clone().unwrap_or_default();
+            effects.add_lock(Name::qualified(schema, index.clone()), mode);
+        }
+    };
+    for relation in found(other, known) {
+        for member in family(relation, false) {
+            lock_all(&member.qualified(), &member.indexes, &mut effects);
+        }
+        if restart {
+            for sequence in &relation.details.sequences {
+                effects.add_lock(sequence.clone(), mode);
+            }
+        }
+        if cascade {
+            for key in &relation.details.referenced_by {
+                lock_all(&key.table.qualified(), &key.table.indexes, &mut effects);
+            }
+        }
+    }
+    effects
+}
+
+fn lock_table(other: &OtherDdl, mode: LockMode, descends: bool, known: Known) -> Effects {
+    let mut effects = Effects::none();
+    for relation in found(other, known) {
+        for member in family(relation, !descends) {
+            effects.add_lock(member.qualified(), mode);
+        }
+    }
+    effects
+}
+
+fn repack(other: &OtherDdl, known: Known) -> Effects {
+    let mode = LockMode::AccessExclusive;
+    let mut effects = Effects::none();
+    for relation in found(other, known) {
+        effects.add_lock(relation.qualified(), mode);
+        effects.add_rewrite(relation.qualified());
+        for index in &relation.indexes {
+            effects.add_lock(index.qualified(), mode);
+            effects.add_build(relation.qualified());
+        }
+    }
+    effects
 }

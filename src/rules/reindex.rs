@@ -220,6 +220,8 @@ fn concurrently(reindex: &Reindex, relation: &Relation) -> Step {
         },
         only_while_invalid: None,
         hides_warnings: false,
+        lock_first: Vec::new(),
+        also: Vec::new(),
     }
 }
 
@@ -262,6 +264,8 @@ fn plain_index(reindex: &Reindex, index: &Index, table: Name) -> Step {
         check: Check::Nothing,
         only_while_invalid: None,
         hides_warnings: false,
+        lock_first: Vec::new(),
+        also: Vec::new(),
     }
 }
 
@@ -289,6 +293,8 @@ fn plain_step(reindex: &Reindex, source: &str, relation: &Relation) -> Step {
         check: Check::Nothing,
         only_while_invalid: None,
         hides_warnings: false,
+        lock_first: Vec::new(),
+        also: Vec::new(),
     }
 }
 

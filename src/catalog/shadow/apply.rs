@@ -6,7 +6,7 @@ use super::super::{
 use super::{Child, Shadow, new_index, sql_of};
 use crate::sql::alter_table::{ColumnDefinition, PartitionBoundKind};
 use crate::sql::create_table::{CreateTable, PartitionOf};
-use crate::sql::name::Name;
+use crate::sql::name::{Name, quote_identifier};
 use crate::sql::statement::{
     CreateIndex, DomainChange, DropKind, DropObjects, OtherDdl, OtherKind, Rename, RenameTarget,
     Statement,
@@ -261,7 +261,12 @@ impl Shadow {
             method: create.method.clone(),
             columns: create.columns.iter().map(key).collect(),
             partial: create.has_expressions && create.tail.to_lowercase().contains(" where "),
-            definition: format!("CREATE INDEX {name} {}", create.tail),
+            definition: format!(
+                "CREATE {}INDEX {} {}",
+                if create.unique { "UNIQUE " } else { "" },
+                quote_identifier(&name),
+                create.tail
+            ),
             ..new_index(self.new_oid(), &table.schema, &name)
         };
         self.gone.remove(&index.qualified());

@@ -3,7 +3,7 @@
 use super::super::{Column, Constraint, ConstraintKind, Index, Relation, RelationKind};
 use super::{Shadow, new_index};
 use crate::sql::alter_table::{ConstraintDefinition, ConstraintDefinitionKind};
-use crate::sql::name::{Name, make_object_name};
+use crate::sql::name::{Name, make_object_name, quote_identifier};
 
 impl Shadow {
     /// A name that nothing has yet: `ChooseRelationName` and `ChooseConstraintName` of
@@ -209,6 +209,13 @@ impl Shadow {
         index.name.clone_from(&constraint.name);
         (index.constraint, index.unique, index.primary) = (true, true, primary);
         constraint.columns = index.columns.iter().flatten().cloned().collect();
+        let quoted: Vec<String> = constraint
+            .columns
+            .iter()
+            .map(|column| quote_identifier(column))
+            .collect();
+        let word = if primary { "PRIMARY KEY" } else { "UNIQUE" };
+        constraint.definition = format!("{word} ({})", quoted.join(", "));
         if primary {
             for column in constraint.columns.clone() {
                 self.set_not_null(oid, &column, true);

@@ -409,6 +409,11 @@ impl Shadow {
             name: relation.name.clone(),
             kind: relation.kind,
             bytes: self.bytes(relation),
+            index_definitions: indexes
+                .clone()
+                .filter(|index| index.valid)
+                .map(|index| index.definition.clone())
+                .collect(),
             indexes: indexes.map(|index| index.name.clone()).collect(),
             partition_constraint: above.and_then(|above| above.constraint.clone()),
             constraints: valid

@@ -19,3 +19,6 @@ CREATE TABLE events_2025 (id bigint, user_id bigint, at date NOT NULL);
 CREATE VIEW active_users AS SELECT id, name FROM users WHERE active;
 CREATE MATERIALIZED VIEW sales_by_day AS SELECT date_trunc('day', created_at) AS day, sum(total) FROM orders GROUP BY 1;
 CREATE UNIQUE INDEX sales_by_day_day_idx ON sales_by_day (day);
+CREATE TABLE sessions (id bigint, token text);
+CREATE UNIQUE INDEX sessions_id_idx ON sessions (id);
+CREATE TABLE order_items (id bigint PRIMARY KEY, order_id bigint REFERENCES orders);

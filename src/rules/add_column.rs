@@ -1,0 +1,287 @@
+//! `ADD COLUMN` changes the catalog only, unless its default is volatile, it is generated and
+//! stored, or its type is a domain with constraints: then every row and every index is written anew
+//! under ACCESS EXCLUSIVE. Its CHECK reads every row, its UNIQUE builds an index.
+//!
+//! Recipe: the bare column with its default for new rows only; old rows in batches; then each
+//! constraint by its own recipe. On 11 and later a default that isn't volatile needs none of this.
+//! <https://www.postgresql.org/docs/current/sql-altertable.html#SQL-ALTERTABLE-NOTES>
+
+use super::alter_effects::Target;
+use super::known::{family, leaves};
+use super::{Action, Rule, check_constraint, foreign_key, not_null, steps, unique_constraint};
+use crate::catalog::{RelationKind, Volatility};
+use crate::lock::LockMode;
+use crate::plan::{Check, Context, Step, Undo};
+use crate::sql::alter_table::{ColumnDefinition, ConstraintDefinition, ConstraintDefinitionKind};
+use crate::sql::name::{Name, quote_identifier};
+
+/// Every row and every index is written anew.
+pub const REWRITES: Rule = Rule {
+    name: "add-column-rewrite",
+    hazard: "A column whose value differs from row to row is written into every row under ACCESS EXCLUSIVE, and every \
+             index is built anew: every query waits until it is done.",
+    remedy: "The column is added empty with its default for new rows, old rows are filled in batches, then \
+             constrained.",
+    manual: "https://www.postgresql.org/docs/current/sql-altertable.html",
+    action: Action::Rewrite,
+    versions: "alike",
+    example: "ALTER TABLE users ADD COLUMN token uuid DEFAULT gen_random_uuid()",
+};
+
+/// The column comes with a constraint that reads or builds.
+pub const CONSTRAINED: Rule = Rule {
+    name: "add-column-constrained",
+    hazard: "A CHECK, UNIQUE or PRIMARY KEY behind a new column reads the whole table under an ACCESS EXCLUSIVE lock.",
+    remedy: "The column comes first, each constraint after it by its own safe way.",
+    manual: "https://www.postgresql.org/docs/current/sql-altertable.html",
+    action: Action::Rewrite,
+    versions: "alike",
+    example: "ALTER TABLE users ADD COLUMN age int CHECK (age >= 0)",
+};
+
+/// Rows of a batch.
+const BATCH_ROWS: u32 = 1000;
+
+/// The steps in its place, or why there are none.
+pub(super) fn recipe(column: &ColumnDefinition, target: &Target) -> Result<Vec<Step>, String> {
+    if column
+        .generated
+        .as_ref()
+        .is_some_and(|generated| generated.stored)
+    {
+        return Err(format!(
+            "A stored generated column has no safe way. Add a plain column, fill it by a trigger and in batches{}.",
+            if target.known.version() >= 180_000 {
+                ", or make it VIRTUAL, which is computed when it is read"
+            } else {
+                ""
+            }
+        ));
+    }
+    if target.known.is_constrained(column) {
+        return Err(format!(
+            "A column of the domain {0} has no safe way. Add it with the type under {0}, and the domain's \
+            conditions as \
+             CHECK constraints, which are then added NOT VALID and validated.",
+            column.type_name.sql
+        ));
+    }
+    let mut all = Vec::new();
+    let is_volatile = column
+        .default
+        .as_ref()
+        .is_some_and(|default| target.known.volatility(default) == Volatility::Volatile);
+    if column.identity.is_some() {
+        identity(column, target, &mut all);
+    } else if column.type_name.serial.is_some() {
+        serial(column, target, &mut all);
+    } else if is_volatile {
+        all.push(add_with_default(
+            column,
+            &column.bare,
+            default_of(column),
+            target,
+        ));
+        backfill(column, target, &mut all);
+    } else {
+        all.push(add_plain(column, target));
+    }
+    let fills = column.identity.is_some() || column.type_name.serial.is_some() || is_volatile;
+    let is_primary = column.constraints.iter().any(|constraint| {
+        matches!(
+            constraint.kind,
+            ConstraintDefinitionKind::Unique { primary: true, .. }
+        )
+    });
+    let is_virtual = column.generated.is_some();
+    let becomes_not_null = (column.not_null && (fills || is_virtual))
+        || column.identity.is_some()
+        || column.type_name.serial.is_some();
+    if becomes_not_null && !is_primary && column.identity.is_none() {
+        all.extend(not_null::recipe(&column.name, None, target));
+    }
+    if column.identity.is_some() {
+        all.extend(not_null::recipe(&column.name, None, target));
+        all.push(become_identity(column, target));
+    }
+    for constraint in &column.constraints {
+        all.extend(constrain(constraint, target)?);
+    }
+    Ok(all)
+}
+
+/// A constraint of the new column by its own recipe.
+fn constrain(constraint: &ConstraintDefinition, target: &Target) -> Result<Vec<Step>, String> {
+    match &constraint.kind {
+        ConstraintDefinitionKind::Check { .. } | ConstraintDefinitionKind::NotNull { .. } => {
+            Ok(check_constraint::recipe(constraint, target))
+        }
+        ConstraintDefinitionKind::Unique { .. } => unique_constraint::recipe(constraint, target)
+            .ok_or_else(|| "WITHOUT OVERLAPS has no safe way.".to_owned()),
+        ConstraintDefinitionKind::ForeignKey { .. } => Ok(foreign_key::recipe(constraint, target)),
+        ConstraintDefinitionKind::UsingIndex { .. } | ConstraintDefinitionKind::Exclude => {
+            Ok(Vec::new())
+        }
+    }
+}
+
+fn default_of(column: &ColumnDefinition) -> String {
+    column
+        .default
+        .as_ref()
+        .map_or_else(String::new, |default| default.sql.clone())
+}
+
+/// The column with everything that costs nothing.
+fn add_plain(column: &ColumnDefinition, target: &Target) -> Step {
+    let mut sql = format!("ADD COLUMN {}", column.bare);
+    if let Some(default) = &column.default {
+        sql = format!("{sql} DEFAULT {}", default.sql);
+        if column.not_null {
+            sql.push_str(" NOT NULL");
+        }
+    }
+    if let Some(generated) = &column.generated {
+        sql = format!(
+            "{sql} GENERATED ALWAYS AS ({}) VIRTUAL",
+            generated.expression.sql
+        );
+    }
+    added(column, &sql, target)
+}
+
+fn added(column: &ColumnDefinition, actions: &str, target: &Target) -> Step {
+    let quoted = quote_identifier(&column.name);
+    Step {
+        title: format!("add column {}", column.name),
+        ..steps::alter(target, actions)
+    }
+    .undone_by(steps::alter_sql(target, &format!("DROP COLUMN {quoted}")))
+    .checked_by(Check::ColumnExists {
+        table: target.relation.qualified(),
+        column: column.name.clone(),
+    })
+}
+
+/// The column empty, with its default for new rows: in one statement no row is written.
+fn add_with_default(
+    column: &ColumnDefinition,
+    bare: &str,
+    default: String,
+    target: &Target,
+) -> Step {
+    let quoted = quote_identifier(&column.name);
+    let actions = format!("ADD COLUMN {bare}, ALTER COLUMN {quoted} SET DEFAULT {default}");
+    added(column, &actions, target)
+}
+
+/// Old rows get the default, some at a time, leaf by leaf.
+fn backfill(column: &ColumnDefinition, target: &Target, all: &mut Vec<Step>) {
+    let quoted = quote_identifier(&column.name);
+    let members = family(target.relation, target.only);
+    for leaf in leaves(&members) {
+        let table = leaf.qualified();
+        let only = if leaf.kind == RelationKind::Table {
+            "ONLY "
+        } else {
+            ""
+        };
+        let sql = format!(
+            "UPDATE {only}{table} SET {quoted} = DEFAULT WHERE ctid = ANY (ARRAY(\
+             SELECT ctid FROM {only}{table} WHERE {quoted} IS NULL LIMIT {BATCH_ROWS}))"
+        );
+        all.push(
+            Step {
+                context: Context::Batches,
+                undo: Undo::NothingToUndo,
+                ..Step::brief(format!("fill {} of {table}", column.name), sql)
+            }
+            .locking(&table, LockMode::RowExclusive),
+        );
+    }
+}
+
+/// The sequence that a plan makes for a column.
+fn sequence_name(column: &ColumnDefinition, target: &Target) -> Name {
+    let name = steps::free_name(target, &column.name, "seq");
+    Name::qualified(&target.relation.schema, name)
+}
+
+fn next_of(sequence: &Name) -> String {
+    let literal = crate::sql::name::quote_literal(&sequence.to_string());
+    format!("nextval({literal}::regclass)")
+}
+
+fn create_sequence(sequence: &Name, of_type: &str) -> Step {
+    Step::brief(
+        format!("create sequence {sequence}"),
+        format!("CREATE SEQUENCE {sequence} AS {of_type}"),
+    )
+    .undone_by(format!("DROP SEQUENCE IF EXISTS {sequence}"))
+    .checked_by(Check::RelationExists {
+        name: sequence.clone(),
+    })
+}
+
+fn serial(column: &ColumnDefinition, target: &Target, all: &mut Vec<Step>) {
+    let of_type = column.type_name.serial.unwrap_or("bigint");
+    let sequence = sequence_name(column, target);
+    all.push(create_sequence(&sequence, of_type));
+    let quoted = quote_identifier(&column.name);
+    let bare = format!("{quoted} {of_type}");
+    let mut add = add_with_default(column, &bare, next_of(&sequence), target);
+    add.also.push(format!(
+        "ALTER SEQUENCE {sequence} OWNED BY {}.{quoted}",
+        target.relation.qualified()
+    ));
+    all.push(add);
+    backfill(column, target, all);
+}
+
+fn identity(column: &ColumnDefinition, target: &Target, all: &mut Vec<Step>) {
+    let sequence = backfill_sequence(column, target);
+    all.push(create_sequence(&sequence, &column.type_name.sql));
+    all.push(add_with_default(
+        column,
+        &column.bare,
+        next_of(&sequence),
+        target,
+    ));
+    backfill(column, target, all);
+}
+
+fn backfill_sequence(column: &ColumnDefinition, target: &Target) -> Name {
+    let name = steps::free_name(target, &column.name, "backfill");
+    Name::qualified(&target.relation.schema, name)
+}
+
+/// The filled column becomes an identity column, and goes on where the filling ended: in one
+/// transaction.
+fn become_identity(column: &ColumnDefinition, target: &Target) -> Step {
+    let quoted = quote_identifier(&column.name);
+    let sequence = backfill_sequence(column, target);
+    let identity = column
+        .identity
+        .as_ref()
+        .map_or_else(String::new, |identity| identity.sql.clone());
+    let actions =
+        format!("ALTER COLUMN {quoted} DROP DEFAULT, ALTER COLUMN {quoted} ADD {identity}");
+    let table = target.relation.qualified();
+    let literal = crate::sql::name::quote_literal;
+    let mut step = steps::alter(target, &actions);
+    step.title = format!("make {} an identity column", column.name);
+    step.also.push(format!(
+        "SELECT pg_catalog.setval(pg_catalog.pg_get_serial_sequence({}, {}), \
+        pg_catalog.nextval({}::pg_catalog.regclass), \
+         false)",
+        literal(&table.to_string()),
+        literal(&column.name),
+        literal(&sequence.to_string()),
+    ));
+    step.also.push(format!("DROP SEQUENCE {sequence}"));
+    step.undo = Undo::Irreversible {
+        why: "it is the column's last step".to_owned(),
+    };
+    step.check = Check::RelationIsGone { name: sequence };
+    step
+}

@@ -1,0 +1,542 @@
+//! `ALTER TABLE`: each sub-command is judged by its family; where one of them needs steps of its own
+//! the statement is taken apart, in the order in which PostgreSQL itself carries sub-commands out,
+//! but with what destroys at the end.
+
+use super::alter_effects::{Target, of_action};
+use super::decide::{Case, Finding, Way, as_sent, is_costly};
+use super::known::Known;
+use super::{
+    Judgement, add_column, alter_type, check_constraint, drop_column, foreign_key, not_null, other,
+    partition, steps, table_rewrite, unique_constraint,
+};
+use crate::catalog::{Depth, FactRequest, Relation, RelationKind};
+use crate::lock::LockMode;
+use crate::plan::effects::Effects;
+use crate::plan::{Context, Step, StepLock, Undo};
+use crate::sql::alter_table::{
+    Action, ActionKind, AlterTable, ColumnDefinition, ConstraintDefinition,
+    ConstraintDefinitionKind, Expression,
+};
+use crate::sql::name::quote_identifier;
+
+/// The table, every table that a sub-command names, every type and function.
+pub(super) fn facts_needed(alter: &AlterTable) -> FactRequest {
+    let mut request = FactRequest {
+        relations: vec![alter.relation.clone()],
+        depth: Depth::Full,
+        ..FactRequest::default()
+    };
+    for action in &alter.actions {
+        ask(&action.kind, &alter.relation.name, &mut request);
+    }
+    request
+}
+
+fn ask(kind: &ActionKind, table: &str, request: &mut FactRequest) {
+    let candidates = |column: &str, label: &str| steps::candidates(table, column, label);
+    match kind {
+        ActionKind::AddColumn { column, .. } => ask_column(column, table, request),
+        ActionKind::SetType { to, .. } => request.types.push(to.sql.clone()),
+        ActionKind::AddConstraint(constraint) => ask_constraint(constraint, table, request),
+        ActionKind::SetNotNull { column } => {
+            request.candidates.extend(candidates(column, "not_null"));
+        }
+        ActionKind::AttachPartition { partition, .. } => {
+            request.relations.push(partition.clone());
+            request.candidates.extend(candidates("", "attach"));
+        }
+        ActionKind::DetachPartition { partition, .. }
+        | ActionKind::FinalizeDetach { partition } => request.relations.push(partition.clone()),
+        ActionKind::AttachIndex { index } => request.relations.push(index.clone()),
+        ActionKind::Inherit { parent } | ActionKind::NoInherit { parent } => {
+            request.relations.push(parent.clone());
+        }
+        ActionKind::DropColumn { .. }
+        | ActionKind::SetDefault { .. }
+        | ActionKind::DropNotNull { .. }
+        | ActionKind::ColumnStatistics
+        | ActionKind::ColumnStorage
+        | ActionKind::Identity { .. }
+        | ActionKind::SetExpression { .. }
+        | ActionKind::DropExpression { .. }
+        | ActionKind::DropConstraint { .. }
+        | ActionKind::ValidateConstraint { .. }
+        | ActionKind::AlterConstraint { .. }
+        | ActionKind::SetLogged { .. }
+        | ActionKind::SetTablespace { .. }
+        | ActionKind::SetAccessMethod { .. }
+        | ActionKind::SetOptions { .. }
+        | ActionKind::ClusterMark
+        | ActionKind::DropOids
+        | ActionKind::OfType
+        | ActionKind::ReplicaIdentity { .. }
+        | ActionKind::RowSecurity { .. }
+        | ActionKind::Trigger
+        | ActionKind::Rule
+        | ActionKind::OwnerTo
+        | ActionKind::ForeignOptions
+        | ActionKind::Attribute { .. }
+        | ActionKind::Unknown => {}
+    }
+}
+
+/// What must be known of a new column.
+pub(super) fn ask_column(column: &ColumnDefinition, table: &str, request: &mut FactRequest) {
+    if column.type_name.serial.is_none() {
+        request.types.push(column.type_name.sql.clone());
+    }
+    if let Some(default) = &column.default {
+        ask_functions(default, request);
+    }
+    for label in ["not_null", "seq", "backfill"] {
+        request
+            .candidates
+            .extend(steps::candidates(table, &column.name, label));
+    }
+    for constraint in &column.constraints {
+        ask_constraint(constraint, table, request);
+    }
+}
+
+fn ask_functions(expression: &Expression, request: &mut FactRequest) {
+    request
+        .functions
+        .extend(expression.functions.iter().cloned());
+}
+
+/// What must be known of a new constraint.
+pub(super) fn ask_constraint(
+    constraint: &ConstraintDefinition,
+    table: &str,
+    request: &mut FactRequest,
+) {
+    let mut names = |column: &str, label: &str| {
+        request
+            .candidates
+            .extend(steps::candidates(table, column, label));
+    };
+    match &constraint.kind {
+        ConstraintDefinitionKind::Check { expression, .. } => {
+            let column = check_constraint::only_one(&expression.columns);
+            names(column.unwrap_or_default(), "check");
+        }
+        ConstraintDefinitionKind::NotNull { column } => names(column, "not_null"),
+        ConstraintDefinitionKind::Unique {
+            primary, columns, ..
+        } => {
+            if *primary {
+                names("", "pkey");
+                columns.iter().for_each(|column| names(column, "not_null"));
+            } else {
+                names(&columns.join("_"), "key");
+            }
+        }
+        ConstraintDefinitionKind::ForeignKey {
+            columns,
+            referenced,
+            ..
+        } => {
+            names(&columns.join("_"), "fkey");
+            request.relations.push(referenced.clone());
+        }
+        ConstraintDefinitionKind::UsingIndex { .. } | ConstraintDefinitionKind::Exclude => {}
+    }
+}
+
+/// Judges `ALTER TABLE`.
+pub(super) fn judge(alter: &AlterTable, source: &str, known: Known) -> Judgement {
+    // What isn't there, and what isn't ours, the server refuses before it takes a lock.
+    let Some(relation) = known
+        .relation(&alter.relation)
+        .filter(|relation| relation.owned)
+    else {
+        return other::judge(alter.tag, alter.scope(), source);
+    };
+    let target = Target {
+        known,
+        relation,
+        only: alter.only,
+    };
+    let mut effects = Effects::none();
+    let mut findings = Vec::new();
+    for action in &alter.actions {
+        let own = of_action(&action.kind, &target);
+        findings.extend(find(action, &own, &target));
+        effects.add(own);
+    }
+    known.forget_own(&mut effects);
+    if relation.extension.is_some() {
+        keep_off(relation, &mut findings);
+    }
+    let mut step = as_sent(alter.tag, source, &effects);
+    step.lock_first = order_of_locks(alter, &target);
+    if alter.scope() == crate::sql::statement::Scope::Concurrent {
+        step.context = Context::Concurrent { clear: None };
+    }
+    let case = Case {
+        known,
+        tag: alter.tag,
+        effects,
+        as_sent: step,
+        findings,
+    };
+    case.decide(|findings| compose(alter, findings, &target))
+}
+
+/// What an extension manages is never taken apart.
+fn keep_off(relation: &Relation, findings: &mut [Finding]) {
+    for finding in findings {
+        if matches!(finding.way, Way::Steps(_)) {
+            finding.way = Way::Impossible(format!(
+                "{} is managed by an extension: use that extension's own way.",
+                relation.qualified()
+            ));
+        }
+    }
+}
+
+/// Foreign keys are locked parent first; on their own, so that nothing stronger is asked for later.
+fn order_of_locks(alter: &AlterTable, target: &Target) -> Vec<StepLock> {
+    let [action] = alter.actions.as_slice() else {
+        return Vec::new();
+    };
+    match &action.kind {
+        ActionKind::AddConstraint(constraint) => match &constraint.kind {
+            ConstraintDefinitionKind::ForeignKey { referenced, .. }
+                if target.known.relation(referenced).is_some()
+                    && target.relation.kind == RelationKind::Table =>
+            {
+                foreign_key::locks(referenced, target)
+            }
+            ConstraintDefinitionKind::ForeignKey { .. }
+            | ConstraintDefinitionKind::Check { .. }
+            | ConstraintDefinitionKind::NotNull { .. }
+            | ConstraintDefinitionKind::Unique { .. }
+            | ConstraintDefinitionKind::UsingIndex { .. }
+            | ConstraintDefinitionKind::Exclude => Vec::new(),
+        },
+        ActionKind::DropConstraint { name, .. } => {
+            let found = target.relation.details.constraint(name);
+            let referenced = found.and_then(|found| found.references.as_ref());
+            referenced.map_or_else(Vec::new, |referenced| {
+                [referenced.qualified(), target.relation.qualified()]
+                    .into_iter()
+                    .map(|relation| StepLock {
+                        relation,
+                        mode: LockMode::AccessExclusive,
+                    })
+                    .collect()
+            })
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// What a family says about one sub-command.
+fn find(action: &Action, effects: &Effects, target: &Target) -> Vec<Finding> {
+    if let Some(nothing) = settled(&action.kind, target) {
+        return vec![nothing];
+    }
+    let costly = is_costly(effects, target.known);
+    match &action.kind {
+        ActionKind::AddColumn { column, .. } if costly => {
+            let rule = if target.known.fills_rows(column) {
+                &add_column::REWRITES
+            } else {
+                &add_column::CONSTRAINED
+            };
+            vec![Finding::of(rule, way(add_column::recipe(column, target)))]
+        }
+        ActionKind::DropColumn { column, .. } => {
+            let mut findings = vec![Finding::as_sent(&drop_column::BREAKS_CLIENTS)];
+            if !target.known.is_small(target.relation)
+                && let Some(steps) = drop_column::recipe(column, &action.sql, target)
+            {
+                findings = vec![Finding::of(&drop_column::LOCKS_MUCH, Way::Steps(steps))];
+            }
+            findings
+        }
+        ActionKind::SetNotNull { column } if costly => {
+            let steps = not_null::recipe(column, None, target);
+            vec![Finding::of(&not_null::SCANS, Way::Steps(steps))]
+        }
+        ActionKind::SetType { column, .. } if costly => vec![Finding::of(
+            &alter_type::REWRITES,
+            Way::Impossible(alter_type::advice(column, &action.kind, target)),
+        )],
+        ActionKind::AddConstraint(constraint) => {
+            vec![constraint_finding(constraint, action, costly, target)]
+        }
+        ActionKind::AttachPartition { partition, bound } if costly => {
+            let recipe = partition::attach_recipe(partition, bound, &action.sql, target);
+            vec![Finding::of(&partition::ATTACH_SCANS, way(recipe))]
+        }
+        ActionKind::DetachPartition {
+            partition,
+            concurrently: false,
+        } => match partition::detach_recipe(partition, target) {
+            Some(steps) if !target.known.is_small(target.relation) => {
+                vec![Finding::of(&partition::DETACH_BLOCKS, Way::Steps(steps))]
+            }
+            _ => vec![Finding::harmless()],
+        },
+        kind if costly => vec![table_rewrite::finding(kind)],
+        ActionKind::RowSecurity { enables: true } => {
+            vec![Finding::as_sent(&other::ROW_SECURITY)]
+        }
+        _ => vec![Finding::harmless()],
+    }
+}
+
+fn way(recipe: Result<Vec<Step>, String>) -> Way {
+    match recipe {
+        Ok(steps) => Way::Steps(steps),
+        Err(advice) => Way::Impossible(advice),
+    }
+}
+
+fn constraint_finding(
+    constraint: &ConstraintDefinition,
+    action: &Action,
+    costly: bool,
+    target: &Target,
+) -> Finding {
+    if !costly {
+        return Finding::harmless();
+    }
+    match &constraint.kind {
+        ConstraintDefinitionKind::Check { .. } => Finding::of(
+            &check_constraint::SCANS,
+            Way::Steps(check_constraint::recipe(constraint, target)),
+        ),
+        ConstraintDefinitionKind::NotNull { column } => Finding::of(
+            &not_null::SCANS,
+            Way::Steps(not_null::recipe(column, constraint.name.as_deref(), target)),
+        ),
+        ConstraintDefinitionKind::Unique { .. } => Finding::of(
+            &unique_constraint::BUILDS,
+            unique_constraint::recipe(constraint, target).map_or_else(
+                || {
+                    Way::Impossible(
+                        "WITHOUT OVERLAPS rests on a GiST index, which no constraint can take over: do it in a window."
+                            .to_owned(),
+                    )
+                },
+                Way::Steps,
+            ),
+        ),
+        ConstraintDefinitionKind::UsingIndex { .. } => Finding::of(
+            &unique_constraint::USING_INDEX_SCANS,
+            Way::Steps(unique_constraint::using_index_recipe(
+                constraint,
+                &action.sql,
+                target,
+            )),
+        ),
+        ConstraintDefinitionKind::Exclude => Finding::of(
+            &unique_constraint::EXCLUDES,
+            Way::Impossible(unique_constraint::EXCLUDES.remedy.to_owned()),
+        ),
+        ConstraintDefinitionKind::ForeignKey { .. } => Finding::of(
+            &foreign_key::SCANS,
+            Way::Steps(foreign_key::recipe(constraint, target)),
+        ),
+    }
+}
+
+/// What the catalog already says; PostgreSQL's own NOTICEs
+/// (`src/backend/commands/tablecmds.c`).
+fn settled(kind: &ActionKind, target: &Target) -> Option<Finding> {
+    if target.known.facts.assumed || target.relation.kind != RelationKind::Table {
+        return None;
+    }
+    let details = &target.relation.details;
+    let table = &target.relation.name;
+    let notices = match kind {
+        ActionKind::AddColumn {
+            column,
+            if_not_exists: true,
+        } if details.column(&column.name).is_some() => vec![(
+            "42701",
+            format!(
+                "column \"{}\" of relation \"{table}\" already exists, skipping",
+                column.name
+            ),
+        )],
+        ActionKind::DropColumn {
+            column,
+            if_exists: true,
+            ..
+        } if details.column(column).is_none() => vec![(
+            "00000",
+            format!("column \"{column}\" of relation \"{table}\" does not exist, skipping"),
+        )],
+        ActionKind::DropConstraint {
+            name,
+            if_exists: true,
+            ..
+        } if details.constraint(name).is_none() => vec![(
+            "00000",
+            format!("constraint \"{name}\" of relation \"{table}\" does not exist, skipping"),
+        )],
+        ActionKind::SetNotNull { column }
+            if details.column(column).is_some_and(|found| found.not_null)
+                && details.descendants.is_empty() =>
+        {
+            Vec::new()
+        }
+        ActionKind::SetType { using: None, .. }
+            if alter_type::change(kind, target) == alter_type::TypeChange::Same
+                && details.views.is_empty()
+                && details.descendants.is_empty() =>
+        {
+            Vec::new()
+        }
+        ActionKind::ValidateConstraint { name }
+            if details
+                .constraint(name)
+                .is_some_and(|found| found.validated) =>
+        {
+            Vec::new()
+        }
+        _ => return None,
+    };
+    Some(Finding {
+        rule: None,
+        way: Way::Nothing(notices),
+    })
+}
+
+/// PostgreSQL's own order of sub-commands (`AlterTablePass` of `src/backend/commands/tablecmds.c`),
+/// but what destroys comes last.
+fn pass(kind: &ActionKind) -> u8 {
+    match kind {
+        ActionKind::SetType { .. } => 0,
+        ActionKind::AddColumn { .. } => 1,
+        ActionKind::SetExpression { .. } | ActionKind::DropNotNull { .. } => 2,
+        ActionKind::SetDefault { .. }
+        | ActionKind::SetNotNull { .. }
+        | ActionKind::ColumnStatistics
+        | ActionKind::ColumnStorage
+        | ActionKind::Identity { .. } => 3,
+        ActionKind::AddConstraint(_) => 4,
+        ActionKind::ValidateConstraint { .. } => 6,
+        ActionKind::DropColumn { .. }
+        | ActionKind::DropConstraint { .. }
+        | ActionKind::DropExpression { .. } => 7,
+        _ => 5,
+    }
+}
+
+/// The steps of all sub-commands; those that need none of their own stay together.
+fn compose(alter: &AlterTable, findings: &[Finding], target: &Target) -> Result<Vec<Step>, String> {
+    if alter.actions.len() != findings.len() {
+        return Err("The statement can't be taken apart: send its parts one by one.".to_owned());
+    }
+    if replaces(alter) {
+        return Err(
+            "It drops something and adds something of the same name: send its parts one by one."
+                .to_owned(),
+        );
+    }
+    let mut parts: Vec<(&Action, &Finding)> = alter.actions.iter().zip(findings).collect();
+    parts.sort_by_key(|(action, _)| pass(&action.kind));
+    let mut all: Vec<Step> = Vec::new();
+    let mut together: Vec<&Action> = Vec::new();
+    for (action, finding) in parts {
+        match &finding.way {
+            Way::Nothing(_) => {}
+            Way::Impossible(advice) => return Err(advice.clone()),
+            Way::AsSent if matches!(action.kind, ActionKind::ValidateConstraint { .. }) => {
+                flush(&mut together, &mut all, target);
+                let mut step = steps::alter(target, &action.sql);
+                step.context = Context::Long;
+                all.push(step);
+            }
+            Way::AsSent => {
+                if together
+                    .iter()
+                    .any(|other| is_last(&other.kind) != is_last(&action.kind))
+                {
+                    flush(&mut together, &mut all, target);
+                }
+                together.push(action);
+            }
+            Way::Steps(steps) => {
+                flush(&mut together, &mut all, target);
+                all.extend(steps.iter().cloned());
+            }
+        }
+    }
+    flush(&mut together, &mut all, target);
+    Ok(all)
+}
+
+fn is_last(kind: &ActionKind) -> bool {
+    pass(kind) == 7
+}
+
+/// Sub-commands that stay together become one step.
+fn flush(together: &mut Vec<&Action>, all: &mut Vec<Step>, target: &Target) {
+    if together.is_empty() {
+        return;
+    }
+    let actions: Vec<&str> = together.iter().map(|action| action.sql.as_str()).collect();
+    let undo: Option<Vec<String>> = together
+        .iter()
+        .rev()
+        .map(|action| undo_of(&action.kind, target))
+        .collect();
+    let mut step = steps::alter(target, &actions.join(", "));
+    step.undo = match undo {
+        Some(undo) => Undo::Sql(steps::alter_sql(target, &undo.join(", "))),
+        None => Undo::Irreversible {
+            why: "what it changes isn't kept".to_owned(),
+        },
+    };
+    all.push(step);
+    together.clear();
+}
+
+/// The sub-command that takes one back; `None` where that would read, build or lose something.
+fn undo_of(kind: &ActionKind, target: &Target) -> Option<String> {
+    match kind {
+        ActionKind::AddColumn { column, .. } => {
+            Some(format!("DROP COLUMN {}", quote_identifier(&column.name)))
+        }
+        ActionKind::AddConstraint(constraint) => {
+            let name = constraint.name.as_ref()?;
+            Some(format!("DROP CONSTRAINT {}", quote_identifier(name)))
+        }
+        ActionKind::SetDefault { column, .. } => {
+            let quoted = quote_identifier(column);
+            let default = &target.relation.details.column(column)?.default;
+            Some(match default {
+                Some(default) => format!("ALTER COLUMN {quoted} SET DEFAULT {default}"),
+                None => format!("ALTER COLUMN {quoted} DROP DEFAULT"),
+            })
+        }
+        ActionKind::SetNotNull { column } => Some(format!(
+            "ALTER COLUMN {} DROP NOT NULL",
+            quote_identifier(column)
+        )),
+        _ => None,
+    }
+}
+
+/// Whether a name is dropped and added in one statement.
+fn replaces(alter: &AlterTable) -> bool {
+    let added = |kind: &ActionKind| match kind {
+        ActionKind::AddColumn { column, .. } => Some(column.name.clone()),
+        ActionKind::AddConstraint(constraint) => constraint.name.clone(),
+        _ => None,
+    };
+    let dropped = |kind: &ActionKind| match kind {
+        ActionKind::DropColumn { column, .. } => Some(column.clone()),
+        ActionKind::DropConstraint { name, .. } => Some(name.clone()),
+        _ => None,
+    };
+    let kinds = || alter.actions.iter().map(|action| &action.kind);
+    let new: Vec<String> = kinds().filter_map(added).collect();
+    kinds().filter_map(dropped).any(|name| new.contains(&name))
+}

@@ -1,0 +1,92 @@
+//! `DROP COLUMN` takes the column's indexes with it under ACCESS EXCLUSIVE, composite ones too, and
+//! of a foreign key locks the referenced table as well; and clients that still name the column fail.
+//!
+//! Recipe: the foreign keys first, each alone; the indexes concurrently; then the column.
+//! <https://www.postgresql.org/docs/current/sql-altertable.html>
+
+use super::alter_effects::{Target, indexes_with};
+use super::{Action, Rule, drop_index, steps};
+use crate::catalog::RelationKind;
+use crate::lock::LockMode;
+use crate::plan::{Check, Step, StepLock, Undo};
+use crate::sql::name::quote_identifier;
+
+/// Other tables and many indexes are locked along with it.
+pub const LOCKS_MUCH: Rule = Rule {
+    name: "drop-column-locks-much",
+    hazard: "DROP COLUMN locks its indexes and the tables that its foreign keys refer to, all at once and exclusively.",
+    remedy: "Its foreign keys go first, one at a time, then its indexes concurrently, then the column.",
+    manual: "https://www.postgresql.org/docs/current/sql-altertable.html",
+    action: Action::Rewrite,
+    versions: "alike",
+    example: "ALTER TABLE orders DROP COLUMN user_id",
+};
+
+/// Clients that still name it fail.
+pub const BREAKS_CLIENTS: Rule = Rule {
+    name: "drop-column-breaks-clients",
+    hazard: "Clients that still name the column fail from that moment on, and its data can't be had back.",
+    remedy: "It runs under a short lock_timeout, and the client is told. Deploy clients that don't use it first.",
+    manual: "https://www.postgresql.org/docs/current/sql-altertable.html",
+    action: Action::Notice,
+    versions: "alike",
+    example: "ALTER TABLE users DROP COLUMN nickname",
+};
+
+/// The steps before the column goes, and the column's own; `None` when there is nothing to take off
+/// first.
+pub(super) fn recipe(column: &str, sql: &str, target: &Target) -> Option<Vec<Step>> {
+    let relation = target.relation;
+    if relation.kind != RelationKind::Table || !relation.details.descendants.is_empty() {
+        return None; // neither goes concurrently on a partitioned table
+    }
+    let keys = relation.details.constraints.iter().filter(|constraint| {
+        constraint.references.is_some() && constraint.columns.iter().any(|name| name == column)
+    });
+    let mut all: Vec<Step> = Vec::new();
+    for key in keys {
+        let mut step = steps::drop_constraint(target, &key.name);
+        step.undo = Undo::Sql(steps::alter_sql(
+            target,
+            &format!(
+                "ADD CONSTRAINT {} {} NOT VALID",
+                quote_identifier(&key.name),
+                key.definition.trim_end_matches(" NOT VALID")
+            ),
+        ));
+        if let Some(referenced) = &key.references {
+            let first = [referenced.qualified(), relation.qualified()];
+            step.locks = first
+                .into_iter()
+                .map(|relation| StepLock {
+                    relation,
+                    mode: LockMode::AccessExclusive,
+                })
+                .collect();
+            step.lock_first.clone_from(&step.locks);
+        }
+        all.push(step);
+    }
+    for index in indexes_with(relation, column) {
+        if !index.constraint && index.dependents == 0 {
+            let mut step =
+                drop_index::drop_concurrently(index, &relation.qualified(), relation.kind);
+            step.undo = Undo::Irreversible {
+                why: "an index is built anew only by a new build".to_owned(),
+            };
+            all.push(step);
+        }
+    }
+    if all.is_empty() {
+        return None;
+    }
+    let mut last = steps::alter(target, sql).checked_by(Check::ColumnIsGone {
+        table: relation.qualified(),
+        column: column.to_owned(),
+    });
+    last.undo = Undo::Irreversible {
+        why: "the column's data is gone".to_owned(),
+    };
+    all.push(last);
+    Some(all)
+}
