@@ -2,6 +2,15 @@ descendants (at, oid, level) AS (
     SELECT a.at, i.inhrelid, 1 FROM asked a JOIN pg_catalog.pg_inherits i ON i.inhparent = a.oid
     UNION ALL
     SELECT d.at, i.inhrelid, d.level + 1 FROM descendants d JOIN pg_catalog.pg_inherits i ON i.inhparent = d.oid
+), referring AS (
+    -- no index of pg_constraint leads from the table referred to; the dependencies of its columns do
+    SELECT DISTINCT a.at, k.oid, k.table_oid
+    FROM asked a JOIN pg_catalog.pg_depend d ON d.refobjid = a.oid
+    CROSS JOIN LATERAL (
+        SELECT k.oid, k.conrelid AS table_oid FROM pg_catalog.pg_constraint k
+        WHERE k.oid = d.objid AND k.contype = 'f' AND k.confrelid = a.oid AND k.conrelid <> a.oid OFFSET 0) k
+    WHERE d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjsubid > 0
+    AND d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass
 ), kin AS (
     SELECT d.at, 'descendant' AS role, d.oid, pg_catalog.min(d.level) AS level FROM descendants d GROUP BY d.at, d.oid
     UNION ALL
@@ -20,8 +29,7 @@ descendants (at, oid, level) AS (
     SELECT a.at, 'referenced', k.confrelid, 1 FROM asked a JOIN pg_catalog.pg_constraint k ON k.conrelid = a.oid
     WHERE k.contype = 'f'
     UNION ALL
-    SELECT a.at, 'referring', k.conrelid, 1 FROM asked a JOIN pg_catalog.pg_constraint k ON k.confrelid = a.oid
-    WHERE k.contype = 'f' AND k.conrelid <> a.oid
+    SELECT r.at, 'referring', r.table_oid, 1 FROM referring r
 ), members AS (
     SELECT c.oid, pg_catalog.jsonb_build_object(
         'oid', c.oid::pg_catalog.int8, 'schema', n.nspname, 'name', c.relname, 'kind', c.relkind,
@@ -86,7 +94,8 @@ descendants (at, oid, level) AS (
     WHERE u.classid = 'pg_catalog.pg_trigger'::pg_catalog.regclass AND NOT t.tgisinternal
     UNION ALL
     SELECT u.at, 'index', c.relname, u.attname
-    FROM uses u JOIN pg_catalog.pg_index i ON i.indexrelid = u.objid JOIN pg_catalog.pg_class c ON c.oid = u.objid
+    FROM uses u JOIN pg_catalog.pg_class c ON c.oid = u.objid
+    CROSS JOIN LATERAL (SELECT i.* FROM pg_catalog.pg_index i WHERE i.indexrelid = u.objid OFFSET 0) i
     WHERE u.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
     AND (i.indpred IS NOT NULL OR i.indexprs IS NOT NULL)
     -- the index of a constraint has no dependencies of its own on its keys

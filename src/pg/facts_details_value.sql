@@ -60,8 +60,8 @@
                 JOIN pg_catalog.pg_attribute t ON t.attrelid = k.confrelid AND t.attnum = y.attnum),
             'index', (SELECT x.relname FROM pg_catalog.pg_class x WHERE x.oid = k.conindid)) ORDER BY k.oid),
             '[]'::pg_catalog.jsonb)
-        FROM pg_catalog.pg_constraint k JOIN members m ON m.oid = k.conrelid
-        WHERE k.confrelid = c.oid AND k.contype = 'f' AND k.conrelid <> c.oid
+        FROM referring f JOIN pg_catalog.pg_constraint k ON k.oid = f.oid JOIN members m ON m.oid = f.table_oid
+        WHERE f.at = a.at
         -- of a partitioned table's key those of its partitions are parts
         AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint p WHERE p.oid = k.conparentid AND p.confrelid = c.oid)),
     'views', (
