@@ -239,6 +239,7 @@ fn constraints_and_keys() {
         let orgs = key.references.as_ref().expect("a table");
         assert_eq!((orgs.name.as_str(), orgs.bytes), ("orgs", 8192));
         assert_eq!(orgs.indexes, ["orgs_pkey", "orgs_code_key"]);
+        assert!(orgs.index_definitions[0].contains("USING btree (id)"));
         assert!(orgs.constraints.contains(&"PRIMARY KEY (id)".to_owned()));
         let by = &users.details.referenced_by;
         assert_eq!(by.len(), 1);
