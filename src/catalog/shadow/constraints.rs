@@ -17,7 +17,7 @@ impl Shadow {
             let qualified = Name::qualified(schema, &name);
             let free = self.relation(&qualified).is_none()
                 && self.index(&qualified).is_none()
-                && !self.constraint_exists(schema, &name);
+                && self.constraints_of(schema, &[name.clone()]).is_empty();
             if free {
                 return name;
             }

@@ -198,7 +198,8 @@ impl Shadow {
         Facts {
             taken: first.map_or(Vec::new(), |first| self.taken(request, first)),
             taken_constraints: schema.map_or(Vec::new(), |schema| {
-                let taken = |name: &&String| self.constraint_exists(schema, name);
+                let there = self.constraints_of(schema, &request.candidates);
+                let taken = |name: &&String| there.contains(name);
                 request.candidates.iter().filter(taken).cloned().collect()
             }),
             types: request.types.iter().map(|sql| self.type_of(sql)).collect(),
@@ -220,7 +221,15 @@ impl Shadow {
 
     fn taken(&self, request: &FactRequest, first: &Relation) -> Vec<Taken> {
         let mut taken = Vec::new();
-        for name in &request.candidates {
+        // One look at everything: there may be many candidates, and many relations.
+        let relations = self.relations.iter().flat_map(|relation| {
+            let indexes = relation.indexes.iter().map(|index| &index.name);
+            indexes.chain([&relation.name])
+        });
+        let wanted: BTreeSet<&String> = request.candidates.iter().collect();
+        let there: BTreeSet<&String> = relations.filter(|name| wanted.contains(name)).collect();
+        let is_there = |name: &&String| there.contains(name);
+        for name in request.candidates.iter().filter(is_there) {
             if let Some(found) = self.find(&Name::qualified(&first.schema, name)) {
                 let listed = first.indexes.iter().find(|index| index.oid == found.oid);
                 taken.push(Taken {
@@ -575,13 +584,17 @@ impl Shadow {
         })
     }
 
-    fn constraint_exists(&self, schema: &str, name: &str) -> bool {
+    /// Those of the names that constraints of a schema's tables have.
+    fn constraints_of(&self, schema: &str, names: &[String]) -> BTreeSet<&String> {
+        let wanted: BTreeSet<&String> = names.iter().collect();
         let here = self
             .relations
             .iter()
             .filter(|relation| relation.schema == schema);
         here.flat_map(|relation| &relation.details.constraints)
-            .any(|constraint| constraint.name == name)
+            .map(|constraint| &constraint.name)
+            .filter(|name| wanted.contains(name))
+            .collect()
     }
 }
 
