@@ -141,7 +141,7 @@ fn scripts_come_from_files_folders_patterns_and_standard_input() {
         files.dedup();
         files
     };
-    let migrations = ["migrations/V2__events.sql", "migrations/V10__index.sql"];
+    let migrations = ["migrations/V2__events.sql", "migrations/V10__type.sql"];
     assert_eq!(files(&["migrations"]), migrations);
     assert_eq!(files(&["migrations/*.sql"]), migrations);
     assert_eq!(
@@ -314,7 +314,7 @@ fn annotations_are_one_line_each() {
     assert!(
         annotations
             .iter()
-            .any(|line| line.starts_with("::error file=migrations/V10__index.sql,line=1,"))
+            .any(|line| line.starts_with("::error file=migrations/V10__type.sql,line=3,"))
     );
     assert!(
         annotations
@@ -384,7 +384,7 @@ fn url(user: &str) -> String {
 
 #[test]
 fn a_servers_facts_count() {
-    let script = "CREATE INDEX ON large (t); CREATE INDEX ON small (id); CREATE INDEX ON parted (id); \
+    let script = "CREATE INDEX ON large (t); CREATE INDEX ON small (id); CREATE INDEX ON parted (id); ALTER TABLE large ALTER COLUMN id TYPE bigint; \
                   CREATE TABLE fresh (a int); CREATE INDEX ON fresh (a); DROP TABLE small; \
                   BEGIN; CREATE TABLE gone (a int); ROLLBACK; CREATE INDEX ON gone (a);";
     let url = url("postgres");
@@ -399,7 +399,8 @@ fn a_servers_facts_count() {
     };
     assert_eq!(verdict("ON large"), "rewrite");
     assert_eq!(verdict("ON small"), "pass");
-    assert_eq!(verdict("ON parted"), "reject");
+    assert_eq!(verdict("ON parted"), "rewrite");
+    assert_eq!(verdict("TYPE bigint"), "reject");
     assert_eq!(verdict("ON fresh"), "pass");
     assert_eq!(verdict("ON gone"), "pass");
     assert_eq!(said.code, 1);

@@ -17,7 +17,9 @@ impl Shadow {
             let qualified = Name::qualified(schema, &name);
             let free = self.relation(&qualified).is_none()
                 && self.index(&qualified).is_none()
-                && self.constraints_of(schema, &[name.clone()]).is_empty();
+                && self
+                    .constraints_of(schema, std::slice::from_ref(&name))
+                    .is_empty();
             if free {
                 return name;
             }

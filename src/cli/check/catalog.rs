@@ -104,6 +104,7 @@ impl Catalog {
         for name in names {
             if let Some(relation) = self.script.shadow.relation_mut(&name) {
                 relation.created_here = false;
+                relation.assumed = true; // its size, that is
                 relation.bytes = ASSUMED_BYTES;
                 relation.rows = -1;
             }

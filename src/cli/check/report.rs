@@ -114,13 +114,14 @@ impl Finding {
         parts.retain(|part| !part.is_empty());
         // What is only assumed of a table is no number to be told.
         let assumed = human_bytes(ASSUMED_BYTES);
-        parts.join(" ").replace(&assumed, "of unknown size")
+        parts.join(" ").replace(&assumed, "size unknown")
     }
 
     /// How long its locks are held, as far as sizes are known.
     fn estimate(&self) -> Option<String> {
         let effects = &self.judgement.effects;
-        if !effects.takes_long() {
+        let is_said = matches!(self.judgement.verdict, Verdict::Reject(_));
+        if is_said || !effects.takes_long() {
             return None;
         }
         let touched = |size: &&Size| effects.scans.contains(&size.relation);

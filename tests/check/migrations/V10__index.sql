@@ -1,1 +1,0 @@
-CREATE INDEX events_at_idx ON events (at);
