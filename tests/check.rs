@@ -384,9 +384,10 @@ fn url(user: &str) -> String {
 
 #[test]
 fn a_servers_facts_count() {
-    let script = "CREATE INDEX ON large (t); CREATE INDEX ON small (id); CREATE INDEX ON parted (id); ALTER TABLE large ALTER COLUMN id TYPE bigint; \
-                  CREATE TABLE fresh (a int); CREATE INDEX ON fresh (a); DROP TABLE small; \
-                  BEGIN; CREATE TABLE gone (a int); ROLLBACK; CREATE INDEX ON gone (a);";
+    let script = "CREATE INDEX ON large (t); CREATE INDEX ON small (id); CREATE INDEX ON parted (id); \
+                  ALTER TABLE large ALTER COLUMN id TYPE bigint; CREATE TABLE fresh (a int); \
+                  CREATE INDEX ON fresh (a); DROP TABLE small; BEGIN; CREATE TABLE gone (a int); ROLLBACK; \
+                  CREATE INDEX ON gone (a);";
     let url = url("postgres");
     let arguments = ["check", "--format", "json", "--database-url", &url, "-"];
     let said = run(&mut program(&arguments), script);
