@@ -11,10 +11,10 @@ use super::server_session::{ServerSession, flush_client};
 use super::session::{Session, SessionError};
 use crate::audit::event::{ErrorEntry, Event, RelationEntry, Who, recorded_sql};
 use crate::audit::log;
-use crate::catalog::{FactRequest, Facts};
+use crate::catalog::{FactRequest, Facts, SessionFacts};
 use crate::config::{Config, Mode};
 use crate::error::{self, Interrupt};
-use crate::exec::acquire::Tries;
+use crate::exec::acquire::{QUERY_CANCELED, Tries};
 use crate::exec::runner::{self, Progress, Setup};
 use crate::exec::session::{Command, RunError, Session as _, says_true};
 use crate::metrics;
@@ -193,28 +193,50 @@ fn is_about_locks(fields: &ErrorFields) -> bool {
     matches!(fields.sqlstate.as_str(), "55P03" | "40P01")
 }
 
-/// Asks for facts, again while somebody holds ACCESS EXCLUSIVE on a relation.
+/// Asks for facts, again while somebody holds ACCESS EXCLUSIVE on a relation, for as long as the
+/// client's own settings allow.
 async fn facts(
     server: &mut ServerSession<'_>,
     request: &FactRequest,
-    limits: Limits,
+    mut limits: Limits,
 ) -> Result<Facts, FactsError> {
-    let mut tries = Tries::new(&request.relations, limits);
+    let mut tries = None;
     let mut progress = Progress::default();
     loop {
         let began = server.elapsed();
         progress.attempts += 1;
-        match introspect::facts(server, request, limits.budget).await {
-            Err(FactsError::Run(failure @ RunError::Sql(_))) => {
-                let spent = server.elapsed().saturating_sub(began);
-                tries.again(server, failure, spent, &mut progress).await?;
-                if let Some(interrupt) = server.interrupt() {
-                    return Err(RunError::Sql(Box::new(error::interrupted(interrupt))).into());
-                }
+        let failure = match introspect::facts(server, request, limits.budget).await {
+            Err(FactsError::Run(RunError::Sql(fields))) if is_about_locks(&fields) => {
+                RunError::Sql(fields)
             }
             result => return result,
+        };
+        let spent = server.elapsed().saturating_sub(began);
+        if tries.is_none() {
+            let settings =
+                introspect::facts(server, &FactRequest::default(), limits.budget).await?;
+            limits = within(limits, &settings.session);
+        }
+        let tries = tries.get_or_insert_with(|| Tries::new(&request.relations, limits));
+        tries.again(server, failure, spent, &mut progress).await?;
+        if let Some(interrupt) = server.interrupt() {
+            return Err(RunError::Sql(Box::new(error::interrupted(interrupt))).into());
         }
     }
+}
+
+/// Limits within those that the client has set itself.
+fn within(mut limits: Limits, settings: &SessionFacts) -> Limits {
+    let own_timeout = &settings.lock_timeout;
+    if own_timeout.by_client && own_timeout.ms > 0 {
+        limits.deadline = Duration::from_millis(own_timeout.ms);
+        limits.budget = limits.budget.min(limits.deadline);
+    }
+    let statement_timeout = &settings.statement_timeout;
+    if statement_timeout.by_client && statement_timeout.ms > 0 {
+        limits.statement_timeout = Some(Duration::from_millis(statement_timeout.ms));
+    }
+    limits
 }
 
 /// One guarded statement.
@@ -234,7 +256,7 @@ impl Case<'_> {
         let config = &setup.config;
         let budget = ask_timeout(config.locks.budget);
         let deadline = config.locks.deadline;
-        let mut limits = Limits {
+        let limits = Limits {
             budget,
             deadline,
             statement_timeout: None,
@@ -244,7 +266,9 @@ impl Case<'_> {
             Ok(facts) => facts,
             Err(FactsError::Run(RunError::Gone)) => return Ending::Gone,
             Err(FactsError::Run(RunError::Sql(fields)))
-                if is_about_locks(&fields) || server.interrupt().is_some() =>
+                if is_about_locks(&fields)
+                    || server.interrupt().is_some()
+                    || fields.sqlstate == QUERY_CANCELED =>
             {
                 return self.never_began(server, *fields);
             }
@@ -255,15 +279,7 @@ impl Case<'_> {
             }
         };
         server.obey(&facts.session.client_min_messages);
-        let own_timeout = &facts.session.lock_timeout;
-        if own_timeout.by_client && own_timeout.ms > 0 {
-            limits.deadline = Duration::from_millis(own_timeout.ms);
-            limits.budget = limits.budget.min(limits.deadline);
-        }
-        let statement_timeout = &facts.session.statement_timeout;
-        if statement_timeout.by_client && statement_timeout.ms > 0 {
-            limits.statement_timeout = Some(Duration::from_millis(statement_timeout.ms));
-        }
+        let limits = within(limits, &facts.session);
         let asked = asked(server.session(), &self.intercept.text, self.parsed, config);
         let mut policy = policy(config, &server.session().who);
         policy.overrides.extend(asked.overrides());
