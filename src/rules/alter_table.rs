@@ -15,7 +15,7 @@ use crate::plan::effects::Effects;
 use crate::plan::{Context, Step, StepLock, Undo};
 use crate::sql::alter_table::{
     Action, ActionKind, AlterTable, ColumnDefinition, ConstraintDefinition,
-    ConstraintDefinitionKind, Expression,
+    ConstraintDefinitionKind, Expression, TypeName,
 };
 use crate::sql::name::quote_identifier;
 
@@ -152,6 +152,9 @@ pub(super) fn judge(alter: &AlterTable, source: &str, known: Known) -> Judgement
     else {
         return other::judge(alter.tag, alter.scope(), source);
     };
+    if !known.has_all() {
+        return other::judge(alter.tag, alter.scope(), source);
+    }
     let target = Target {
         known,
         relation,
@@ -248,13 +251,13 @@ fn find(action: &Action, effects: &Effects, target: &Target) -> Vec<Finding> {
             vec![Finding::of(rule, way(add_column::recipe(column, target)))]
         }
         ActionKind::DropColumn { column, .. } => {
-            let mut findings = vec![Finding::as_sent(&drop_column::BREAKS_CLIENTS)];
-            if !target.known.is_small(target.relation)
-                && let Some(steps) = drop_column::recipe(column, &action.sql, target)
-            {
-                findings = vec![Finding::of(&drop_column::LOCKS_MUCH, Way::Steps(steps))];
+            if target.known.is_small(target.relation) {
+                return vec![Finding::harmless()];
             }
-            findings
+            match drop_column::recipe(column, &action.sql, target) {
+                Some(steps) => vec![Finding::of(&drop_column::LOCKS_MUCH, Way::Steps(steps))],
+                None => vec![Finding::as_sent(&drop_column::BREAKS_CLIENTS)],
+            }
         }
         ActionKind::SetNotNull { column } if costly => {
             let steps = not_null::recipe(column, None, target);
@@ -281,7 +284,7 @@ fn find(action: &Action, effects: &Effects, target: &Target) -> Vec<Finding> {
             _ => vec![Finding::harmless()],
         },
         kind if costly => vec![table_rewrite::finding(kind)],
-        ActionKind::RowSecurity { enables: true } => {
+        ActionKind::RowSecurity { enables: true } if !target.known.is_small(target.relation) => {
             vec![Finding::as_sent(&other::ROW_SECURITY)]
         }
         _ => vec![Finding::harmless()],
@@ -347,7 +350,8 @@ fn constraint_finding(
 /// What the catalog already says; PostgreSQL's own NOTICEs
 /// (`src/backend/commands/tablecmds.c`).
 fn settled(kind: &ActionKind, target: &Target) -> Option<Finding> {
-    if target.known.facts.assumed || target.relation.kind != RelationKind::Table {
+    let is_ours = target.relation.kind == RelationKind::Table && !target.relation.is_system();
+    if target.known.facts.assumed || !is_ours {
         return None;
     }
     let details = &target.relation.details;
@@ -385,10 +389,12 @@ fn settled(kind: &ActionKind, target: &Target) -> Option<Finding> {
         {
             Vec::new()
         }
-        ActionKind::SetType { using: None, .. }
-            if alter_type::change(kind, target) == alter_type::TypeChange::Same
-                && details.views.is_empty()
-                && details.descendants.is_empty() =>
+        ActionKind::SetType {
+            to, using: None, ..
+        } if is_built_in(to, target)
+            && alter_type::change(kind, target) == alter_type::TypeChange::Same
+            && details.views.is_empty()
+            && details.descendants.is_empty() =>
         {
             Vec::new()
         }
@@ -405,6 +411,16 @@ fn settled(kind: &ActionKind, target: &Target) -> Option<Finding> {
         rule: None,
         way: Way::Nothing(notices),
     })
+}
+
+/// A type of PostgreSQL's own: everybody may use it (`FirstNormalObjectId` of
+/// `src/include/access/transam.h`).
+fn is_built_in(to: &TypeName, target: &Target) -> bool {
+    const FIRST_NORMAL_OID: u32 = 16_384;
+    target
+        .known
+        .type_of(&to.sql)
+        .is_some_and(|of_type| of_type.oid < FIRST_NORMAL_OID)
 }
 
 /// PostgreSQL's own order of sub-commands (`AlterTablePass` of `src/backend/commands/tablecmds.c`),

@@ -43,6 +43,14 @@ impl<'a> Known<'a> {
         self.facts.relations.get(at)?.as_ref()
     }
 
+    /// Whether every relation that was asked for is there; what isn't, the server refuses.
+    pub(super) fn has_all(self) -> bool {
+        self.request
+            .relations
+            .iter()
+            .all(|name| self.relation(name).is_some())
+    }
+
     /// The name of a relation as the facts have it; as written where there are none.
     pub(super) fn qualified(self, name: &Name) -> Name {
         self.relation(name)

@@ -260,7 +260,9 @@ fn find(other: &OtherDdl, effects: &Effects, known: Known) -> Finding {
             concurrently: false,
             without_data: false,
         } => refresh(other, known),
-        OtherKind::Truncate { .. } if !effects.locks.is_empty() => Finding::as_sent(&TRUNCATES),
+        OtherKind::Truncate { .. } if found(other, known).any(|table| !known.is_small(table)) => {
+            Finding::as_sent(&TRUNCATES)
+        }
         OtherKind::Cluster | OtherKind::VacuumFull => {
             let is_small = !other.relations.is_empty() && !super::decide::is_costly(effects, known);
             if is_small {

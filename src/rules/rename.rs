@@ -95,9 +95,12 @@ pub(super) fn judge(rename: &Rename, source: &str, known: Known) -> Judgement {
             &INDEX_BY_TABLE,
             Way::Steps(vec![by_index(rename, relation)]),
         ),
-        RenameTarget::Relation(_) if is_index || relation.kind == RelationKind::Sequence => {
+        RenameTarget::Relation(_)
+            if is_index || relation.kind == RelationKind::Sequence || known.is_small(relation) =>
+        {
             Finding::harmless()
         }
+        RenameTarget::Column(_) if known.is_small(relation) => Finding::harmless(),
         RenameTarget::Relation(_) | RenameTarget::Column(_) if !effects.locks.is_empty() => {
             Finding::as_sent(&BREAKS_CLIENTS)
         }
