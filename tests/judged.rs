@@ -6,17 +6,28 @@
 
 #[path = "common/client.rs"]
 mod client;
+#[path = "judged/compare.rs"]
+mod compare;
 #[path = "judged/corpus.rs"]
 mod corpus;
+#[path = "judged/judge.rs"]
+mod judge;
 #[path = "judged/observe.rs"]
 mod observe;
+#[path = "judged/plans.rs"]
+mod plans;
 #[path = "judged/servers.rs"]
 mod servers;
+#[path = "common/session.rs"]
+mod session;
+#[path = "judged/snapshot.rs"]
+mod snapshot;
 
 use std::time::Instant;
 
 use corpus::Entry;
-use observe::{Observed, Stage};
+use lockkeeper::rules::Verdict;
+use observe::Stage;
 use servers::TestServer;
 
 #[test]
@@ -25,48 +36,36 @@ fn every_row_has_statements_on_every_version() {
     assert!(gaps.is_empty(), "{} gaps:\n{}", gaps.len(), gaps.join("\n"));
 }
 
-/// Runs every statement that a version has and hands what was seen to `judge`, with the stage on which it may be
-/// judged: a session that sees the catalog as it was.
-fn each(
-    server: &TestServer,
-    mut judge: impl FnMut(&mut Stage, &Entry) -> Vec<String>,
-) -> Vec<String> {
+/// Tries every statement that a version has.
+fn each(server: &TestServer) -> Vec<String> {
     let mut problems = Vec::new();
-    let entries = corpus::entries();
-    let of_version = entries
-        .iter()
-        .filter(|entry| entry.versions.contains(&server.version));
-    let (mut shared, began, mut count) = (None, Instant::now(), 0);
-    for entry in of_version {
+    let (entries, began, mut count) = (corpus::entries(), Instant::now(), 0);
+    let mut shared: Option<Stage> = None;
+    for entry in entries {
+        if !entry.versions.contains(&server.version) {
+            continue;
+        }
         count += 1;
         let own = entry.alone || entry.half.is_some() || !entry.given.is_empty();
-        let mut stage = match shared.take() {
-            Some(stage) if !own => stage,
-            kept => {
-                if own {
-                    shared = kept;
-                }
-                Stage::new(server, entry)
-            }
+        let mut stage = match shared.take_if(|_| !own) {
+            Some(stage) => stage,
+            None => Stage::new(server, &entry),
         };
-        let found = judge(&mut stage, entry);
+        let database = stage.database.clone();
+        let found = one(server, &mut stage, &entry);
         let about = format!("{} {}: {}", server.version, entry.rows.join(" "), entry.sql);
         problems.extend(
             found
+                .problems
                 .into_iter()
                 .map(|problem| format!("{about}: {problem}")),
         );
-        let database = stage.database.clone();
-        if entry.alone {
-            note(&about, stage.observe_alone(server, entry), &mut problems);
+        if own || found.used_up {
+            drop(stage);
+            server.drop(&database);
         } else {
-            note(&about, stage.observe(entry), &mut problems);
-            if !own {
-                shared = Some(stage);
-                continue;
-            }
+            shared = Some(stage);
         }
-        server.drop(&database);
     }
     eprintln!(
         "{}: {count} statements in {:?}",
@@ -76,20 +75,76 @@ fn each(
     problems
 }
 
-fn note(about: &str, observed: Result<Observed, String>, problems: &mut Vec<String>) {
-    match observed {
-        Ok(observed) => {
-            if std::env::var_os("LOCKKEEPER_TEST_SHOW").is_some() {
-                eprintln!("{about}\n    {observed}");
-            }
+/// What became of a statement.
+#[derive(Default)]
+struct Found {
+    problems: Vec<String>,
+    /// The database isn't what it was.
+    used_up: bool,
+}
+
+/// Tries a statement.
+fn one(server: &TestServer, stage: &mut Stage, entry: &Entry) -> Found {
+    let sql = observe::named(&entry.sql, &stage.database);
+    stage.set(entry);
+    let judged = judge::judge(&mut stage.client, &sql);
+    let plan = judged
+        .as_ref()
+        .ok()
+        .and_then(|judged| match &judged.as_ref()?.judgement.verdict {
+            Verdict::Rewrite(plan) => Some(plan.clone()),
+            _ => None,
+        });
+    let observed = if entry.alone {
+        stage.observe_alone(server, entry, plan.is_some())
+    } else {
+        stage.observe(entry, plan.is_some())
+    };
+    let mut found = Found::default();
+    let (observed, judged) = match (observed, judged) {
+        (Ok(observed), Ok(judged)) => (observed, judged),
+        (observed, judged) => {
+            found.problems = observed.err().into_iter().chain(judged.err()).collect();
+            return found;
         }
-        Err(problem) => problems.push(format!("{about}: {problem}")),
+    };
+    let foreseen = judged
+        .as_ref()
+        .map(|judged| judge::qualified(&judged.judgement.effects));
+    let differences = compare::compare(&foreseen.unwrap_or_default(), &observed);
+    for (what, known, difference) in [
+        ("TOO WEAK", compare::WEAKER, &differences.weaker),
+        ("TOO STRONG", compare::STRONGER, &differences.stronger),
+    ] {
+        let unknown = compare::unknown(known, &entry.sql, server.version, difference);
+        found
+            .problems
+            .extend(unknown.map(|difference| format!("{what}:{difference}")));
     }
+    if std::env::var_os("LOCKKEEPER_TEST_SHOW").is_some() {
+        eprintln!(
+            "{} {}: {}\n    {observed}",
+            server.version,
+            entry.rows.join(" "),
+            entry.sql
+        );
+    }
+    if let (Some(plan), Some(judged), Some(end)) = (plan, judged, &observed.end) {
+        found.used_up = true;
+        let problems = if entry.alone {
+            let mut stage = Stage::new(server, entry);
+            plans::trial(&mut stage.client, &sql, &judged.facts, &plan, end)
+        } else {
+            plans::trial(&mut stage.client, &sql, &judged.facts, &plan, end)
+        };
+        found.problems.extend(problems);
+    }
+    found
 }
 
 #[test]
-fn every_statement_ends_as_it_must() {
-    let problems = servers::on_each(|server| each(server, |_, _| Vec::new())).concat();
+fn the_judge_foresees_what_happens() {
+    let problems = servers::on_each(each).concat();
     assert!(
         problems.is_empty(),
         "{} problems:\n{}",

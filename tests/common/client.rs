@@ -29,6 +29,8 @@ pub(crate) struct Answer {
     pub(crate) tags: Vec<String>,
     /// Rows in text; NULL is empty.
     pub(crate) rows: Vec<Vec<String>>,
+    /// The same, command by command.
+    pub(crate) results: Vec<CommandResult>,
     /// The error.
     pub(crate) error: Option<ErrorFields>,
     /// Messages of NOTICEs and WARNINGs.
@@ -42,6 +44,15 @@ impl Answer {
     pub(crate) fn sqlstate(&self) -> &str {
         self.error.as_ref().map_or("", |error| &error.sqlstate)
     }
+}
+
+/// What one of several commands was answered.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(crate) struct CommandResult {
+    /// The command tag.
+    pub(crate) tag: String,
+    /// Rows in text.
+    pub(crate) rows: Vec<Vec<Option<String>>>,
 }
 
 /// A connection.
@@ -122,9 +133,17 @@ impl Client {
         self.stream.write_all(&message).expect("send");
     }
 
+    /// Sends messages as they are and waits for the answer.
+    #[allow(dead_code, reason = "not every test runs plans by itself")]
+    pub(crate) fn exchange(&mut self, messages: &[u8]) -> Answer {
+        self.stream.write_all(messages).expect("send");
+        self.answer()
+    }
+
     /// Waits for the answer to what was sent.
     pub(crate) fn answer(&mut self) -> Answer {
         let mut answer = Answer::default();
+        let mut rows: Vec<Vec<Option<String>>> = Vec::new();
         loop {
             let mut header = [0; 5];
             self.stream
@@ -138,8 +157,18 @@ impl Client {
                     answer.status = body[0];
                     return answer;
                 }
-                b'C' => answer.tags.push(text(&body[..body.len() - 1])),
-                b'D' => answer.rows.push(row(&body)),
+                b'C' => {
+                    let tag = text(&body[..body.len() - 1]);
+                    answer.tags.push(tag.clone());
+                    let rows = std::mem::take(&mut rows);
+                    answer.results.push(CommandResult { tag, rows });
+                }
+                b'D' => {
+                    let row = row(&body);
+                    let filled = row.iter().map(|value| value.clone().unwrap_or_default());
+                    answer.rows.push(filled.collect());
+                    rows.push(row);
+                }
                 b'E' => {
                     let error = ErrorFields::parse(&body);
                     assert_ne!(error.severity, "FATAL", "{error:?}");
@@ -201,13 +230,13 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-fn row(body: &[u8]) -> Vec<String> {
+fn row(body: &[u8]) -> Vec<Option<String>> {
     let mut values = Vec::new();
     let mut rest = &body[2..];
     while let Some((length, after)) = rest.split_first_chunk::<4>() {
-        let length = usize::try_from(i32::from_be_bytes(*length)).unwrap_or(0);
-        values.push(text(&after[..length]));
-        rest = &after[length..];
+        let length = usize::try_from(i32::from_be_bytes(*length)).ok();
+        values.push(length.map(|length| text(&after[..length])));
+        rest = &after[length.unwrap_or(0)..];
     }
     values
 }

@@ -5,6 +5,7 @@
 //!
 //! * `-- given: SQL`: committed before, on a copy of the database of its own;
 //! * `-- half: SQL`: the same, but cancelled while it waits for `blocked by`;
+//! * `-- set: NAME = VALUE`: a setting of its session;
 //! * `-- inside: SQL`: run before it in the same transaction, and not measured;
 //! * `-- blocked by: SQL`: what another session has done in an open transaction when it begins; of use with `alone`;
 //! * `-- error: SQLSTATE`: it fails so.
@@ -29,6 +30,8 @@ pub(crate) struct Entry {
     pub(crate) given: Vec<&'static str>,
     /// What is cancelled half done before.
     pub(crate) half: Option<&'static str>,
+    /// Settings of its session.
+    pub(crate) set: Vec<&'static str>,
     /// What runs before it in its transaction.
     pub(crate) inside: Vec<&'static str>,
     /// What another session holds.
@@ -112,6 +115,7 @@ fn entry(paragraph: &'static str) -> Result<Entry, String> {
         alone: false,
         given: Vec::new(),
         half: None,
+        set: Vec::new(),
         inside: Vec::new(),
         blocked_by: None,
         error: "",
@@ -143,6 +147,7 @@ fn entry(paragraph: &'static str) -> Result<Entry, String> {
         {
             Some(("given", sql)) => entry.given.push(sql),
             Some(("half", sql)) => entry.half = Some(sql),
+            Some(("set", setting)) => entry.set.push(setting),
             Some(("inside", sql)) => entry.inside.push(sql),
             Some(("blocked by", sql)) => entry.blocked_by = Some(sql),
             Some(("error", sqlstate)) => entry.error = sqlstate,

@@ -10,6 +10,7 @@ use lockkeeper::sql::name::Name;
 use crate::client::{Answer, Client, Protocol};
 use crate::corpus::Entry;
 use crate::servers::TestServer;
+use crate::snapshot::Snapshot;
 
 /// A relation at a moment.
 #[derive(Debug, Clone)]
@@ -44,6 +45,10 @@ const SCANS: &str =
 pub(crate) struct Observed {
     /// The effects, names qualified.
     pub(crate) effects: Effects,
+    /// The relations that are indexes.
+    pub(crate) indexes: BTreeSet<Name>,
+    /// What the database held afterwards, when that was asked for.
+    pub(crate) end: Option<Snapshot>,
     /// They were seen by looking on from outside, now and then: there may have been more.
     pub(crate) sampled: bool,
     /// It failed as it must: nothing was seen.
@@ -128,26 +133,16 @@ fn locks_of(pid: &str) -> String {
 }
 
 impl Stage {
-    /// A fresh copy of the database, made ready for an entry.
+    /// A fresh copy of the database, with what an entry wants of it.
     pub(crate) fn new(server: &TestServer, entry: &Entry) -> Stage {
         let database = server.copy();
         let mut client = server.connect(&database);
+        set(&mut client, entry);
         for sql in &entry.given {
             client.ok(&named(sql, &database));
         }
         if let Some(sql) = entry.half {
-            let mut blocker = server.connect(&database);
-            blocker.ok("BEGIN");
-            blocker.ok(entry.blocked_by.expect("what it waits for"));
-            let pid = client.value("SELECT pg_backend_pid()");
-            client.send(sql);
-            let waits =
-                format!("SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = {pid}");
-            while blocker.value(&waits) != "t" {
-                blocker.ok("SELECT pg_stat_clear_snapshot()");
-            }
-            client.cancel();
-            assert_eq!(client.answer().sqlstate(), "57014", "{sql}");
+            half(server, &mut client, &database, entry, sql);
         }
         let relations = relations(&mut client);
         Stage {
@@ -157,8 +152,14 @@ impl Stage {
         }
     }
 
+    /// Gives the session the settings that an entry wants.
+    pub(crate) fn set(&mut self, entry: &Entry) {
+        self.client.ok("RESET ALL");
+        set(&mut self.client, entry);
+    }
+
     /// Runs a statement in a transaction, looks, and rolls back.
-    pub(crate) fn observe(&mut self, entry: &Entry) -> Result<Observed, String> {
+    pub(crate) fn observe(&mut self, entry: &Entry, wants_end: bool) -> Result<Observed, String> {
         let client = &mut self.client;
         client.ok("BEGIN");
         for sql in &entry.inside {
@@ -183,7 +184,7 @@ impl Stage {
         mark_empty(client, &mut after);
         let mut observed = Observed::default();
         for row in locks.iter().filter(|row| !held.contains(row)) {
-            add_lock(&self.relations, row, &mut observed.effects);
+            add_lock(&self.relations, row, &mut observed);
         }
         for (oid, count) in scans(client) {
             let emptied = after.get(&oid).is_some_and(|now| {
@@ -201,15 +202,17 @@ impl Stage {
         }
         said(&answer, &before, &mut observed.effects);
         files(&before, &after, &mut observed.effects);
+        observed.end = wants_end.then(|| Snapshot::take(client));
         client.ok("ROLLBACK");
         Ok(observed)
     }
 
-    /// Runs a statement that refuses a block, while another session looks on. The copy is used up.
+    /// Runs a statement that refuses a block, while another session looks on. The copy is used up by it.
     pub(crate) fn observe_alone(
-        mut self,
+        &mut self,
         server: &TestServer,
         entry: &Entry,
+        wants_end: bool,
     ) -> Result<Observed, String> {
         let (mut blocker, mut observer) = (
             server.connect(&self.database),
@@ -234,7 +237,7 @@ impl Stage {
         loop {
             let state = observer.ok(&busy).rows.pop().expect("its session");
             for row in observer.ok(&locks).rows {
-                add_lock(&self.relations, &row, &mut observed.effects);
+                add_lock(&self.relations, &row, &mut observed);
             }
             looks += 1;
             if blocking && state[1] == "t" {
@@ -251,8 +254,29 @@ impl Stage {
         let mut after = relations(&mut observer);
         mark_empty(&mut observer, &mut after);
         files(&self.relations, &after, &mut observed.effects);
+        observed.end = wants_end.then(|| Snapshot::take(&mut observer));
         Ok(observed)
     }
+}
+
+fn set(client: &mut Client, entry: &Entry) {
+    for setting in &entry.set {
+        client.ok(&format!("SET {setting}"));
+    }
+}
+
+/// Runs a statement and cancels it while it waits.
+fn half(server: &TestServer, client: &mut Client, database: &str, entry: &Entry, sql: &str) {
+    let mut blocker = server.connect(database);
+    blocker.ok("BEGIN");
+    blocker.ok(entry.blocked_by.expect("what it waits for"));
+    let pid = client.value("SELECT pg_backend_pid()");
+    client.send(sql);
+    let mut observer = server.connect(database);
+    let waits = format!("SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = {pid}");
+    while observer.value(&waits) != "t" {}
+    client.cancel();
+    assert_eq!(client.answer().sqlstate(), "57014", "{sql}");
 }
 
 /// With the database's name in its place.
@@ -273,9 +297,12 @@ fn failed(entry: &Entry, answer: &Answer) -> Result<Observed, String> {
     })
 }
 
-fn add_lock(relations: &Relations, row: &[String], effects: &mut Effects) {
+fn add_lock(relations: &Relations, row: &[String], observed: &mut Observed) {
     if let (Some(relation), Some(mode)) = (relations.get(&row[0]), LockMode::from_pg(&row[1])) {
-        effects.add_lock(relation.name.clone(), mode);
+        observed.effects.add_lock(relation.name.clone(), mode);
+        if matches!(relation.kind.as_str(), "i" | "I") {
+            observed.indexes.insert(relation.name.clone());
+        }
     }
 }
 

@@ -302,19 +302,19 @@ ALTER TABLE t ALTER COLUMN x TYPE int
 ALTER TABLE ty ALTER COLUMN i TYPE integer
 
 -- A25
--- inside: SET LOCAL timezone = 'UTC'
+-- set: timezone = 'UTC'
 ALTER TABLE ty ALTER COLUMN ts TYPE timestamptz
 
 -- A25
--- inside: SET LOCAL timezone = 'Europe/Berlin'
+-- set: timezone = 'Europe/Berlin'
 ALTER TABLE ty ALTER COLUMN ts TYPE timestamptz
 
 -- A25
--- inside: SET LOCAL timezone = 'UTC'
+-- set: timezone = 'UTC'
 ALTER TABLE ty ALTER COLUMN tz TYPE timestamp
 
 -- A25
--- inside: SET LOCAL timezone = 'Europe/Berlin'
+-- set: timezone = 'Europe/Berlin'
 ALTER TABLE ty ALTER COLUMN tz TYPE timestamp
 
 -- A26

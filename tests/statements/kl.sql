@@ -297,11 +297,11 @@ REASSIGN OWNED BY somebody TO postgres
 DROP OWNED BY somebody CASCADE
 
 -- L10 alone
--- given: SET allow_in_place_tablespaces = on
+-- set: allow_in_place_tablespaces = on
 CREATE TABLESPACE z_%database LOCATION ''
 
 -- L10 alone
--- given: SET allow_in_place_tablespaces = on
+-- set: allow_in_place_tablespaces = on
 -- given: CREATE TABLESPACE y_%database LOCATION ''
 DROP TABLESPACE y_%database
 

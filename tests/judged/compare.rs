@@ -1,0 +1,111 @@
+//! What the judge foresaw against what was seen.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::ops::RangeInclusive;
+
+use lockkeeper::lock::LockMode;
+use lockkeeper::plan::effects::Effects;
+use lockkeeper::sql::name::Name;
+
+use crate::observe::Observed;
+
+/// A difference that has a reason: the statement, the versions, the reason.
+pub(crate) type Known = (&'static str, RangeInclusive<u32>, &'static str);
+
+/// Statements that do more than the judge can foresee.
+pub(crate) const WEAKER: &[Known] = &[];
+
+/// Statements of which the judge expects more than was seen.
+pub(crate) const STRONGER: &[Known] = &[];
+
+/// Whether a difference is known; a known one that isn't there is a difference too.
+pub(crate) fn unknown(
+    known: &[Known],
+    sql: &str,
+    version: u32,
+    difference: &str,
+) -> Option<String> {
+    let is_known = known
+        .iter()
+        .any(|(text, versions, _)| *text == sql && versions.contains(&version));
+    match (is_known, difference.is_empty()) {
+        (false, false) => Some(difference.to_owned()),
+        (true, true) => Some(" is no longer there: strike it from the table".to_owned()),
+        _ => None,
+    }
+}
+
+/// The differences between what was foreseen and what was seen.
+#[derive(Debug, Default)]
+pub(crate) struct Differences {
+    /// What was seen and not foreseen, or stronger than foreseen.
+    pub(crate) weaker: String,
+    /// What was foreseen and not seen.
+    pub(crate) stronger: String,
+}
+
+/// Compares.
+pub(crate) fn compare(foreseen: &Effects, observed: &Observed) -> Differences {
+    let mut differences = Differences::default();
+    if observed.failed {
+        return differences;
+    }
+    let seen = &observed.effects;
+    for (name, mode) in &seen.locks {
+        let ours = foreseen.locks.get(name).copied();
+        if ours < Some(*mode) && !is_the_planners(*mode, observed.indexes.contains(name)) {
+            let _ = write!(
+                differences.weaker,
+                " {name}={mode}(foreseen {})",
+                shown(ours)
+            );
+        }
+    }
+    for (name, mode) in &foreseen.locks {
+        let theirs = seen.locks.get(name).copied();
+        if theirs < Some(*mode) {
+            let _ = write!(
+                differences.stronger,
+                " {name}={mode}(seen {})",
+                shown(theirs)
+            );
+        }
+    }
+    let sets = [
+        ("rewrites", &foreseen.rewrites, &seen.rewrites),
+        ("scans", &foreseen.scans, &seen.scans),
+        ("builds", &foreseen.builds, &seen.builds),
+    ];
+    for (what, foreseen, seen) in sets {
+        list(
+            &mut differences.weaker,
+            what,
+            seen.difference(foreseen).collect(),
+        );
+        list(
+            &mut differences.stronger,
+            what,
+            foreseen.difference(seen).collect(),
+        );
+    }
+    if observed.sampled {
+        differences.stronger.clear(); // there may have been more than was seen
+    }
+    differences
+}
+
+/// The planner opens every index of a table that a query reads.
+fn is_the_planners(mode: LockMode, is_index: bool) -> bool {
+    is_index && mode <= LockMode::RowExclusive
+}
+
+fn shown(mode: Option<LockMode>) -> String {
+    mode.map_or_else(|| "none".to_owned(), |mode| mode.to_string())
+}
+
+fn list(text: &mut String, what: &str, names: BTreeSet<&Name>) {
+    for name in names {
+        let _ = write!(text, " {what} {name}");
+    }
+}

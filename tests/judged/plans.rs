@@ -1,0 +1,139 @@
+//! Plans on real servers: each ends as the statement itself does, and what failed half-way is taken back.
+
+use std::time::Duration;
+
+use lockkeeper::catalog::Facts;
+use lockkeeper::exec::check;
+use lockkeeper::exec::runner::{self, Outcome, Setup};
+use lockkeeper::exec::session::{Session, says_true};
+use lockkeeper::plan::{Check, Context, Limits, Plan, Step, Undo};
+use lockkeeper::rules::Verdict;
+
+use crate::client::Client;
+use crate::judge::{block_on, judge};
+use crate::session::PlanSession;
+use crate::snapshot::{Snapshot, schema, schema_difference};
+
+const LIMITS: Limits = Limits {
+    budget: Duration::from_secs(5),
+    deadline: Duration::from_secs(20),
+    statement_timeout: None,
+};
+
+/// Runs a plan on a database like that on which the statement itself ran, and says what is wrong with it.
+pub(crate) fn trial(
+    client: &mut Client,
+    sql: &str,
+    facts: &Facts,
+    plan: &Plan,
+    plain: &Snapshot,
+) -> Vec<String> {
+    let mut problems = Vec::new();
+    if let Some(problem) = take_back(client, facts, &plan.steps) {
+        problems.push(problem);
+        return problems; // the database isn't what it was
+    }
+    for step in &plan.steps {
+        problems.extend(again(client, step));
+        if is_done(client, &step.check) {
+            problems.push(format!("{}: its check is true before it ran", step.sql));
+        }
+        let outcome = run(client, facts, std::slice::from_ref(step));
+        if let Err(error) = outcome.result {
+            problems.push(format!("{} fails: {error}", step.sql));
+            return problems;
+        }
+    }
+    let difference = Snapshot::take(client).difference(plain, sql);
+    problems.extend(difference.map(|difference| format!("ends differently: {difference}\n{plan}")));
+    problems
+}
+
+/// Has the plan fail after each of its steps but the last: what was done is undone, unless it says that it can't be.
+fn take_back(client: &mut Client, facts: &Facts, steps: &[Step]) -> Option<String> {
+    let before = schema(client);
+    for count in 1..steps.len() {
+        let mut some = steps[..count].to_vec();
+        if some
+            .iter()
+            .any(|step| matches!(step.undo, Undo::Irreversible { .. }))
+        {
+            break;
+        }
+        some.push(failing());
+        let outcome = run(client, facts, &some);
+        let failed_so = outcome
+            .result
+            .as_ref()
+            .err()
+            .map(|error| error.sqlstate().to_owned());
+        if failed_so.as_deref() != Some("22012") {
+            return Some(format!(
+                "the first {count} steps fail: {:?}",
+                outcome.result
+            ));
+        }
+        if let Some(difference) = schema_difference(&schema(client), &before) {
+            let undone = outcome.progress.undone.join(" ");
+            return Some(format!(
+                "after {count} steps, taken back ({undone}): {difference}"
+            ));
+        }
+    }
+    None
+}
+
+/// A step that fails.
+fn failing() -> Step {
+    Step {
+        title: "fail".to_owned(),
+        sql: "SELECT 1 / 0".to_owned(),
+        locks: Vec::new(),
+        context: Context::Transaction,
+        undo: Undo::NothingToUndo,
+        check: Check::Nothing,
+        only_while_invalid: None,
+        hides_warnings: false,
+    }
+}
+
+fn run(client: &mut Client, facts: &Facts, steps: &[Step]) -> Outcome {
+    let plan = Plan {
+        notice: String::new(),
+        steps: steps.to_vec(),
+    };
+    let setup = Setup {
+        settings: &facts.session,
+        limits: LIMITS,
+        relations: &[],
+    };
+    block_on(runner::run(&mut PlanSession::over(client), &plan, setup))
+}
+
+fn is_done(client: &mut Client, check: &Check) -> bool {
+    let Some((command, _)) = check::question(check) else {
+        return false;
+    };
+    let replies = block_on(PlanSession::over(client).run(&[command]));
+    says_true(&replies.expect("an answer"))
+}
+
+/// A client that sends a step gets that step, nothing else.
+fn again(client: &mut Client, step: &Step) -> Option<String> {
+    let judged = match judge(client, &step.sql) {
+        Ok(judged) => judged?,
+        Err(problem) => return Some(format!("{}, judged again, {problem}", step.sql)),
+    };
+    let plan = match &judged.judgement.verdict {
+        Verdict::Untouched | Verdict::NoOp(_) => return None,
+        Verdict::Pass(plan) | Verdict::Queue(plan) | Verdict::Rewrite(plan) => plan,
+        Verdict::Reject(refusal) => {
+            return Some(format!(
+                "{}, judged again, is refused: {}",
+                step.sql, refusal.message
+            ));
+        }
+    };
+    let same = plan.steps.len() == 1 && plan.steps[0].sql == step.sql;
+    (!same).then(|| format!("{}, judged again, is another plan:\n{plan}", step.sql))
+}
