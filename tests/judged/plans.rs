@@ -35,7 +35,7 @@ pub(crate) fn trial(
     }
     for step in &plan.steps {
         problems.extend(again(client, step));
-        if is_done(client, &step.check) {
+        if !repeats(step) && is_done(client, &step.check) {
             problems.push(format!("{}: its check is true before it ran", step.sql));
         }
         let outcome = run(client, facts, std::slice::from_ref(step));
@@ -108,6 +108,11 @@ fn run(client: &mut Client, facts: &Facts, steps: &[Step]) -> Outcome {
         relations: &[],
     };
     block_on(runner::run(&mut PlanSession::over(client), &plan, setup))
+}
+
+/// It makes anew what is there: whether that is done can't be seen.
+fn repeats(step: &Step) -> bool {
+    step.sql.starts_with("REINDEX")
 }
 
 fn is_done(client: &mut Client, check: &Check) -> bool {

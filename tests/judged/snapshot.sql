@@ -22,7 +22,7 @@ UNION ALL
 SELECT 'constraint ' || coalesce(called, '') || ' ' || c.conname,
     concat_ws(' ', c.contype, pg_get_constraintdef(c.oid), c.convalidated, c.conislocal, c.coninhcount, c.connoinherit,
     c.condeferrable, c.condeferred, to_jsonb(c) ->> 'conenforced', nullif(c.conindid, 0)::regclass,
-    (SELECT p.conrelid::regclass || ' ' || p.conname FROM pg_constraint p WHERE p.oid = c.conparentid),
+    (SELECT concat_ws(' ', p.conrelid::regclass, p.conname) FROM pg_constraint p WHERE p.oid = c.conparentid),
     obj_description(c.oid, 'pg_constraint'))
   FROM pg_constraint c LEFT JOIN r ON r.oid = c.conrelid WHERE c.oid >= 16384
 UNION ALL
@@ -30,12 +30,12 @@ SELECT 'index ' || called, concat_ws(' ', pg_get_indexdef(r.oid), i.indisvalid, 
     i.indisunique, i.indimmediate, i.indisreplident, i.indisclustered, i.indisexclusion)
   FROM r JOIN pg_index i ON i.indexrelid = r.oid
 UNION ALL
-SELECT 'parent ' || r.called || ' ' || inhparent::regclass,
+SELECT concat_ws(' ', 'parent', r.called, inhparent::regclass),
     concat_ws(' ', to_jsonb(i) ->> 'inhdetachpending')
   FROM r JOIN pg_inherits i ON i.inhrelid = r.oid
 UNION ALL
 SELECT 'trigger ' || called || ' ' || CASE WHEN t.tgisinternal
-      THEN t.tgfoid::regproc || ' ' || (SELECT conname FROM pg_constraint c WHERE c.oid = t.tgconstraint) ELSE t.tgname END,
+      THEN concat_ws(' ', t.tgfoid::regproc, (SELECT conname FROM pg_constraint c WHERE c.oid = t.tgconstraint)) ELSE t.tgname END,
     concat_ws(' ', CASE WHEN NOT t.tgisinternal THEN pg_get_triggerdef(t.oid) END, t.tgenabled, t.tgdeferrable,
     t.tginitdeferred, nullif(t.tgconstrrelid, 0)::regclass, nullif(t.tgconstrindid, 0)::regclass, t.tgtype)
   FROM r JOIN pg_trigger t ON t.tgrelid = r.oid
@@ -51,7 +51,7 @@ SELECT 'statistics ' || stxname, concat_ws(' ', pg_get_statisticsobjdef(s.oid), 
   FROM pg_statistic_ext s
 UNION ALL
 SELECT 'sequence ' || called, concat_ws(' ', seqtypid::regtype, seqstart, seqincrement, seqmax, seqmin, seqcache, seqcycle,
-    (SELECT d.refobjid::regclass || ' ' || d.deptype || ' ' || a.attname FROM pg_depend d
+    (SELECT concat_ws(' ', d.refobjid::regclass, d.deptype, a.attname) FROM pg_depend d
      JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
      WHERE d.objid = r.oid AND d.classid = 'pg_class'::regclass AND d.deptype IN ('a', 'i')
        AND d.refclassid = 'pg_class'::regclass))
@@ -60,7 +60,7 @@ UNION ALL
 SELECT 'published ' || p.pubname || ' ' || r.called, ''
   FROM pg_publication p JOIN pg_publication_rel x ON x.prpubid = p.oid JOIN r ON r.oid = x.prrelid
 UNION ALL
-SELECT 'type ' || oid::regtype, concat_ws(' ', typtype, typnotnull, typdefault, nullif(typbasetype, 0)::regtype, typtypmod,
+SELECT concat('type ', oid::regtype), concat_ws(' ', typtype, typnotnull, typdefault, nullif(typbasetype, 0)::regtype, typtypmod,
     (SELECT string_agg(enumlabel, ',' ORDER BY enumsortorder) FROM pg_enum e WHERE e.enumtypid = t.oid))
   FROM pg_type t WHERE oid >= 16384 AND typtype IN ('d', 'e', 'c') AND typnamespace::regnamespace::text NOT LIKE 'pg\_%'
 ORDER BY 1, 2
