@@ -23,11 +23,14 @@ mod session;
 #[path = "judged/snapshot.rs"]
 mod snapshot;
 
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
 use corpus::Entry;
 use lockkeeper::rules::Verdict;
 use observe::Stage;
+use plans::Way;
 use servers::TestServer;
 
 #[test]
@@ -52,7 +55,8 @@ fn each(server: &TestServer) -> Vec<String> {
             None => Stage::new(server, &entry),
         };
         let database = stage.database.clone();
-        let found = one(server, &mut stage, &entry);
+        let tried = AssertUnwindSafe(|| one(server, &mut stage, &entry));
+        let found = catch_unwind(tried).unwrap_or_else(Found::panicked);
         let about = format!("{} {}: {}", server.version, entry.rows.join(" "), entry.sql);
         problems.extend(
             found
@@ -81,6 +85,16 @@ struct Found {
     problems: Vec<String>,
     /// The database isn't what it was.
     used_up: bool,
+}
+
+impl Found {
+    fn panicked(cause: Box<dyn Any + Send>) -> Found {
+        let text = cause.downcast_ref::<String>().cloned();
+        Found {
+            problems: vec![format!("panics: {}", text.unwrap_or_default())],
+            used_up: true,
+        }
+    }
 }
 
 /// Tries a statement.
@@ -129,15 +143,18 @@ fn one(server: &TestServer, stage: &mut Stage, entry: &Entry) -> Found {
             entry.sql
         );
     }
-    if let (Some(plan), Some(judged), Some(end)) = (plan, judged, &observed.end) {
+    if let (Some(plan), Some(end)) = (plan, &observed.end) {
         found.used_up = true;
-        let problems = if entry.alone {
-            let mut stage = Stage::new(server, entry);
-            plans::trial(&mut stage.client, &sql, &judged.facts, &plan, end)
-        } else {
-            plans::trial(&mut stage.client, &sql, &judged.facts, &plan, end)
-        };
-        found.problems.extend(problems);
+        for way in plans::ways(&plan) {
+            let anew = entry.alone || way == Way::Long;
+            let mut fresh = anew.then(|| Stage::new(server, entry));
+            let stage = fresh.as_mut().unwrap_or(&mut *stage);
+            let problems = plans::trial(&mut stage.client, &sql, way, end);
+            found.problems.extend(problems);
+            if let Some(stage) = fresh {
+                server.drop(&stage.database);
+            }
+        }
     }
     found
 }

@@ -20,18 +20,45 @@ const LIMITS: Limits = Limits {
     statement_timeout: None,
 };
 
-/// Runs a plan on a database like that on which the statement itself ran, and says what is wrong with it.
-pub(crate) fn trial(
-    client: &mut Client,
-    sql: &str,
-    facts: &Facts,
-    plan: &Plan,
-    plain: &Snapshot,
-) -> Vec<String> {
+/// Which steps of a plan run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// The steps themselves.
+    Straight,
+    /// In place of a step that may take the budget only, those that run when that was too short.
+    Long,
+}
+
+/// The ways in which a plan may go.
+pub(crate) fn ways(plan: &Plan) -> Vec<Way> {
+    if plan.steps.iter().all(|step| step.otherwise().is_empty()) {
+        vec![Way::Straight]
+    } else {
+        vec![Way::Straight, Way::Long]
+    }
+}
+
+/// Judges a statement and runs its plan on a database like that on which the statement itself ran, and says what is
+/// wrong with it.
+pub(crate) fn trial(client: &mut Client, sql: &str, way: Way, plain: &Snapshot) -> Vec<String> {
     let mut problems = Vec::new();
+    let judged = match judge(client, sql) {
+        Ok(Some(judged)) => judged,
+        Ok(None) => return vec!["isn't judged again".to_owned()],
+        Err(problem) => return vec![problem],
+    };
+    let (facts, Verdict::Rewrite(mut plan)) = (&judged.facts, judged.judgement.verdict) else {
+        return vec!["is judged differently on another database".to_owned()];
+    };
+    if way == Way::Long {
+        let long = |step: &Step| match step.otherwise() {
+            [] => vec![step.clone()],
+            otherwise => otherwise.to_vec(),
+        };
+        plan.steps = plan.steps.iter().flat_map(long).collect();
+    }
     if let Some(problem) = take_back(client, facts, &plan.steps) {
-        problems.push(problem);
-        return problems; // the database isn't what it was
+        return vec![problem]; // the database isn't what it was
     }
     for step in &plan.steps {
         problems.extend(again(client, step));
