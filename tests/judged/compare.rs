@@ -54,7 +54,7 @@ pub(crate) fn compare(foreseen: &Effects, observed: &Observed) -> Differences {
     let seen = &observed.effects;
     for (name, mode) in &seen.locks {
         let ours = foreseen.locks.get(name).copied();
-        if ours < Some(*mode) && !is_the_planners(*mode, observed.indexes.contains(name)) {
+        if ours < Some(*mode) && !is_a_querys(*mode) {
             let _ = write!(
                 differences.weaker,
                 " {name}={mode}(foreseen {})",
@@ -78,11 +78,10 @@ pub(crate) fn compare(foreseen: &Effects, observed: &Observed) -> Differences {
         ("builds", &foreseen.builds, &seen.builds),
     ];
     for (what, foreseen, seen) in sets {
-        list(
-            &mut differences.weaker,
-            what,
-            seen.difference(foreseen).collect(),
-        );
+        let unforeseen = seen
+            .difference(foreseen)
+            .filter(|name| !read_by_a_query(observed, name));
+        list(&mut differences.weaker, what, unforeseen.collect());
         list(
             &mut differences.stronger,
             what,
@@ -95,9 +94,21 @@ pub(crate) fn compare(foreseen: &Effects, observed: &Observed) -> Differences {
     differences
 }
 
-/// The planner opens every index of a table that a query reads.
-fn is_the_planners(mode: LockMode, is_index: bool) -> bool {
-    is_index && mode <= LockMode::RowExclusive
+/// What a query locks and reads is its own: a view's tables, what REFRESH reads, every index of a table that a foreign
+/// key's check looks into. It stops nobody but who wants ACCESS EXCLUSIVE.
+fn is_a_querys(mode: LockMode) -> bool {
+    mode <= LockMode::RowExclusive
+}
+
+/// Whether a table was read, but by a query only.
+fn read_by_a_query(observed: &Observed, table: &Name) -> bool {
+    let effects = &observed.effects;
+    !effects.rewrites.contains(table)
+        && !effects.builds.contains(table)
+        && effects
+            .locks
+            .get(table)
+            .is_some_and(|mode| is_a_querys(*mode))
 }
 
 fn shown(mode: Option<LockMode>) -> String {

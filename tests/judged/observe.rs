@@ -45,8 +45,6 @@ const SCANS: &str =
 pub(crate) struct Observed {
     /// The effects, names qualified.
     pub(crate) effects: Effects,
-    /// The relations that are indexes.
-    pub(crate) indexes: BTreeSet<Name>,
     /// What the database held afterwards, when that was asked for.
     pub(crate) end: Option<Snapshot>,
     /// They were seen by looking on from outside, now and then: there may have been more.
@@ -300,9 +298,6 @@ fn failed(entry: &Entry, answer: &Answer) -> Result<Observed, String> {
 fn add_lock(relations: &Relations, row: &[String], observed: &mut Observed) {
     if let (Some(relation), Some(mode)) = (relations.get(&row[0]), LockMode::from_pg(&row[1])) {
         observed.effects.add_lock(relation.name.clone(), mode);
-        if matches!(relation.kind.as_str(), "i" | "I") {
-            observed.indexes.insert(relation.name.clone());
-        }
     }
 }
 

@@ -20,7 +20,11 @@ SELECT 'column ' || called || ' ' || a.attname,
   WHERE relkind NOT IN ('i', 'I')
 UNION ALL
 SELECT 'constraint ' || coalesce(called, '') || ' ' || c.conname,
-    concat_ws(' ', c.contype, pg_get_constraintdef(c.oid), c.convalidated, c.conislocal, c.coninhcount, c.connoinherit,
+    -- A foreign key's share for a partition of the referenced table isn't validated with it before PostgreSQL 18, and
+    -- an adopted constraint says that it has no heirs: neither shows.
+    concat_ws(' ', c.contype, replace(pg_get_constraintdef(c.oid), ' NOT VALID', ''),
+    CASE WHEN c.conrelid IS DISTINCT FROM (SELECT p.conrelid FROM pg_constraint p WHERE p.oid = c.conparentid)
+      THEN c.convalidated END, c.conislocal, c.coninhcount, CASE WHEN c.contype IN ('c', 'n') THEN c.connoinherit END,
     c.condeferrable, c.condeferred, to_jsonb(c) ->> 'conenforced', nullif(c.conindid, 0)::regclass,
     (SELECT concat_ws(' ', p.conrelid::regclass, p.conname) FROM pg_constraint p WHERE p.oid = c.conparentid),
     obj_description(c.oid, 'pg_constraint'))
