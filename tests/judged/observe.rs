@@ -21,6 +21,7 @@ struct Relation {
     /// Of an index: its table's OID, and whether it is ready for use.
     index_of: String,
     ready: bool,
+    /// It has a new file and nothing in it.
     empty: bool,
 }
 
@@ -32,10 +33,6 @@ SELECT c.oid, n.nspname, c.relname, c.relkind, coalesce(pg_relation_filenode(c.o
   coalesce(i.indisvalid AND i.indisready, false)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace LEFT JOIN pg_index i ON i.indexrelid = c.oid
 WHERE c.oid >= 16384 AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'";
-
-/// Of what has storage, that which is empty.
-const EMPTY: &str = "
-SELECT c.oid FROM pg_class c WHERE c.oid >= 16384 AND c.relkind IN ('r', 'm', 'i') AND pg_relation_size(c.oid) = 0";
 
 const SCANS: &str =
     "SELECT relid, seq_scan FROM pg_stat_xact_all_tables WHERE relid >= 16384 AND seq_scan > 0";
@@ -108,12 +105,29 @@ fn relations(client: &mut Client) -> Relations {
     rows.into_iter().map(read).collect()
 }
 
-fn mark_empty(client: &mut Client, relations: &mut Relations) {
-    for oid in client.column(EMPTY) {
-        if let Some(relation) = relations.get_mut(&oid) {
-            relation.empty = true;
+/// The relations, those marked that have a new file and nothing in it.
+fn relations_after(client: &mut Client, before: &Relations) -> Relations {
+    let mut after = relations(client);
+    let new: Vec<&str> = after
+        .iter()
+        .filter(|(oid, now)| {
+            let then = before.get(*oid);
+            matches!(now.kind.as_str(), "r" | "m" | "i")
+                && then.is_none_or(|then| then.filenode != now.filenode)
+        })
+        .map(|(oid, _)| oid.as_str())
+        .collect();
+    if !new.is_empty() {
+        let list = new.join(", ");
+        let sql =
+            format!("SELECT oid FROM pg_class WHERE oid IN ({list}) AND pg_relation_size(oid) = 0");
+        for oid in client.column(&sql) {
+            if let Some(relation) = after.get_mut(&oid) {
+                relation.empty = true;
+            }
         }
     }
+    after
 }
 
 fn scans(client: &mut Client) -> BTreeMap<String, u64> {
@@ -164,8 +178,11 @@ impl Stage {
             client.ok(&named(sql, &self.database));
         }
         let own_locks = locks_of("pg_backend_pid()");
-        let (before, held, scanned) =
-            (relations(client), client.ok(&own_locks).rows, scans(client));
+        let before = match entry.inside.as_slice() {
+            [] => self.relations.clone(),
+            _ => relations(client),
+        };
+        let (held, scanned) = (client.ok(&own_locks).rows, scans(client));
         client.ok("SET client_min_messages = debug1");
         let sql = named(&entry.sql, &self.database);
         let answer = client.run(&sql, Protocol::Simple);
@@ -178,29 +195,24 @@ impl Stage {
         if let Some(name) = sql.strip_prefix("PREPARE TRANSACTION ") {
             client.ok(&format!("ROLLBACK PREPARED {name}"));
         }
-        let mut after = relations(client);
-        mark_empty(client, &mut after);
+        let after = relations_after(client, &before);
         let mut observed = Observed::default();
         for row in locks.iter().filter(|row| !held.contains(row)) {
             add_lock(&self.relations, row, &mut observed);
         }
         for (oid, count) in scans(client) {
-            let emptied = after.get(&oid).is_some_and(|now| {
-                now.empty
-                    && before
-                        .get(&oid)
-                        .is_some_and(|then| then.filenode != now.filenode)
-            });
+            let was_emptied = after.get(&oid).is_some_and(|now| now.empty);
             if let Some(relation) = before.get(&oid)
                 && count > scanned.get(&oid).copied().unwrap_or(0)
-                && !emptied
+                && !was_emptied
             {
                 observed.effects.add_scan(relation.name.clone());
             }
         }
         said(&answer, &before, &mut observed.effects);
         files(&before, &after, &mut observed.effects);
-        observed.end = wants_end.then(|| Snapshot::take(client));
+        observed.end = wants_end
+            .then(|| Snapshot::take(client, |table| touched(&before, &observed.effects, table)));
         client.ok("ROLLBACK");
         Ok(observed)
     }
@@ -249,10 +261,9 @@ impl Stage {
         if !entry.error.is_empty() || answer.error.is_some() {
             return failed(entry, &answer);
         }
-        let mut after = relations(&mut observer);
-        mark_empty(&mut observer, &mut after);
+        let after = relations_after(&mut observer, &self.relations);
         files(&self.relations, &after, &mut observed.effects);
-        observed.end = wants_end.then(|| Snapshot::take(&mut observer));
+        observed.end = wants_end.then(|| Snapshot::take(&mut observer, |_| true));
         Ok(observed)
     }
 }
@@ -293,6 +304,14 @@ fn failed(entry: &Entry, answer: &Answer) -> Result<Observed, String> {
         failed: true,
         ..Observed::default()
     })
+}
+
+/// Whether a table is new or was locked.
+fn touched(before: &Relations, effects: &Effects, table: &str) -> bool {
+    let is_new = before
+        .values()
+        .all(|relation| relation.name.to_string() != table);
+    is_new || effects.locks.keys().any(|name| name.to_string() == table)
 }
 
 fn add_lock(relations: &Relations, row: &[String], observed: &mut Observed) {

@@ -7,7 +7,7 @@ use crate::client::Client;
 const SCHEMA: &str = include_str!("snapshot.sql");
 
 const COLUMNS: &str = "
-SELECT c.oid::regclass, quote_ident(a.attname),
+SELECT format('%I.%I', c.relnamespace::regnamespace, c.relname), quote_ident(a.attname),
   (SELECT quote_ident(f.attname) FROM pg_attribute f WHERE f.attrelid = c.oid AND f.attnum > 0 AND NOT f.attisdropped
    ORDER BY f.attnum LIMIT 1)
 FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
@@ -50,9 +50,10 @@ pub(crate) fn schema(client: &mut Client) -> BTreeSet<String> {
 }
 
 impl Snapshot {
-    /// Takes one.
-    pub(crate) fn take(client: &mut Client) -> Snapshot {
-        let columns = client.ok(COLUMNS).rows;
+    /// Takes one, with the rows of those tables that are wanted, by `schema.name`.
+    pub(crate) fn take(client: &mut Client, wanted: impl Fn(&str) -> bool) -> Snapshot {
+        let mut columns = client.ok(COLUMNS).rows;
+        columns.retain(|row| wanted(&row[0]));
         let digests: Vec<String> = columns
             .iter()
             .map(|row| {
@@ -63,7 +64,10 @@ impl Snapshot {
                 )
             })
             .collect();
-        let rows = client.ok(&digests.join(" UNION ALL ")).rows;
+        let rows = match digests.as_slice() {
+            [] => Vec::new(),
+            digests => client.ok(&digests.join(" UNION ALL ")).rows,
+        };
         let data = rows.into_iter().map(|row| {
             let [name, rows, filled, different, digest] =
                 <[String; 5]>::try_from(row).expect("five columns");
@@ -79,6 +83,15 @@ impl Snapshot {
             data: data.collect(),
             schema: schema(client),
         }
+    }
+
+    /// Whether the rows of a table are in it.
+    pub(crate) fn holds(&self, table: &str) -> bool {
+        let mut columns = self.data.keys();
+        columns.any(|name| {
+            name.strip_prefix(table)
+                .is_some_and(|rest| rest.starts_with(' '))
+        })
     }
 
     /// How this differs from what the statement itself leaves.
