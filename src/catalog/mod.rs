@@ -419,6 +419,9 @@ pub struct Member {
     pub bytes: u64,
     /// Names of its indexes.
     pub indexes: Vec<String>,
+    /// Of an index: its table.
+    #[serde(default)]
+    pub table: Option<Name>,
     /// `pg_get_indexdef` of those that are valid.
     #[serde(default)]
     pub index_definitions: Vec<String>,

@@ -109,6 +109,7 @@ async fn take_back<S: Session>(
         session.forgive();
         let undo = Step {
             sql: sql.clone(),
+            also: Vec::new(),
             undo: Undo::NothingToUndo,
             check: Check::Nothing,
             ..step.clone()

@@ -40,6 +40,10 @@ descendants (at, oid, level) AS (
         'indexes', (
             SELECT coalesce(pg_catalog.jsonb_agg(x.relname ORDER BY x.oid), '[]'::pg_catalog.jsonb)
             FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid WHERE i.indrelid = c.oid),
+        'table', (
+            SELECT pg_catalog.jsonb_build_object('schema', tn.nspname, 'name', t.relname)
+            FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class t ON t.oid = i.indrelid
+            JOIN pg_catalog.pg_namespace tn ON tn.oid = t.relnamespace WHERE i.indexrelid = c.oid),
         'index_definitions', (
             SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.pg_get_indexdef(i.indexrelid) ORDER BY i.indexrelid),
                 '[]'::pg_catalog.jsonb)

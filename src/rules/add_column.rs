@@ -9,7 +9,7 @@
 use super::alter_effects::Target;
 use super::known::{family, leaves};
 use super::{Action, Rule, check_constraint, foreign_key, not_null, steps, unique_constraint};
-use crate::catalog::{RelationKind, Volatility};
+use crate::catalog::{Index, RelationKind, Volatility};
 use crate::lock::LockMode;
 use crate::plan::{Check, Context, Step, Undo};
 use crate::sql::alter_table::{ColumnDefinition, ConstraintDefinition, ConstraintDefinitionKind};
@@ -87,6 +87,15 @@ pub(super) fn recipe(column: &ColumnDefinition, target: &Target) -> Result<Vec<S
         all.push(add_plain(column, target));
     }
     let fills = column.identity.is_some() || column.type_name.serial.is_some() || is_volatile;
+    let relation = target.relation;
+    let is_key = |index: &Index| index.primary && index.schema == relation.schema; // TOAST has one too
+    let has_key = relation.indexes.iter().any(is_key);
+    if fills && relation.details.published && !has_key {
+        return Err(format!(
+            "{} is published and has no primary key: no UPDATE gets through to fill the column. Give it a key first.",
+            relation.qualified()
+        ));
+    }
     let is_primary = column.constraints.iter().any(|constraint| {
         matches!(
             constraint.kind,

@@ -97,7 +97,11 @@ pub(super) fn of_action(kind: &ActionKind, target: &Target) -> Effects {
         ActionKind::SetNotNull { column } => set_not_null(column, target),
         ActionKind::SetType { .. } => set_type(kind, target),
         ActionKind::ColumnStatistics => target.all(ShareUpdateExclusive),
-        ActionKind::Identity { drops, adds, .. } => identity(*drops, *adds, target),
+        ActionKind::Identity {
+            column,
+            drops,
+            adds,
+        } => identity(column, *drops, *adds, target),
         ActionKind::SetExpression { .. } => target.rewritten(),
         ActionKind::AddConstraint(constraint) => add_constraint(constraint, target),
         ActionKind::DropConstraint { name, cascade, .. } => drop_constraint(name, *cascade, target),
@@ -109,6 +113,9 @@ pub(super) fn of_action(kind: &ActionKind, target: &Target) -> Effects {
         | ActionKind::AttachIndex { .. } => super::partition::effects(kind, target),
         ActionKind::SetLogged { logged } if target.relation.details.unlogged != *logged => {
             target.alone(AccessExclusive) // it is already so
+        }
+        ActionKind::SetLogged { .. } if target.relation.kind == RelationKind::Sequence => {
+            target.alone(AccessExclusive)
         }
         ActionKind::SetLogged { .. } => rewritten_alone(target),
         ActionKind::SetTablespace { tablespace } => set_tablespace(tablespace, target),
@@ -200,8 +207,11 @@ fn set_not_null(column: &str, target: &Target) -> Effects {
 }
 
 fn drop_column(column: &str, cascade: bool, target: &Target) -> Effects {
-    let mut effects = target.all(LockMode::AccessExclusive);
     let details = &target.relation.details;
+    if details.column(column).is_none() && !target.relation.assumed {
+        return target.alone(LockMode::AccessExclusive); // the server stops before it comes to others
+    }
+    let mut effects = target.all(LockMode::AccessExclusive);
     for index in indexes_with(target.relation, column) {
         effects.add_lock(index.qualified(), LockMode::AccessExclusive);
     }
@@ -273,10 +283,15 @@ fn set_type(kind: &ActionKind, target: &Target) -> Effects {
     }
     for index in indexes_with(target.relation, column) {
         effects.add_lock(index.qualified(), LockMode::AccessExclusive);
-        if alter_type::rebuilds(index, column, change, target) {
-            effects.add_build(target.relation.qualified());
+        // An INVALID index of a partitioned table (ON ONLY) is made anew with all its parts.
+        if !index.valid || alter_type::rebuilds(index, column, change, target) {
+            for member in leaves(&target.family()) {
+                effects.add_build(member.qualified());
+            }
         }
     }
+    // A foreign key, on either side, is taken off and put on again; and checked, if the rows differ.
+    let is_checked = matches!(change, TypeChange::Rewrite | TypeChange::Rebuild);
     let details = &target.relation.details;
     for constraint in &details.constraints {
         if !constraint.columns.iter().any(|name| name == column) {
@@ -286,20 +301,28 @@ fn set_type(kind: &ActionKind, target: &Target) -> Effects {
             effects.add(target.scanned(LockMode::AccessExclusive));
         }
         if let Some(referenced) = &constraint.references {
-            effects.add_lock(referenced.qualified(), LockMode::ShareRowExclusive);
+            effects.add_lock(referenced.qualified(), LockMode::AccessExclusive);
+            if is_checked {
+                effects.add_scan(referenced.qualified());
+                effects.add(target.scanned(LockMode::AccessExclusive));
+            }
         }
     }
     for key in &details.referenced_by {
         if key.referenced_columns.iter().any(|name| name == column) {
             effects.add(taken_off(key));
+            if is_checked && key.table.is_leaf() {
+                effects.add_scan(key.table.qualified());
+            }
         }
     }
     effects
 }
 
-fn identity(drops: bool, adds: bool, target: &Target) -> Effects {
+fn identity(column: &str, drops: bool, adds: bool, target: &Target) -> Effects {
     let mut effects = target.all(LockMode::AccessExclusive);
-    if !adds {
+    let found = target.relation.details.column(column);
+    if !adds && found.is_none_or(|found| found.identity) {
         let mode = if drops {
             LockMode::AccessExclusive
         } else {
@@ -317,14 +340,18 @@ fn add_constraint(constraint: &ConstraintDefinition, target: &Target) -> Effects
     match &constraint.kind {
         ConstraintDefinitionKind::Check { no_inherit, .. } => {
             let alone = Target {
-                only: target.only || (*no_inherit && target.known.version() < 180_000),
+                only: target.only || *no_inherit,
                 ..*target
             };
-            if is_checked {
+            let mut effects = if is_checked {
                 alone.scanned(LockMode::AccessExclusive)
             } else {
                 alone.all(LockMode::AccessExclusive)
+            };
+            if target.known.version() >= 180_000 {
+                effects.add(target.all(LockMode::AccessExclusive));
             }
+            effects
         }
         ConstraintDefinitionKind::NotNull { column } if is_checked => set_not_null(column, target),
         ConstraintDefinitionKind::NotNull { .. } => target.all(LockMode::AccessExclusive),
@@ -338,9 +365,15 @@ fn add_constraint(constraint: &ConstraintDefinition, target: &Target) -> Effects
         ConstraintDefinitionKind::ForeignKey { referenced, .. } => {
             let own = target.family();
             let is_partitioned = target.relation.kind == RelationKind::PartitionedTable;
-            let has_all = is_partitioned
-                && leaves(&own).all(|leaf| adopt::has_constraint(leaf, &constraint.kind));
-            foreign_key(referenced, is_checked && !has_all, target)
+            let has = |leaf| is_partitioned && adopt::has_constraint(leaf, &constraint.kind);
+            let has_all = is_partitioned && leaves(&own).all(has);
+            let mut effects = foreign_key(referenced, is_checked && !has_all, target);
+            if leaves(&own).any(has) {
+                // The triggers of the key that is taken for its own are taken off there.
+                let referenced = target.known.qualified(referenced);
+                effects.add_lock(referenced, LockMode::AccessExclusive);
+            }
+            effects
         }
     }
 }
@@ -423,11 +456,10 @@ pub(super) fn foreign_key(referenced: &Name, is_checked: bool, target: &Target) 
 }
 
 fn drop_constraint(name: &str, cascade: bool, target: &Target) -> Effects {
-    let mut effects = target.alone(LockMode::AccessExclusive);
+    let mut effects = target.all(LockMode::AccessExclusive);
     let Some(constraint) = target.constraint(name) else {
         return effects;
     };
-    effects.add(target.all(LockMode::AccessExclusive));
     if let Some(referenced) = &constraint.references {
         effects.add_lock(referenced.qualified(), LockMode::AccessExclusive);
         let partitions = target
@@ -474,9 +506,14 @@ fn validate(name: &str, target: &Target) -> Effects {
 
 fn alter_constraint(name: &str, enforced: Option<bool>, target: &Target) -> Effects {
     let mut effects = target.all(LockMode::AccessExclusive);
-    let referenced = target
-        .constraint(name)
-        .and_then(|found| found.references.as_ref());
+    let found = target.constraint(name);
+    // INHERIT makes the heirs' columns NOT NULL too.
+    if found.is_some_and(|found| found.kind == ConstraintKind::NotNull) {
+        for heir in &target.relation.details.descendants {
+            effects.add_scan(heir.qualified());
+        }
+    }
+    let referenced = found.and_then(|found| found.references.as_ref());
     match (enforced, referenced) {
         (Some(true), Some(referenced)) => {
             effects.add(target.scanned(LockMode::AccessExclusive));

@@ -9,7 +9,7 @@ use super::{
     Judgement, add_column, alter_type, check_constraint, drop_column, foreign_key, not_null, other,
     partition, steps, table_rewrite, unique_constraint,
 };
-use crate::catalog::{Depth, FactRequest, Relation, RelationKind};
+use crate::catalog::{Constraint, ConstraintKind, Depth, FactRequest, Relation, RelationKind};
 use crate::lock::LockMode;
 use crate::plan::effects::Effects;
 use crate::plan::{Context, Step, StepLock, Undo};
@@ -160,10 +160,18 @@ pub(super) fn judge(alter: &AlterTable, source: &str, known: Known) -> Judgement
         relation,
         only: alter.only,
     };
+    let reduced = without_dropped_checks(alter, relation);
+    let after_drops = Target {
+        relation: &reduced,
+        ..target
+    };
     let mut effects = Effects::none();
     let mut findings = Vec::new();
     for action in &alter.actions {
-        let own = of_action(&action.kind, &target);
+        let own = match &action.kind {
+            ActionKind::DropConstraint { .. } => of_action(&action.kind, &target),
+            _ => of_action(&action.kind, &after_drops),
+        };
         findings.extend(find(action, &own, &target));
         effects.add(own);
     }
@@ -184,6 +192,19 @@ pub(super) fn judge(alter: &AlterTable, source: &str, known: Known) -> Judgement
         findings,
     };
     case.decide(|findings| compose(alter, findings, &target))
+}
+
+/// The table without the CHECKs that the statement drops: that comes first, so they prove nothing.
+fn without_dropped_checks(alter: &AlterTable, relation: &Relation) -> Relation {
+    let mut reduced = relation.clone();
+    for action in &alter.actions {
+        if let ActionKind::DropConstraint { name, .. } = &action.kind {
+            let is_dropped =
+                |one: &Constraint| one.kind == ConstraintKind::Check && one.name == *name;
+            reduced.details.constraints.retain(|one| !is_dropped(one));
+        }
+    }
+    reduced
 }
 
 /// What an extension manages is never taken apart.

@@ -67,7 +67,10 @@ pub(super) fn change(kind: &ActionKind, target: &Target) -> TypeChange {
     let (Some(found), Some(new)) = (found, target.known.type_of(&to.sql)) else {
         return TypeChange::Rewrite;
     };
-    if using.as_ref().is_some_and(|using| !is_plain(using, column)) {
+    if using
+        .as_ref()
+        .is_some_and(|using| !is_plain(using, column, &to.sql))
+    {
         return TypeChange::Rewrite;
     }
     let of_type = between(found, new, target);
@@ -94,9 +97,10 @@ impl TypeChange {
     }
 }
 
-/// `USING c` says nothing new.
-fn is_plain(using: &Expression, column: &str) -> bool {
-    let text = using.sql.trim_matches(['(', ')']);
+/// `USING c` says nothing new, and neither does `USING c::type`.
+fn is_plain(using: &Expression, column: &str, to: &str) -> bool {
+    let text = using.sql.strip_suffix(&format!("::{to}"));
+    let text = text.unwrap_or(&using.sql).trim_matches(['(', ')']);
     text == column || text == format!("\"{column}\"")
 }
 
@@ -153,7 +157,7 @@ fn modifiers(of_type: u32, old: i32, new: i32) -> TypeChange {
             const MOST: i32 = 6;
             !(0..MOST).contains(&new) || (old >= 0 && new >= old)
         }
-        oid::INTERVAL => new < 0,
+        oid::INTERVAL => new < 0 || (old >= 0 && widens_interval(old, new)),
         _ => false,
     };
     if widens {
@@ -172,6 +176,15 @@ fn widens_numeric(old: i32, new: i32) -> bool {
     };
     let ((old_precision, old_scale), (new_precision, new_scale)) = (parts(old), parts(new));
     old_scale == new_scale && new_precision >= old_precision
+}
+
+/// The same fields, and no less precision: `interval_support` of
+/// `src/backend/utils/adt/timestamp.c`.
+fn widens_interval(old: i32, new: i32) -> bool {
+    const MOST: i32 = 6;
+    let parts = |modifier: i32| (modifier >> 16 & 0x7fff, modifier & 0xffff);
+    let ((old_fields, old_precision), (new_fields, new_precision)) = (parts(old), parts(new));
+    old_fields == new_fields && (new_precision >= MOST || new_precision >= old_precision)
 }
 
 /// Whether an index that has the column is built anew: a plain one only when its operator class

@@ -114,9 +114,16 @@ pub(super) fn judge(create: &CreateTable, source: &str, known: Known) -> Judgeme
             relation: parent,
             only: false,
         };
-        let way = match partition::create_recipe(&create.name, &of.bound, &of.rest, &target) {
-            Ok(steps) => Way::Steps(steps),
-            Err(advice) => Way::Impossible(advice),
+        let recipe = || partition::create_recipe(&create.name, &of.bound, &of.rest, &target);
+        let way = if !create.columns.is_empty() || !create.constraints.is_empty() {
+            Way::Impossible(
+                "Create the table like its parent, add what is its own, then attach it.".to_owned(),
+            )
+        } else {
+            match recipe() {
+                Ok(steps) => Way::Steps(steps),
+                Err(advice) => Way::Impossible(advice),
+            }
         };
         finding = Finding::of(&partition::CREATE_BLOCKS, way);
     }

@@ -160,7 +160,9 @@ fn of_relation(relation: &Relation, cascade: bool) -> Effects {
     {
         effects.add_lock(default.qualified(), mode);
     }
-    for referenced in details.constraints.iter().flat_map(|one| &one.references) {
+    // The triggers of a partition's share in its parent's key aren't on the other table.
+    let keys = details.constraints.iter().filter(|one| !one.inherited);
+    for referenced in keys.flat_map(|one| &one.references) {
         effects.add_lock(referenced.qualified(), mode);
     }
     for sequence in &details.sequences {
@@ -202,7 +204,8 @@ fn recipe(relation: &Relation, source: &str, known: Known) -> Option<Vec<Step>> 
         only: false,
     };
     let keys = details.constraints.iter().filter(|one| {
-        !one.inherited
+        // A share in the parent's key is the partition's own once it is detached.
+        (!one.inherited || details.is_partition)
             && one
                 .references
                 .as_ref()

@@ -54,6 +54,9 @@ pub(super) fn drop(drop: &DropIndex, known: Known) -> Effects {
         }
         for member in &index.details.descendants {
             effects.add_lock(member.qualified(), mode);
+            if let Some(table) = &member.table {
+                effects.add_lock(table.clone(), mode);
+            }
         }
     }
     effects
@@ -78,7 +81,18 @@ pub(super) fn reindex(reindex: &Reindex, known: Known) -> Effects {
             effects.add_lock(relation.qualified(), on_index);
             if let Some(table) = &relation.table {
                 effects.add_lock(table.qualified(), on_table);
-                effects.add_build(table.qualified());
+                if relation.kind != RelationKind::PartitionedIndex {
+                    effects.add_build(table.qualified());
+                }
+            }
+            for member in &relation.details.descendants {
+                effects.add_lock(member.qualified(), on_index);
+                if let Some(table) = &member.table {
+                    effects.add_lock(table.clone(), LockMode::Share);
+                    if member.is_leaf() {
+                        effects.add_build(table.clone());
+                    }
+                }
             }
         }
         ReindexKind::Table => of_table(relation, on_table, on_index, &mut effects),
@@ -89,6 +103,10 @@ pub(super) fn reindex(reindex: &Reindex, known: Known) -> Effects {
 fn of_table(relation: &Relation, on_table: LockMode, on_index: LockMode, effects: &mut Effects) {
     for member in family(relation, false) {
         effects.add_lock(member.qualified(), on_table);
+        if relation.kind == RelationKind::PartitionedTable {
+            // CONCURRENTLY too locks all of them so at first (`ReindexPartitions`).
+            effects.add_lock(member.qualified(), LockMode::Share);
+        }
         for index in &member.indexes {
             effects.add_lock(index_of(&member, index), on_index);
             if member.is_leaf() {

@@ -95,8 +95,8 @@ impl<'a> Known<'a> {
         size_of(relation) <= self.policy.small_table_bytes
     }
 
-    /// Takes out of effects what concerns nobody else: relations made by this very transaction, and
-    /// temporary ones.
+    /// Takes out of effects what concerns nobody else: relations made by this very transaction,
+    /// temporary ones, and TOAST, which goes with its table.
     pub(super) fn forget_own(self, effects: &mut Effects) {
         let own = |relation: &&Relation| relation.created_here || relation.temporary;
         for relation in self.facts.relations.iter().flatten().filter(own) {
@@ -109,6 +109,8 @@ impl<'a> Known<'a> {
                 effects.locks.remove(&index.qualified());
             }
         }
+        let is_toast = |name: &Name| name.schema.as_deref() == Some("pg_toast");
+        effects.locks.retain(|name, _| !is_toast(name));
     }
 
     /// A type by its SQL as written.
@@ -189,8 +191,10 @@ pub(super) fn itself(relation: &Relation) -> Member {
         indexes: relation
             .indexes
             .iter()
+            .filter(|index| index.schema == relation.schema)
             .map(|index| index.name.clone())
             .collect(),
+        table: None,
         index_definitions: Vec::new(),
         partition_constraint: None,
         constraints: Vec::new(),

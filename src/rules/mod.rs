@@ -29,7 +29,7 @@ pub mod table_rewrite;
 pub mod unique_constraint;
 pub mod verdict;
 
-use crate::catalog::{FactRequest, Facts};
+use crate::catalog::{Depth, FactRequest, Facts};
 use crate::plan::effects::Effects;
 use crate::plan::{Context, Plan, Step};
 use crate::sql::parse::Parsed;
@@ -112,10 +112,12 @@ pub fn facts_needed(statement: &Statement) -> FactRequest {
         Statement::CreateIndex(create) => create_index::facts_needed(create),
         Statement::DropIndex(drop) => FactRequest {
             relations: drop.indexes.clone(),
+            depth: Depth::Full, // of a partitioned index: its partitions
             ..FactRequest::default()
         },
         Statement::Reindex(reindex) => FactRequest {
             relations: vec![reindex.name.clone()],
+            depth: Depth::Full, // of a partitioned relation: its partitions
             ..FactRequest::default()
         },
         Statement::AlterTable(alter) => alter_table::facts_needed(alter),

@@ -56,6 +56,16 @@ pub(super) fn recipe(column: &str, name: Option<&str>, target: &Target) -> Vec<S
     if is_proven(target.relation, column) {
         return vec![set];
     }
+    let half_done = target.relation.details.constraints.iter().find(|found| {
+        found.kind == ConstraintKind::NotNull
+            && !found.validated
+            && found.columns.iter().any(|name| name == column)
+    });
+    if name.is_none()
+        && let Some(found) = half_done
+    {
+        return vec![steps::validate(target, &found.name)];
+    }
     let chosen = || steps::free_name(target, column, "not_null");
     let name = name.map_or_else(chosen, str::to_owned);
     if target.known.version() >= NAMED_VERSION {

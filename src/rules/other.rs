@@ -6,8 +6,9 @@
 //! again; where it does more than that, its own rule says what.
 //! <https://www.postgresql.org/docs/current/explicit-locking.html>
 
+use super::alter_effects::index_of;
 use super::decide::{Case, Finding, Way, as_sent};
-use super::known::{Known, family};
+use super::known::{Known, family, leaves};
 use super::table_rewrite::REPACKS;
 use super::{Action, Judgement, Rule, Verdict};
 use crate::catalog::{Depth, FactRequest, ObjectClass, ObjectRequest, Relation, RelationKind};
@@ -180,17 +181,21 @@ pub const ROW_SECURITY: Rule = Rule {
 
 /// The relations that it names, and for some what depends on them.
 pub(super) fn facts_needed(other: &OtherDdl) -> FactRequest {
-    let class = match &other.kind {
+    let objects: Vec<(ObjectClass, Name)> = match &other.kind {
         OtherKind::AlterDomain {
             domain,
             change: DomainChange::Constrain | DomainChange::Validate,
-        } => Some((ObjectClass::Type, domain.clone())),
-        _ => None,
+        } => vec![(ObjectClass::Type, domain.clone())],
+        OtherKind::Owned { roles, .. } => {
+            let role = |name: &String| (ObjectClass::Role, Name::unqualified(name));
+            roles.iter().map(role).collect()
+        }
+        _ => Vec::new(),
     };
     let mut request = FactRequest {
         relations: other.relations.clone(),
         depth: Depth::Full,
-        objects: class
+        objects: objects
             .into_iter()
             .map(|(kind, name)| ObjectRequest { kind, name })
             .collect(),
@@ -336,26 +341,31 @@ fn refresh(other: &OtherDdl, known: Known) -> Finding {
 
 /// What it does to what exists.
 pub(super) fn effects(other: &OtherDdl, known: Known) -> Effects {
-    use LockMode::{AccessShare, Exclusive, ShareRowExclusive, ShareUpdateExclusive};
+    use LockMode::{AccessShare, Exclusive, ShareUpdateExclusive};
     let all = |mode| on_each(other, known, mode);
     match &other.kind {
         OtherKind::CreateTrigger => create_trigger(other, known),
-        OtherKind::DropTrigger
-        | OtherKind::Rule
-        | OtherKind::Policy
-        | OtherKind::ReplaceView
-        | OtherKind::SetSchema => exclusive(other, known),
+        OtherKind::DropTrigger => drop_trigger(other, known),
+        OtherKind::Rule | OtherKind::Policy | OtherKind::ReplaceView | OtherKind::SetSchema => {
+            exclusive(other, known)
+        }
         OtherKind::RefreshMaterializedView {
             concurrently: true, ..
-        } => all(Exclusive),
+        } => {
+            let mut effects = all(Exclusive);
+            effects.scans = effects.locks.keys().cloned().collect(); // compared with the new rows
+            effects
+        }
+        OtherKind::RefreshMaterializedView {
+            without_data: true, ..
+        } => all(LockMode::AccessExclusive),
         OtherKind::RefreshMaterializedView { .. } => repack(other, known),
-        OtherKind::AlterSequence | OtherKind::CreateSequence => all(ShareRowExclusive),
+        OtherKind::AlterSequence | OtherKind::CreateSequence => sequence(other, known),
         OtherKind::Truncate { cascade, restart } => truncate(other, *cascade, *restart, known),
         OtherKind::LockTable { mode, descends } => lock_table(other, *mode, *descends, known),
         OtherKind::Cluster | OtherKind::VacuumFull => repack(other, known),
-        OtherKind::AlterObject | OtherKind::SecurityLabel | OtherKind::CommentOnRelation => {
-            all(ShareUpdateExclusive)
-        }
+        OtherKind::AlterObject => all(LockMode::AccessExclusive), // DEPENDS ON EXTENSION
+        OtherKind::SecurityLabel | OtherKind::CommentOnRelation => all(ShareUpdateExclusive),
         OtherKind::CommentOnPart => all(AccessShare),
         OtherKind::GrantOnRelations if known.version() >= 180_000 => all(AccessShare),
         OtherKind::CreateStatistics | OtherKind::PublicationTables => all(ShareUpdateExclusive),
@@ -363,6 +373,7 @@ pub(super) fn effects(other: &OtherDdl, known: Known) -> Effects {
             change: DomainChange::Constrain | DomainChange::Validate,
             ..
         } => of_domain(known),
+        OtherKind::Owned { .. } => of_owner(known),
         OtherKind::CreateSchema(elements) => of_elements(elements, known),
         OtherKind::CreateView
         | OtherKind::CreateTableAs
@@ -373,7 +384,6 @@ pub(super) fn effects(other: &OtherDdl, known: Known) -> Effects {
         | OtherKind::AlterDomain { .. }
         | OtherKind::EnumAddValue
         | OtherKind::EnumRenameValue
-        | OtherKind::Owned { .. }
         | OtherKind::AlterSystem
         | OtherKind::DropDatabase
         | OtherKind::Database
@@ -418,6 +428,15 @@ fn of_domain(known: Known) -> Effects {
     effects
 }
 
+/// Everything that a role owns.
+fn of_owner(known: Known) -> Effects {
+    let mut effects = Effects::none();
+    for relation in known.facts.objects.iter().flatten() {
+        effects.add_lock(relation.qualified(), LockMode::AccessExclusive);
+    }
+    effects
+}
+
 /// The tables that `CREATE SCHEMA` makes may refer to others.
 fn of_elements(elements: &[Statement], known: Known) -> Effects {
     let mut effects = Effects::none();
@@ -434,6 +453,31 @@ fn on_each(other: &OtherDdl, known: Known, mode: LockMode) -> Effects {
     let mut effects = Effects::none();
     for relation in found(other, known) {
         effects.add_lock(relation.qualified(), mode);
+    }
+    effects
+}
+
+/// The sequence; the table behind OWNED BY is only looked at.
+fn sequence(other: &OtherDdl, known: Known) -> Effects {
+    let mut effects = Effects::none();
+    for relation in found(other, known) {
+        let mode = if relation.kind == RelationKind::Sequence {
+            LockMode::ShareRowExclusive
+        } else {
+            LockMode::AccessShare
+        };
+        effects.add_lock(relation.qualified(), mode);
+    }
+    effects
+}
+
+/// A trigger's table, and its partitions, which may have it too.
+fn drop_trigger(other: &OtherDdl, known: Known) -> Effects {
+    let mut effects = Effects::none();
+    for relation in found(other, known) {
+        for member in family(relation, relation.kind != RelationKind::PartitionedTable) {
+            effects.add_lock(member.qualified(), LockMode::AccessExclusive);
+        }
     }
     effects
 }
@@ -495,11 +539,16 @@ fn repack(other: &OtherDdl, known: Known) -> Effects {
     let mode = LockMode::AccessExclusive;
     let mut effects = Effects::none();
     for relation in found(other, known) {
-        effects.add_lock(relation.qualified(), mode);
-        effects.add_rewrite(relation.qualified());
-        for index in &relation.indexes {
-            effects.add_lock(index.qualified(), mode);
-            effects.add_build(relation.qualified());
+        let members = family(relation, relation.kind != RelationKind::PartitionedTable);
+        for member in &members {
+            effects.add_lock(member.qualified(), mode);
+        }
+        for member in leaves(&members) {
+            effects.add_rewrite(member.qualified());
+            for index in &member.indexes {
+                effects.add_lock(index_of(member, index), mode);
+                effects.add_build(member.qualified());
+            }
         }
     }
     effects

@@ -8,7 +8,7 @@
 use super::alter_effects::{Target, index_of};
 use super::known::{Known, family, leaves};
 use super::{Action, Rule, steps};
-use crate::catalog::{Member, Relation, RelationKind};
+use crate::catalog::{Constraint, Member, Relation, RelationKind};
 use crate::lock::LockMode;
 use crate::plan::effects::Effects;
 use crate::plan::{Check, Context, Step, Undo};
@@ -52,6 +52,9 @@ pub const CREATE_BLOCKS: Rule = Rule {
 /// Since then `DETACH PARTITION … CONCURRENTLY`.
 const DETACH_CONCURRENTLY_VERSION: u32 = 140_000;
 
+/// Since then a foreign key that is NOT VALID is taken for the parent's too, and checked.
+const ADOPTS_INVALID: u32 = 180_000;
+
 /// What a sub-command about partitions does.
 pub(super) fn effects(kind: &ActionKind, target: &Target) -> Effects {
     let parent = target.relation.qualified();
@@ -70,20 +73,21 @@ pub(super) fn effects(kind: &ActionKind, target: &Target) -> Effects {
                 LockMode::AccessExclusive
             };
             effects.add_lock(parent, mode);
-            effects.add_lock(target.known.qualified(partition), LockMode::AccessExclusive);
+            effects.add(detached(partition, target));
+            if !*concurrently && target.known.version() < DETACH_CONCURRENTLY_VERSION {
+                effects.locks.insert(
+                    target.known.qualified(partition),
+                    LockMode::ShareUpdateExclusive,
+                );
+            }
             if !*concurrently && let Some(default) = &target.relation.details.default_partition {
                 effects.add_lock(default.qualified(), LockMode::AccessExclusive);
-            }
-            for constraint in &target.relation.details.constraints {
-                if let Some(referenced) = &constraint.references {
-                    effects.add_lock(referenced.qualified(), LockMode::ShareRowExclusive);
-                }
             }
             effects
         }
         ActionKind::FinalizeDetach { partition } => {
             let mut effects = Effects::lock(parent, LockMode::ShareUpdateExclusive);
-            effects.add_lock(target.known.qualified(partition), LockMode::AccessExclusive);
+            effects.add(detached(partition, target));
             effects
         }
         ActionKind::AttachIndex { index } => {
@@ -98,6 +102,26 @@ pub(super) fn effects(kind: &ActionKind, target: &Target) -> Effects {
         }
         _ => Effects::none(),
     }
+}
+
+/// The partition with all that belongs to it, and the tables that it now refers to by itself.
+fn detached(partition: &Name, target: &Target) -> Effects {
+    let mode = LockMode::AccessExclusive;
+    let mut effects = Effects::lock(target.known.qualified(partition), mode);
+    if let Some(child) = target.known.relation(partition) {
+        for member in family(child, false) {
+            effects.add_lock(member.qualified(), mode);
+        }
+        for index in &child.indexes {
+            effects.add_lock(index.qualified(), mode);
+        }
+    }
+    for constraint in &target.relation.details.constraints {
+        if let Some(referenced) = &constraint.references {
+            effects.add_lock(referenced.qualified(), LockMode::ShareRowExclusive);
+        }
+    }
+    effects
 }
 
 fn attach_effects(partition: &Name, bound: &PartitionBound, target: &Target) -> Effects {
@@ -115,12 +139,13 @@ fn attach_effects(partition: &Name, bound: &PartitionBound, target: &Target) -> 
             effects.add_lock(index_of(member, index), LockMode::AccessExclusive);
         }
     }
-    if !is_within(child, bound, target) {
+    let is_empty = child.bytes == 0 && !child.assumed;
+    if !is_empty && !is_within(child, bound, target) {
         for member in leaves(&members) {
             effects.add_scan(member.qualified());
         }
     }
-    if lacks_index(child, target.relation) {
+    if !is_empty && lacks_index(child, target.relation) {
         for member in leaves(&members) {
             effects.add_build(member.qualified());
         }
@@ -135,24 +160,29 @@ fn attach_effects(partition: &Name, bound: &PartitionBound, target: &Target) -> 
     }
     for constraint in &details.constraints {
         if let Some(referenced) = &constraint.references {
-            let has_own = child
-                .details
-                .constraints
-                .iter()
-                .any(|own| own.validated && own.definition == constraint.definition);
-            let mode = if has_own {
+            let own = own_key(child, constraint);
+            let is_adopted =
+                own.is_some_and(|own| own.validated || target.known.version() >= ADOPTS_INVALID);
+            let mode = if is_adopted {
                 LockMode::AccessExclusive
             } else {
                 LockMode::ShareRowExclusive
             };
             effects.add_lock(referenced.qualified(), mode);
-            if !has_own {
+            if !is_empty && !own.is_some_and(|own| own.validated) {
                 effects.add_scan(child.qualified());
                 effects.add_scan(referenced.qualified());
             }
         }
     }
     effects
+}
+
+/// The child's own foreign key that is like one of the parent's.
+fn own_key<'a>(child: &'a Relation, wanted: &Constraint) -> Option<&'a Constraint> {
+    let bare = |one: &Constraint| one.definition.trim_end_matches(" NOT VALID").to_owned();
+    let mut own = child.details.constraints.iter();
+    own.find(|own| own.references.is_some() && bare(own) == bare(wanted))
 }
 
 /// Whether the partition lacks an index that the parent has.
@@ -245,6 +275,15 @@ pub(super) fn attach_recipe(
             "{} lacks an index or a constraint that {} has: build it there first, concurrently, then attach.",
             child.qualified(),
             target.relation.qualified()
+        ));
+    }
+    let keys = &target.relation.details.constraints;
+    let mut keys = keys.iter().filter(|key| key.references.is_some());
+    if let Some(key) = keys.find(|key| !own_key(child, key).is_some_and(|own| own.validated)) {
+        return Err(format!(
+            "{} lacks the foreign key {}: add it there first, NOT VALID, and validate it, then attach.",
+            child.qualified(),
+            key.name
         ));
     }
     let Some(condition) = own_condition(bound, target) else {

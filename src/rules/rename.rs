@@ -46,7 +46,7 @@ pub(super) fn facts_needed(rename: &Rename) -> FactRequest {
 }
 
 /// What it does.
-fn effects(rename: &Rename, relation: &Relation) -> Effects {
+fn effects(rename: &Rename, relation: &Relation, known: Known) -> Effects {
     let own = relation.qualified();
     let is_index = matches!(
         relation.kind,
@@ -61,13 +61,16 @@ fn effects(rename: &Rename, relation: &Relation) -> Effects {
         }
         RenameTarget::Column(_) | RenameTarget::Constraint(_) | RenameTarget::OnTable => {
             let mut effects = Effects::none();
-            for member in family(relation, rename.only) {
+            // The triggers of partitions follow since PostgreSQL 15.
+            let alone = rename.target == RenameTarget::OnTable && known.version() < 150_000;
+            for member in family(relation, rename.only || alone) {
                 effects.add_lock(member.qualified(), LockMode::AccessExclusive);
             }
             if let RenameTarget::Constraint(name) = &rename.target
                 && let Some(index) = relation
                     .details
                     .constraint(name)
+                    .filter(|found| found.references.is_none())
                     .and_then(|found| found.index.as_ref())
             {
                 let index = Name::qualified(&relation.schema, index);
@@ -87,7 +90,7 @@ pub(super) fn judge(rename: &Rename, source: &str, known: Known) -> Judgement {
     let Some(relation) = found.filter(|relation| relation.owned) else {
         return super::other::judge(rename.tag, Scope::Transactional, source);
     };
-    let mut effects = effects(rename, relation);
+    let mut effects = effects(rename, relation, known);
     known.forget_own(&mut effects);
     let is_index = relation.kind == RelationKind::Index;
     let finding = match &rename.target {

@@ -464,6 +464,8 @@ pub enum OtherKind {
     Owned {
         /// `DROP OWNED`.
         drops: bool,
+        /// The roles, those left out that are named by a keyword: `CURRENT_USER`.
+        roles: Vec<String>,
     },
     /// `ALTER SYSTEM`.
     AlterSystem,

@@ -387,6 +387,7 @@ impl World {
             name: target.name.clone(),
             kind: target.kind,
             bytes: target.bytes,
+            table: None,
             index_definitions: Vec::new(),
             indexes: Vec::new(),
             partition_constraint: None,

@@ -1,6 +1,6 @@
 //! What the judge foresaw against what was seen.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::ops::RangeInclusive;
 
@@ -52,9 +52,13 @@ pub(crate) fn compare(foreseen: &Effects, observed: &Observed) -> Differences {
         return differences;
     }
     let seen = &observed.effects;
+    let tables = &observed.tables;
     for (name, mode) in &seen.locks {
         let ours = foreseen.locks.get(name).copied();
-        if ours < Some(*mode) && !is_a_querys(*mode) {
+        if observed.types.contains(name) {
+            continue;
+        }
+        if ours < Some(*mode) && !is_a_querys(*mode) && !is_behind(tables, name, *mode, foreseen) {
             let _ = write!(
                 differences.weaker,
                 " {name}={mode}(foreseen {})",
@@ -64,7 +68,7 @@ pub(crate) fn compare(foreseen: &Effects, observed: &Observed) -> Differences {
     }
     for (name, mode) in &foreseen.locks {
         let theirs = seen.locks.get(name).copied();
-        if theirs < Some(*mode) {
+        if theirs < Some(*mode) && !is_behind(tables, name, *mode, seen) {
             let _ = write!(
                 differences.stronger,
                 " {name}={mode}(seen {})",
@@ -109,6 +113,17 @@ fn read_by_a_query(observed: &Observed, table: &Name) -> bool {
             .locks
             .get(table)
             .is_some_and(|mode| is_a_querys(*mode))
+}
+
+/// Whether a lock on an index adds nothing to the one on its table: nobody comes to an index but through its table.
+fn is_behind(
+    tables: &BTreeMap<Name, Name>,
+    index: &Name,
+    mode: LockMode,
+    effects: &Effects,
+) -> bool {
+    let of_table = tables.get(index).and_then(|table| effects.locks.get(table));
+    of_table.is_some_and(|held| *held >= mode)
 }
 
 fn shown(mode: Option<LockMode>) -> String {

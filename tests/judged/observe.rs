@@ -42,6 +42,10 @@ const SCANS: &str =
 pub(crate) struct Observed {
     /// The effects, names qualified.
     pub(crate) effects: Effects,
+    /// Composite types: their locks stop no query.
+    pub(crate) types: BTreeSet<Name>,
+    /// The tables of indexes.
+    pub(crate) tables: BTreeMap<Name, Name>,
     /// What the database held afterwards, when that was asked for.
     pub(crate) end: Option<Snapshot>,
     /// They were seen by looking on from outside, now and then: there may have been more.
@@ -196,7 +200,7 @@ impl Stage {
             client.ok(&format!("ROLLBACK PREPARED {name}"));
         }
         let after = relations_after(client, &before);
-        let mut observed = Observed::default();
+        let mut observed = nothing_yet(&self.relations);
         for row in locks.iter().filter(|row| !held.contains(row)) {
             add_lock(&self.relations, row, &mut observed);
         }
@@ -235,7 +239,7 @@ impl Stage {
         }
         let mut observed = Observed {
             sampled: true,
-            ..Observed::default()
+            ..nothing_yet(&self.relations)
         };
         let busy = format!(
             "SELECT state = 'active', wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = {pid}"
@@ -263,6 +267,9 @@ impl Stage {
         }
         let after = relations_after(&mut observer, &self.relations);
         files(&self.relations, &after, &mut observed.effects);
+        if entry.sql.contains("CONCURRENTLY") {
+            forget_dead(&self.relations, &after, &mut observed.effects);
+        }
         observed.end = wants_end.then(|| Snapshot::take(&mut observer, |_| true));
         Ok(observed)
     }
@@ -304,6 +311,36 @@ fn failed(entry: &Entry, answer: &Answer) -> Result<Observed, String> {
         failed: true,
         ..Observed::default()
     })
+}
+
+fn nothing_yet(relations: &Relations) -> Observed {
+    Observed {
+        types: types(relations),
+        tables: tables_of_indexes(relations),
+        ..Observed::default()
+    }
+}
+
+fn types(relations: &Relations) -> BTreeSet<Name> {
+    let types = relations.values().filter(|relation| relation.kind == "c");
+    types.map(|relation| relation.name.clone()).collect()
+}
+
+fn tables_of_indexes(relations: &Relations) -> BTreeMap<Name, Name> {
+    let table = |index: &Relation| Some(relations.get(&index.index_of)?.name.clone());
+    let indexes = relations.values();
+    indexes
+        .filter_map(|index| Some((index.name.clone(), table(index)?)))
+        .collect()
+}
+
+/// An index that was replaced is locked exclusively when it goes, but by then it is dead: no query opens it.
+fn forget_dead(before: &Relations, after: &Relations, effects: &mut Effects) {
+    for (oid, relation) in before {
+        if !after.contains_key(oid) {
+            effects.locks.remove(&relation.name);
+        }
+    }
 }
 
 /// Whether a table is new or was locked.

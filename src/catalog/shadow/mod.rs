@@ -418,6 +418,7 @@ impl Shadow {
             name: relation.name.clone(),
             kind: relation.kind,
             bytes: self.bytes(relation),
+            table: None,
             index_definitions: indexes
                 .clone()
                 .filter(|index| index.valid)

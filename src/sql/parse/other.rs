@@ -331,6 +331,14 @@ fn published(all: bool, objects: &[Node]) -> (OtherKind, Vec<Name>) {
     (kind, tables)
 }
 
+fn role_names(roles: &[Node]) -> Vec<String> {
+    let name = |node: &Node| match node.node.as_ref()? {
+        NodeEnum::RoleSpec(role) => Some(role.rolename.clone()).filter(|name| !name.is_empty()),
+        _ => None,
+    };
+    roles.iter().filter_map(name).collect()
+}
+
 /// Schema changes of objects that aren't relations but that relations may depend on.
 fn object_ddl(node: &NodeEnum) -> Option<Found> {
     let found = |tag, kind| (tag, Scope::Transactional, kind, Vec::new());
@@ -368,10 +376,20 @@ fn object_ddl(node: &NodeEnum) -> Option<Found> {
         NodeEnum::AlterEnumStmt(_) => found("ALTER TYPE", OtherKind::EnumRenameValue),
         NodeEnum::AlterTypeStmt(_) => found("ALTER TYPE", OtherKind::AlterObject),
         NodeEnum::AlterDomainStmt(alter) => found("ALTER DOMAIN", alter_domain(alter)),
-        NodeEnum::DropOwnedStmt(_) => found("DROP OWNED", OtherKind::Owned { drops: true }),
-        NodeEnum::ReassignOwnedStmt(_) => {
-            found("REASSIGN OWNED", OtherKind::Owned { drops: false })
-        }
+        NodeEnum::DropOwnedStmt(drop) => found(
+            "DROP OWNED",
+            OtherKind::Owned {
+                drops: true,
+                roles: role_names(&drop.roles),
+            },
+        ),
+        NodeEnum::ReassignOwnedStmt(reassign) => found(
+            "REASSIGN OWNED",
+            OtherKind::Owned {
+                drops: false,
+                roles: role_names(&reassign.roles),
+            },
+        ),
         NodeEnum::CreateEventTrigStmt(_) => found("CREATE EVENT TRIGGER", OtherKind::EventTrigger),
         NodeEnum::AlterEventTrigStmt(_) => found("ALTER EVENT TRIGGER", OtherKind::EventTrigger),
         _ => return None,
