@@ -12,6 +12,8 @@ mod compare;
 mod corpus;
 #[path = "judged/judge.rs"]
 mod judge;
+#[path = "judged/known.rs"]
+mod known;
 #[path = "judged/observe.rs"]
 mod observe;
 #[path = "judged/plans.rs"]
@@ -127,10 +129,10 @@ fn one(server: &TestServer, stage: &mut Stage, entry: &Entry) -> Found {
         .map(|judged| judge::qualified(&judged.judgement.effects));
     let differences = compare::compare(&foreseen.unwrap_or_default(), &observed);
     for (what, known, difference) in [
-        ("TOO WEAK", compare::WEAKER, &differences.weaker),
-        ("TOO STRONG", compare::STRONGER, &differences.stronger),
+        ("TOO WEAK", known::WEAKER, &differences.weaker),
+        ("TOO STRONG", known::STRONGER, &differences.stronger),
     ] {
-        let unknown = compare::unknown(known, &entry.sql, server.version, difference);
+        let unknown = known::unknown(known, &entry.sql, server.version, difference);
         found
             .problems
             .extend(unknown.map(|difference| format!("{what}:{difference}")));
@@ -145,16 +147,24 @@ fn one(server: &TestServer, stage: &mut Stage, entry: &Entry) -> Found {
     }
     if let (Some(plan), Some(end)) = (plan, &observed.end) {
         found.used_up = true;
+        let mut trials = Vec::new();
         for way in plans::ways(&plan) {
             let anew = entry.alone || way == Way::Long;
             let mut fresh = anew.then(|| Stage::new(server, entry));
             let stage = fresh.as_mut().unwrap_or(&mut *stage);
             let problems = plans::trial(&mut stage.client, &sql, way, end);
-            found.problems.extend(problems);
+            trials.extend(problems);
             if let Some(stage) = fresh {
                 server.drop(&stage.database);
             }
         }
+        let trials = trials.join("; ");
+        found.problems.extend(known::unknown(
+            known::PLANS,
+            &entry.sql,
+            server.version,
+            &trials,
+        ));
     }
     found
 }

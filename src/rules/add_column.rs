@@ -87,14 +87,8 @@ pub(super) fn recipe(column: &ColumnDefinition, target: &Target) -> Result<Vec<S
         all.push(add_plain(column, target));
     }
     let fills = column.identity.is_some() || column.type_name.serial.is_some() || is_volatile;
-    let relation = target.relation;
-    let is_key = |index: &Index| index.primary && index.schema == relation.schema; // TOAST has one too
-    let has_key = relation.indexes.iter().any(is_key);
-    if fills && relation.details.published && !has_key {
-        return Err(format!(
-            "{} is published and has no primary key: no UPDATE gets through to fill the column. Give it a key first.",
-            relation.qualified()
-        ));
+    if fills {
+        check_updatable(target)?;
     }
     let is_primary = column.constraints.iter().any(|constraint| {
         matches!(
@@ -117,6 +111,19 @@ pub(super) fn recipe(column: &ColumnDefinition, target: &Target) -> Result<Vec<S
         all.extend(constrain(constraint, target)?);
     }
     Ok(all)
+}
+
+/// A published table without a key refuses every UPDATE.
+fn check_updatable(target: &Target) -> Result<(), String> {
+    let relation = target.relation;
+    let is_key = |index: &Index| index.primary && index.schema == relation.schema; // TOAST has one too
+    if !relation.details.published || relation.indexes.iter().any(is_key) {
+        return Ok(());
+    }
+    Err(format!(
+        "{} is published and has no primary key: no UPDATE gets through to fill the column. Give it a key first.",
+        relation.qualified()
+    ))
 }
 
 /// A constraint of the new column by its own recipe.

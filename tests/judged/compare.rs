@@ -2,39 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::ops::RangeInclusive;
 
 use lockkeeper::lock::LockMode;
 use lockkeeper::plan::effects::Effects;
 use lockkeeper::sql::name::Name;
 
 use crate::observe::Observed;
-
-/// A difference that has a reason: the statement, the versions, the reason.
-pub(crate) type Known = (&'static str, RangeInclusive<u32>, &'static str);
-
-/// Statements that do more than the judge can foresee.
-pub(crate) const WEAKER: &[Known] = &[];
-
-/// Statements of which the judge expects more than was seen.
-pub(crate) const STRONGER: &[Known] = &[];
-
-/// Whether a difference is known; a known one that isn't there is a difference too.
-pub(crate) fn unknown(
-    known: &[Known],
-    sql: &str,
-    version: u32,
-    difference: &str,
-) -> Option<String> {
-    let is_known = known
-        .iter()
-        .any(|(text, versions, _)| *text == sql && versions.contains(&version));
-    match (is_known, difference.is_empty()) {
-        (false, false) => Some(difference.to_owned()),
-        (true, true) => Some(" is no longer there: strike it from the table".to_owned()),
-        _ => None,
-    }
-}
 
 /// The differences between what was foreseen and what was seen.
 #[derive(Debug, Default)]
