@@ -1,2 +1,2 @@
-CREATE TABLE events (id bigint, at date) PARTITION BY RANGE (at);
+CREATE TABLE events (id bigint, at date);
 CREATE INDEX events_id_idx ON events (id);
