@@ -195,7 +195,12 @@ fn compare(bench: &Bench, statement: &Statement, problems: &mut Vec<String>) {
         let dump = bench.version <= 15 && protocol == Protocol::Simple;
         let guarded = end_of(bench, sql, port, protocol, dump);
         let where_it_is = format!("{}: {sql} ({protocol:?}, {name})", bench.version);
-        if statement.same == Same::RefusedWhenLarge && name == "large" {
+        let is_refused = match statement.same {
+            Same::All => false,
+            Same::RefusedWhenLarge => name == "large",
+            Same::Refused => true,
+        };
+        if is_refused {
             if guarded.answer.sqlstate() != "LK001" {
                 problems.push(format!(
                     "{where_it_is}: isn't refused: {:?}",

@@ -178,7 +178,7 @@ impl Case<'_> {
             Action::Allow => Verdict::Pass(as_sent(String::new())),
             Action::Notice => Verdict::Pass(as_sent(notice_of(rules))),
             Action::Queue => Verdict::Queue(as_sent(notice_of(rules))),
-            Action::Reject => Verdict::Reject(self.refusal(&advice_of(findings, rules))),
+            Action::Reject => Verdict::Reject(self.refusal(rules, &advice_of(findings, rules))),
             Action::Rewrite => {
                 let is_as_sent =
                     |finding: &Finding| matches!(finding.way, Way::AsSent | Way::Nothing(_));
@@ -190,7 +190,7 @@ impl Case<'_> {
                         notice: self.summary(&steps),
                         steps,
                     }),
-                    Err(advice) => Verdict::Reject(self.refusal(&advice)),
+                    Err(advice) => Verdict::Reject(self.refusal(rules, &advice)),
                 }
             }
         }
@@ -207,13 +207,19 @@ impl Case<'_> {
     }
 
     /// Hazard, lock, table, size, estimate, and the safe way.
-    fn refusal(&self, advice: &str) -> Refusal {
-        refusal(self.tag, &self.effects, self.known, advice)
+    fn refusal(&self, rules: &[&'static Rule], advice: &str) -> Refusal {
+        refusal(self.tag, &self.effects, self.known, rules, advice)
     }
 }
 
 /// Why a statement is refused: what it would do, to which table, for how long.
-pub(super) fn refusal(tag: &str, effects: &Effects, known: Known, advice: &str) -> Refusal {
+pub(super) fn refusal(
+    tag: &str,
+    effects: &Effects,
+    known: Known,
+    rules: &[&'static Rule],
+    advice: &str,
+) -> Refusal {
     let does = if !effects.rewrites.is_empty() {
         Some(("write anew", &effects.rewrites))
     } else if !effects.builds.is_empty() {
@@ -241,7 +247,7 @@ pub(super) fn refusal(tag: &str, effects: &Effects, known: Known, advice: &str) 
             named(tables.iter().collect()),
             lock.stops()
         ),
-        None => format!("{tag} is refused by the policy"),
+        None => format!("{tag} is refused by the policy, whatever the tables' sizes"),
     };
     let locks: Vec<String> = effects
         .locks
@@ -251,7 +257,7 @@ pub(super) fn refusal(tag: &str, effects: &Effects, known: Known, advice: &str) 
         .map(|(relation, mode)| format!("{mode} on {relation}"))
         .collect();
     let mut detail = if locks.is_empty() {
-        "It takes no lock on a table.".to_owned()
+        notice_of(rules)
     } else {
         format!("It takes {}.", locks.join(", "))
     };

@@ -213,7 +213,13 @@ fn by_policy(judgement: Judgement, mut effects: Effects, source: &str, known: Kn
         Some(Action::Reject) if is_rewrite => {
             let steps = verdict.plan().map(|plan| decide::as_text(&plan.steps));
             let advice = steps.unwrap_or_default();
-            Verdict::Reject(decide::refusal("This statement", &effects, known, &advice))
+            Verdict::Reject(decide::refusal(
+                "This statement",
+                &effects,
+                known,
+                &rules,
+                &advice,
+            ))
         }
         Some(Action::Allow | Action::Notice | Action::Rewrite | Action::Queue | Action::Reject)
         | None => verdict,
@@ -269,7 +275,13 @@ pub fn as_carried_out(
         let known = Known::new(&request, facts, policy);
         let advice = decide::as_text(&plan.steps);
         let tag = parsed.statement.tag();
-        Verdict::Reject(decide::refusal(tag, &judgement.effects, known, &advice))
+        Verdict::Reject(decide::refusal(
+            tag,
+            &judgement.effects,
+            known,
+            &judgement.rules,
+            &advice,
+        ))
     } else {
         let step = decide::as_sent(parsed.statement.tag(), source, &judgement.effects);
         Verdict::Pass(Plan::as_sent(step))
