@@ -11,7 +11,8 @@ SELECT format('%I.%I', c.relnamespace::regnamespace, c.relname), quote_ident(a.a
   (SELECT quote_ident(f.attname) FROM pg_attribute f WHERE f.attrelid = c.oid AND f.attnum > 0 AND NOT f.attisdropped
    ORDER BY f.attnum LIMIT 1)
 FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-WHERE c.oid >= 16384 AND c.relkind IN ('r', 'm') AND c.relispopulated AND c.relnamespace::regnamespace::text NOT LIKE 'pg\\_%'";
+WHERE c.oid >= 16384 AND c.relkind IN ('r', 'm') AND c.relispopulated
+  AND c.relnamespace::regnamespace::text NOT LIKE 'pg\\_%'";
 
 /// How many differences are told.
 const TOLD: usize = 4;
