@@ -21,7 +21,7 @@ SUITE ?=
 
 # Runs that suite; the words after it choose among the tests of tests/regress.rs.
 REGRESS = suite=$$(.ci/regress); export LOCKKEEPER_TEST_REGRESS="$$suite"; set -x; \
-	cargo test --locked --test regress --test parse_corpus -- --nocapture
+	cargo test --locked --test regress --test parse_corpus --test judge_corpus -- --nocapture
 
 .PHONY: help
 help: ## list the targets

@@ -115,7 +115,8 @@ pub(super) fn judge(create: &CreateTable, source: &str, known: Known) -> Judgeme
             only: false,
         };
         let recipe = || partition::create_recipe(&create.name, &of.bound, &of.rest, &target);
-        let way = if !create.columns.is_empty() || !create.constraints.is_empty() {
+        let is_foreign = create.tag == "CREATE FOREIGN TABLE";
+        let way = if is_foreign || !create.columns.is_empty() || !create.constraints.is_empty() {
             Way::Impossible(
                 "Create the table like its parent, add what is its own, then attach it.".to_owned(),
             )

@@ -108,7 +108,7 @@ impl Shadow {
 
     fn inherit_from(&mut self, oid: u32, parent: &Name) {
         if let Some(parent) = self.materialize(parent) {
-            self.children.push(child(parent, oid, false, false));
+            self.add_child(child(parent, oid, false, false));
         }
     }
 
@@ -272,7 +272,7 @@ impl Shadow {
         let Some(oid) = self.materialize(partition) else {
             return;
         };
-        self.children.push(child(parent, oid, true, is_default));
+        self.add_child(child(parent, oid, true, is_default));
         let Some(above) = self.by_oid(parent).cloned() else {
             return;
         };

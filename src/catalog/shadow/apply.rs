@@ -141,7 +141,7 @@ impl Shadow {
     /// Makes a table a child: columns and constraints come down, and to a partition indexes.
     fn link(&mut self, parent: u32, child: u32, of: Option<&PartitionOf>) {
         let is_default = of.is_some_and(|of| of.bound.kind == PartitionBoundKind::Default);
-        self.children.push(Child {
+        self.add_child(Child {
             parent,
             child,
             is_partition: of.is_some(),
@@ -328,6 +328,7 @@ impl Shadow {
         }
         let views = self.views.iter().filter(|link| link.on == oid);
         let views: Vec<u32> = views.map(|link| link.view).collect();
+        self.views.retain(|link| link.on != oid);
         if cascade {
             for view in views {
                 self.drop_relation(view, true);

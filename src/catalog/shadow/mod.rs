@@ -120,8 +120,13 @@ impl Shadow {
         oid
     }
 
-    /// Adds a partition or an inheritance child.
+    /// Adds a partition or an inheritance child; one that is above its parent already the server
+    /// refuses.
     pub fn add_child(&mut self, child: Child) {
+        let is_above = self.descendants(child.child).contains(&child.parent);
+        if is_above || child.child == child.parent {
+            return;
+        }
         self.children.push(child);
     }
 
