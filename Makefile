@@ -10,6 +10,7 @@ PG_VERSIONS ?=
 
 # The clients that the tests drive, where .ci/install puts them.
 export LOCKKEEPER_TEST_PYTHON := $(CURDIR)/target/venv/bin/python
+export LOCKKEEPER_TEST_SQUAWK := $(CURDIR)/target/venv/bin/squawk
 export LOCKKEEPER_TEST_NODE_MODULES := $(CURDIR)/target/node/node_modules
 export LOCKKEEPER_TEST_JDBC := /usr/share/java/postgresql.jar
 
@@ -19,9 +20,10 @@ PG_BINS = $$(for version in $(PG_VERSIONS); do .ci/postgres $$version || exit; d
 # What of PostgreSQL's own regression suite make regress runs: all, or make regress SUITE=enforce
 SUITE ?=
 
-# Runs that suite; the words after it choose among the tests of tests/regress.rs.
+# Reads and judges the files of that suite, and runs it; the words after it choose among the tests of tests/regress.rs.
 REGRESS = suite=$$(.ci/regress); export LOCKKEEPER_TEST_REGRESS="$$suite"; set -x; \
-	cargo test --locked --test regress --test parse_corpus --test judge_corpus -- --nocapture
+	cargo test --locked --test parse_corpus --test judge_corpus --test peers; \
+	cargo test --locked --test regress -- --nocapture
 
 .PHONY: help
 help: ## list the targets
@@ -45,7 +47,7 @@ test: ## run every test; PG_VERSIONS="13 14 16 17 18" adds servers
 
 .PHONY: regress
 regress: ## run PostgreSQL's own regression suite, directly and through lockkeeper
-	@.ci/install build
+	@.ci/install test
 	@$(REGRESS) $(SUITE)
 
 .PHONY: lint

@@ -5,11 +5,9 @@
 //! <https://www.postgresql.org/docs/current/sql-altertable.html>
 
 use super::alter_effects::{Target, indexes_with};
-use super::{Action, Rule, drop_index, steps};
+use super::{Action, Rule, drop_index, foreign_key, steps};
 use crate::catalog::RelationKind;
-use crate::lock::LockMode;
-use crate::plan::{Check, Step, StepLock, Undo};
-use crate::sql::name::quote_identifier;
+use crate::plan::{Check, Step, Undo};
 
 /// Other tables and many indexes are locked along with it.
 pub const LOCKS_MUCH: Rule = Rule {
@@ -43,30 +41,7 @@ pub(super) fn recipe(column: &str, sql: &str, target: &Target) -> Option<Vec<Ste
     let keys = relation.details.constraints.iter().filter(|constraint| {
         constraint.references.is_some() && constraint.columns.iter().any(|name| name == column)
     });
-    let mut all: Vec<Step> = Vec::new();
-    for key in keys {
-        let mut step = steps::drop_constraint(target, &key.name);
-        step.undo = Undo::Sql(steps::alter_sql(
-            target,
-            &format!(
-                "ADD CONSTRAINT {} {} NOT VALID",
-                quote_identifier(&key.name),
-                key.definition.trim_end_matches(" NOT VALID")
-            ),
-        ));
-        if let Some(referenced) = &key.references {
-            let first = [referenced.qualified(), relation.qualified()];
-            step.locks = first
-                .into_iter()
-                .map(|relation| StepLock {
-                    relation,
-                    mode: LockMode::AccessExclusive,
-                })
-                .collect();
-            step.lock_first.clone_from(&step.locks);
-        }
-        all.push(step);
-    }
+    let mut all: Vec<Step> = keys.map(|key| foreign_key::drop(key, target)).collect();
     for index in indexes_with(relation, column) {
         if !index.constraint && index.dependents == 0 {
             let mut step =

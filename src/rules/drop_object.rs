@@ -8,11 +8,11 @@
 use super::alter_effects::{Target, index_of};
 use super::decide::{Case, Finding, Way, as_sent};
 use super::known::{Known, family};
-use super::{Action, Judgement, Rule, partition, steps};
+use super::{Action, Judgement, Rule, foreign_key, partition};
 use crate::catalog::{Depth, FactRequest, ObjectClass, ObjectRequest, Relation, RelationKind};
 use crate::lock::LockMode;
 use crate::plan::effects::Effects;
-use crate::plan::{Check, Step, StepLock, Undo};
+use crate::plan::{Check, Step, Undo};
 use crate::sql::name::Name;
 use crate::sql::statement::{DropKind, DropObjects, Scope};
 
@@ -190,7 +190,7 @@ fn recipe(relation: &Relation, source: &str, known: Known) -> Option<Vec<Step>> 
         if details.default_partition.is_some() {
             return None;
         }
-        let parent = super::foreign_key::as_relation(parent);
+        let parent = foreign_key::as_relation(parent);
         let target = Target {
             known,
             relation: &parent,
@@ -211,29 +211,7 @@ fn recipe(relation: &Relation, source: &str, known: Known) -> Option<Vec<Step>> 
                 .as_ref()
                 .is_some_and(|referenced| referenced.oid != relation.oid)
     });
-    for key in keys {
-        let mut step = steps::drop_constraint(&target, &key.name);
-        step.undo = Undo::Sql(steps::alter_sql(
-            &target,
-            &format!(
-                "ADD CONSTRAINT {} {} NOT VALID",
-                crate::sql::name::quote_identifier(&key.name),
-                key.definition.trim_end_matches(" NOT VALID")
-            ),
-        ));
-        step.locks = key
-            .references
-            .iter()
-            .map(|referenced| referenced.qualified())
-            .chain([table.clone()])
-            .map(|relation| StepLock {
-                relation,
-                mode: LockMode::AccessExclusive,
-            })
-            .collect();
-        step.lock_first.clone_from(&step.locks);
-        all.push(step);
-    }
+    all.extend(keys.map(|key| foreign_key::drop(key, &target)));
     if all.is_empty() || relation.kind != RelationKind::Table {
         return None;
     }

@@ -9,7 +9,7 @@
 use super::alter_effects::Target;
 use super::known::{family, leaves};
 use super::{Action, Rule, steps};
-use crate::catalog::{Details, Member, Relation, RelationKind};
+use crate::catalog::{Constraint, Details, Member, Relation, RelationKind};
 use crate::lock::LockMode;
 use crate::plan::{Check, Step, StepLock};
 use crate::sql::alter_table::{ConstraintDefinition, ConstraintDefinitionKind};
@@ -100,6 +100,30 @@ fn validate(constraint: &ConstraintDefinition, name: &str, target: &Target) -> S
         | ConstraintDefinitionKind::UsingIndex { .. }
         | ConstraintDefinitionKind::Exclude => step,
     }
+}
+
+/// The step that takes a foreign key off, both tables locked parent first; it can be put back NOT
+/// VALID.
+pub(super) fn drop(key: &Constraint, target: &Target) -> Step {
+    let back = format!(
+        "ADD CONSTRAINT {} {} NOT VALID",
+        quote_identifier(&key.name),
+        key.definition.trim_end_matches(" NOT VALID")
+    );
+    let referenced = key.references.iter().map(Member::qualified);
+    let locks: Vec<StepLock> = referenced
+        .chain([target.relation.qualified()])
+        .map(|relation| StepLock {
+            relation,
+            mode: LockMode::AccessExclusive,
+        })
+        .collect();
+    Step {
+        lock_first: locks.clone(),
+        locks,
+        ..steps::drop_constraint(target, &key.name)
+    }
+    .undone_by(steps::alter_sql(target, &back))
 }
 
 /// The steps in its place.
