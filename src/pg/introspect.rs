@@ -43,10 +43,8 @@ pub async fn facts<S: Session>(
     let mut batch = vec![Command::own("BEGIN READ ONLY"), Command::own(SETTINGS_SQL)];
     let query = query::query(request);
     if let Some(query) = &query {
-        batch.push(Command::own(format!(
-            "SET LOCAL lock_timeout = {}",
-            budget.as_millis().max(1)
-        )));
+        let timeout = budget.as_millis().max(1).to_string();
+        batch.push(Command::with(LIMITS_SQL, vec![timeout]));
         batch.push(Command::with(&query.sql, query.parameters.clone()));
     }
     batch.push(Command::own("COMMIT"));
@@ -107,6 +105,11 @@ fn read<T: DeserializeOwned>(replies: &[Reply], at: usize) -> Result<T, FactsErr
     serde_json::from_str(first.unwrap_or_default())
         .map_err(|error| FactsError::Unexpected(error.to_string()))
 }
+
+/// Compiling the query takes seconds, for a catalog of some thousand relations makes it look
+/// expensive; running it takes milliseconds.
+const LIMITS_SQL: &str = "SELECT pg_catalog.set_config('lock_timeout', $1, true), \
+     pg_catalog.set_config('jit', 'off', true)";
 
 /// PostgreSQL 13 to 18.
 const SETTINGS_SQL: &str = include_str!("settings.sql");
