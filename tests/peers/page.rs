@@ -15,6 +15,8 @@ const OTHERS: [&str; 2] = ["squawk's other rule", "asks for"];
 pub(crate) struct Page {
     /// The version of squawk that it speaks of.
     pub(crate) version: String,
+    /// How many rules that has.
+    pub(crate) count: usize,
     /// Squawk's rules about locks and clients, and the rules of lockkeeper that say the same.
     pub(crate) answers: BTreeMap<String, Answer>,
     /// Statements that squawk flags by such a rule and lockkeeper doesn't.
@@ -47,10 +49,13 @@ impl Page {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/peers.md");
         let text = fs::read_to_string(path).unwrap();
         let (_, behind) = text.split_once("squawk-cli ").expect("a version");
-        let version = behind.split(|c: char| !c.is_ascii_digit() && c != '.');
+        let mut numbers = behind.split(|c: char| !c.is_ascii_digit() && c != '.');
+        let version = numbers.next().unwrap().to_owned();
+        let mut counts = numbers.filter_map(|number| number.parse().ok());
         let first = |rows: Vec<Vec<String>>| rows.iter().flat_map(|row| code(&row[0])).collect();
         Page {
-            version: version.take(1).collect(),
+            version,
+            count: counts.next().expect("a count"),
             answers: rows(&text, &ANSWERED)
                 .iter()
                 .map(|row| answer(row))
