@@ -24,9 +24,9 @@ use lockkeeper::exec::runner::{self, Outcome, Setup};
 use lockkeeper::exec::session::RunError;
 use lockkeeper::plan::{Context, Limits, Plan, Step};
 use lockkeeper::rules::{self, Judgement, Verdict};
-use lockkeeper::sql::classify::{Classified, LexicalSettings, classify};
+use lockkeeper::sql::lexer::LexicalMode;
 use lockkeeper::sql::name::Name;
-use lockkeeper::sql::parse::Parsed;
+use lockkeeper::sql::parse::{Parsed, parse};
 use lockkeeper::sql::statement::Statement;
 use recording::{Failure, Fault, Recording};
 use scripts::Case;
@@ -74,12 +74,14 @@ fn world(case: &Case) -> World {
 
 /// Judges a text; `None` when the proxy would let it pass without a look at the catalog.
 fn judge(world: &World, sql: &str) -> Option<Judged> {
-    let Classified::Interesting(text) = classify(sql.as_bytes(), LexicalSettings::default()) else {
+    let mut statements = parse(sql, LexicalMode::default()).ok()?;
+    let parsed = statements.pop().filter(|_| statements.is_empty())?;
+    if parsed.statement == Statement::Harmless {
         return None;
-    };
-    let parsed = text.only_statement()?.clone();
+    }
     let facts = world.answer(&rules::facts_needed(&parsed.statement));
-    let judgement = rules::judge(&parsed, text.source(&parsed), &facts, &world.policy());
+    let source = sql.get(parsed.span.clone())?.trim();
+    let judgement = rules::judge(&parsed, source, &facts, &world.policy());
     Some(Judged {
         parsed,
         facts,
@@ -550,6 +552,7 @@ fn the_language_says_what_a_server_would() {
     let names = ["users", "orgs", "events", "events_2", "nothing"];
     let facts = world.answer(&FactRequest {
         relations: names.map(Name::unqualified).to_vec(),
+        own_locks: false,
         candidates: vec!["full".to_owned(), "totals".to_owned(), "free".to_owned()],
         depth: Depth::Full,
         types: vec![
@@ -618,7 +621,7 @@ fn tree_is_as_said(orgs: &Relation, events: &Relation, second: &Relation) {
     assert_eq!(
         second
             .details
-            .default_partition
+            .parent_default
             .as_ref()
             .map(|own| own.name.as_str()),
         Some("events_1")

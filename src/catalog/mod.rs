@@ -22,15 +22,19 @@ pub struct FactRequest {
     pub functions: Vec<Name>,
     /// Schemas, types and domains, extensions: the relations that depend on them.
     pub objects: Vec<ObjectRequest>,
+    /// Whether the session's transaction holds locks that stop others.
+    pub own_locks: bool,
 }
 
 /// How much of a relation is wanted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum Depth {
     /// What it is, its size, its indexes.
     #[default]
     Outline,
-    /// Columns, constraints, partitions, parents, dependents as well.
+    /// Its columns, constraints, partitions, parents as well.
+    Structure,
+    /// What depends on it as well: foreign keys that refer to it, views, what names its columns.
     Full,
 }
 
@@ -58,6 +62,24 @@ pub enum ObjectClass {
     Statistics,
     /// What the current role owns in this database; the name is that of a role.
     Role,
+    /// A relation.
+    Relation,
+    /// A foreign server.
+    Server,
+    /// A table: with it what refers to it by foreign keys, what refers to that, and the partitions
+    /// and children of it all.
+    Referring,
+    /// A view: with it what it reads, through other views too, and the partitions and children of
+    /// it all.
+    Behind,
+    /// A publication: its tables.
+    Publication,
+    /// A tablespace: its tables, indexes and materialised views.
+    Tablespace,
+    /// A schema: its tables and materialised views; without a name those of the database.
+    Tables,
+    /// The tables that were clustered before; without a name.
+    Clustered,
 }
 
 /// The answer to a [`FactRequest`].
@@ -74,8 +96,11 @@ pub struct Facts {
     /// One for each function asked for, in that order; `None` where there is none of that name.
     pub functions: Vec<Option<Volatility>>,
     /// For each object asked for, in that order, the tables and other relations with storage or
-    /// rows that dropping it with CASCADE would lock; of a type or domain its users.
+    /// rows that belong to it: those that dropping it with CASCADE would lock, or as its class says;
+    /// of very many the largest 10,000.
     pub objects: Vec<Vec<DependentRelation>>,
+    /// The session's transaction holds SHARE or a stronger lock on a relation; told when asked for.
+    pub own_locks: bool,
     /// Settings of the session.
     pub session: SessionFacts,
     /// Nothing was asked of a server: what isn't known was taken for the worst.
@@ -83,7 +108,7 @@ pub struct Facts {
 }
 
 /// A type.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 pub struct Type {
     /// `pg_type.oid`.
     pub oid: u32,
@@ -95,11 +120,20 @@ pub struct Type {
     pub base: Option<BaseType>,
     /// A domain with CHECK or NOT NULL, its own or of a domain under it.
     pub constrained: bool,
+    /// A domain whose default, its own or of a domain under it, calls a function.
+    #[serde(default)]
+    pub default_calls: bool,
+    /// A composite type.
+    #[serde(default)]
+    pub composite: bool,
     /// OIDs of the types that can be read as it without a change (`pg_cast.castmethod` `b`).
     pub coercible_from: Vec<u32>,
     /// `pg_type.typcollation`: 0 for a type without collations.
     pub collation: u32,
 }
+
+/// The modifier of a type without one.
+pub const NO_MODIFIER: i32 = -1;
 
 /// The modifier of a type of the user's own, of which only the server can make anything.
 pub const UNKNOWN_MODIFIER: i32 = i32::MIN;
@@ -140,6 +174,9 @@ pub struct DependentRelation {
     pub kind: RelationKind,
     /// Bytes of its main fork.
     pub bytes: u64,
+    /// Names of its indexes.
+    #[serde(default)]
+    pub indexes: Vec<String>,
 }
 
 impl DependentRelation {
@@ -162,6 +199,9 @@ pub struct SessionFacts {
     pub transaction_timeout: Option<Setting>,
     /// `client_min_messages`, such as `notice`.
     pub client_min_messages: String,
+    /// `default_transaction_read_only`: the server refuses even what changes nothing.
+    #[serde(default)]
+    pub read_only: bool,
     /// The session's TimeZone never differs from UTC: `timestamp` and `timestamptz` are then read
     /// alike (`TimestampTimestampTzRequiresRewrite` of `src/backend/utils/adt/timestamp.c`).
     #[serde(default)]
@@ -249,7 +289,7 @@ pub struct Relation {
     pub index: Option<Index>,
     /// For an index: its table.
     pub table: Option<IndexedTable>,
-    /// What [`Depth::Full`] adds.
+    /// What [`Depth::Structure`] and [`Depth::Full`] add.
     #[serde(default)]
     pub details: Details,
     /// Nobody was asked about it: it is taken for the worst, a large table with anything on it. What
@@ -283,7 +323,7 @@ pub fn assumed(name: &Name) -> Relation {
     }
 }
 
-/// What [`Depth::Full`] tells of a relation.
+/// What [`Depth::Structure`] tells of a relation; what is marked so, [`Depth::Full`] only.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 pub struct Details {
     /// Its columns, in order, without those that were dropped.
@@ -291,7 +331,7 @@ pub struct Details {
     /// Its constraints.
     pub constraints: Vec<Constraint>,
     /// Partitions and inheritance children of every level, in the order in which PostgreSQL locks
-    /// them (by OID, level by level); itself excluded.
+    /// them (by OID, level by level); itself excluded. Of a composite type the tables `OF` it.
     pub descendants: Vec<Member>,
     /// The tables that it is a partition of or inherits from, one level up.
     pub parents: Vec<Member>,
@@ -299,21 +339,36 @@ pub struct Details {
     pub is_partition: bool,
     /// Of a partitioned table: `pg_get_partkeydef`, such as `RANGE (created_at)`.
     pub partition_key: Option<String>,
-    /// Of a partitioned table: its default partition. Of a partition: its parent's.
+    /// Of a partitioned table: the columns of its key, expressions left out.
+    #[serde(default)]
+    pub partition_columns: Vec<String>,
+    /// A table `OF` a composite type.
+    #[serde(default)]
+    pub is_typed: bool,
+    /// Of a partitioned table: its default partition.
     pub default_partition: Option<Member>,
+    /// Of a partition: its parent's default partition.
+    #[serde(default)]
+    pub parent_default: Option<Member>,
     /// Partitions of it that are half detached (`pg_inherits.inhdetachpending`).
     pub detach_pending: Vec<Member>,
-    /// Foreign keys of other tables that refer to it.
+    /// Foreign keys of other tables that refer to it ([`Depth::Full`]).
+    #[serde(default)]
     pub referenced_by: Vec<ForeignKey>,
-    /// Views and materialised views on it, of every level.
+    /// Views and materialised views on it, of every level ([`Depth::Full`]).
+    #[serde(default)]
     pub views: Vec<ViewOf>,
     /// Columns that its extended statistics, generated columns, policies and trigger conditions
-    /// name, by what names them.
+    /// name, by what names them ([`Depth::Full`]).
+    #[serde(default)]
     pub column_users: Vec<ColumnUser>,
     /// Sequences that its columns own.
     pub sequences: Vec<Name>,
     /// It is in a publication.
     pub published: bool,
+    /// It has row-level security policies.
+    #[serde(default)]
+    pub has_policies: bool,
     /// `pg_am.amname`.
     pub access_method: Option<String>,
     /// Its tablespace; empty for the database's own.
@@ -322,9 +377,6 @@ pub struct Details {
     pub unlogged: bool,
     /// Of a materialised view: `relispopulated`.
     pub populated: bool,
-    /// Row-level triggers, rules or anything else of the user's that a rewrite would not run are no
-    /// matter; but a composite-type column elsewhere uses its row type.
-    pub row_type_used: bool,
     /// The text of a view's or materialised view's query.
     pub query: Option<String>,
 }
@@ -430,6 +482,9 @@ pub struct Member {
     pub partition_constraint: Option<String>,
     /// The definitions of its valid constraints.
     pub constraints: Vec<String>,
+    /// Its columns that are NOT NULL.
+    #[serde(default)]
+    pub not_null: Vec<String>,
 }
 
 impl Member {
@@ -460,6 +515,9 @@ pub struct ForeignKey {
     pub referenced_columns: Vec<String>,
     /// The index here that it rests on.
     pub index: Option<String>,
+    /// A partition's share in its parent's key.
+    #[serde(default)]
+    pub is_share: bool,
 }
 
 /// A view on a table.

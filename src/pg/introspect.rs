@@ -72,6 +72,7 @@ pub async fn facts<S: Session>(
             .collect(),
         functions: catalog.functions,
         objects: catalog.objects,
+        own_locks: catalog.own_locks,
         assumed: false,
     })
 }
@@ -96,6 +97,7 @@ struct CatalogFacts {
     types: Vec<Option<Type>>,
     functions: Vec<Option<Volatility>>,
     objects: Vec<Vec<DependentRelation>>,
+    own_locks: bool,
 }
 
 fn read<T: DeserializeOwned>(replies: &[Reply], at: usize) -> Result<T, FactsError> {

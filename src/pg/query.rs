@@ -1,21 +1,36 @@
 //! The text of the facts query: made of fragments, so that a request costs no more than what it asks for.
 
-use crate::catalog::{Depth, FactRequest, ObjectClass};
+use std::collections::BTreeSet;
+
+use crate::catalog::{Depth, FactRequest, ObjectClass, ObjectRequest};
 use crate::exec::acquire::array_literal;
 use crate::sql::name::Name;
 
 /// PostgreSQL 13 to 18, all of them.
-const RELATIONS: &str = include_str!("facts.sql");
-const TAKEN: &str = include_str!("facts_taken.sql");
-const INDEX_DETAILS: &str = include_str!("facts_index_details.sql");
-const DETAILS: &str = include_str!("facts_details.sql");
-const DETAILS_VALUE: &str = include_str!("facts_details_value.sql");
-const TYPES: &str = include_str!("facts_types.sql");
+const RELATIONS: &str = include_str!("facts/relations.sql");
+const TAKEN: &str = include_str!("facts/taken.sql");
+const INDEX_DETAILS: &str = include_str!("facts/index_details.sql");
+const STRUCTURE: &str = include_str!("facts/structure.sql");
+const STRUCTURE_VALUE: &str = include_str!("facts/structure_value.sql");
+const REFERRING: &str = include_str!("facts/referring.sql");
+const REFERRING_KIN: &str = "UNION ALL SELECT r.at, 'referring', r.table_oid, 1 FROM referring r";
+const DEPENDENTS: &str = include_str!("facts/dependents.sql");
+const DEPENDENTS_VALUE: &str = include_str!("facts/dependents_value.sql");
+const TYPES: &str = include_str!("facts/types.sql");
 const TYPES_VALUE: &str = "(SELECT pg_catalog.jsonb_agg(\
     (SELECT v.value FROM type_values v WHERE v.oid = t.oid) ORDER BY t.at) FROM named_types t)";
-const TYPE_VALUES: &str = include_str!("facts_type_values.sql");
-const FUNCTIONS: &str = include_str!("facts_functions.sql");
-const OBJECTS: &str = include_str!("facts_objects.sql");
+const TYPE_VALUES: &str = include_str!("facts/type_values.sql");
+const FUNCTIONS: &str = include_str!("facts/functions.sql");
+const OBJECTS: &str = include_str!("facts/objects.sql");
+/// What would go with an object that is dropped, and the relations that this locks.
+const DROPPED: &str = include_str!("facts/dropped.sql");
+const DROPPED_LOCKED: &str = include_str!("facts/dropped_locked.sql");
+const DEPENDENTS_OF_OBJECTS: &str = include_str!("facts/dependents_of_objects.sql");
+
+/// Those that stop writers or readers.
+const OWN_LOCKS: &str = "EXISTS (SELECT FROM pg_catalog.pg_locks l \
+    WHERE l.pid = pg_catalog.pg_backend_pid() AND l.locktype = 'relation' \
+    AND l.mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock'))";
 
 /// A query and its parameters.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,15 +73,15 @@ impl Parts {
 /// The query for a request; `None` when it asks for nothing.
 pub fn query(request: &FactRequest) -> Option<Query> {
     let mut parts = Parts::default();
-    let is_full = request.depth == Depth::Full && !request.relations.is_empty();
-    let type_oids = type_oids(request, is_full);
+    let has_structure = request.depth > Depth::Outline && !request.relations.is_empty();
+    let type_oids = type_oids(request, has_structure);
     if !request.types.is_empty() {
         let sql: Vec<String> = request.types.iter().map(|sql| bare(sql)).collect();
         parts.table(TYPES, &[("types", array_literal(&sql))]);
         parts.answer("types", TYPES_VALUE);
     }
     if !request.relations.is_empty() {
-        relations(&mut parts, request, is_full, type_oids.as_deref());
+        relations(&mut parts, request, type_oids.as_deref());
     } else if let Some(oids) = &type_oids {
         parts.table(&TYPE_VALUES.replace("{type_oids}", oids), &[]);
     }
@@ -79,45 +94,44 @@ pub fn query(request: &FactRequest) -> Option<Query> {
         parts.answer("functions", "(SELECT f.value FROM functions f)");
     }
     if !request.objects.is_empty() {
-        let kinds = request.objects.iter().map(|object| class(object.kind));
-        let kinds: Vec<String> = kinds.map(str::to_owned).collect();
-        let (schemas, names) = apart(request.objects.iter().map(|object| &object.name));
-        let parameters = [
-            ("object_kinds", array_literal(&kinds)),
-            ("object_schemas", schemas),
-            ("object_names", names),
-        ];
-        parts.table(OBJECTS, &parameters);
-        parts.answer("objects", "(SELECT d.value FROM dependents d)");
+        objects(&mut parts, &request.objects);
+    }
+    if request.own_locks {
+        parts.answer("own_locks", OWN_LOCKS);
     }
     if parts.answers.is_empty() {
         return None;
     }
-    let recursive = if is_full || type_oids.is_some() || !request.objects.is_empty() {
+    let recursive = if has_structure || type_oids.is_some() || !request.objects.is_empty() {
         "RECURSIVE "
     } else {
         ""
     };
+    let with = if parts.tables.is_empty() {
+        String::new()
+    } else {
+        format!("WITH {recursive}{}\n", parts.tables.join(", "))
+    };
     Some(Query {
         sql: format!(
-            "WITH {recursive}{}\nSELECT pg_catalog.jsonb_build_object({})::pg_catalog.text",
-            parts.tables.join(", "),
+            "{with}SELECT pg_catalog.jsonb_build_object({})::pg_catalog.text",
             parts.answers.join(", "),
         ),
         parameters: parts.parameters,
     })
 }
 
-fn relations(parts: &mut Parts, request: &FactRequest, is_full: bool, type_oids: Option<&str>) {
+fn relations(parts: &mut Parts, request: &FactRequest, type_oids: Option<&str>) {
     let names: Vec<String> = request.relations.iter().map(ToString::to_string).collect();
-    let (index_details, details) = if is_full {
-        (INDEX_DETAILS, DETAILS_VALUE)
-    } else {
-        ("", "")
+    let (index_details, details, dependents) = match request.depth {
+        Depth::Outline => ("", "", ""),
+        Depth::Structure => (INDEX_DETAILS, STRUCTURE_VALUE, ""),
+        Depth::Full => (INDEX_DETAILS, STRUCTURE_VALUE, DEPENDENTS_VALUE),
     };
     let text = RELATIONS
         .replace("{index_details}", index_details.trim_end())
-        .replace("{details}", details.trim_end());
+        .replace("{details}", details.trim_end())
+        .replace("{dependents}", dependents.trim_end());
     // What the relations' details are made of stands behind the names and before the relations.
     let (asked, rest) = text.split_once("), tables AS (").unwrap_or((&text, ""));
     let asked = format!("{asked})");
@@ -125,8 +139,14 @@ fn relations(parts: &mut Parts, request: &FactRequest, is_full: bool, type_oids:
     if let Some(oids) = type_oids {
         parts.table(&TYPE_VALUES.replace("{type_oids}", oids), &[]);
     }
-    if is_full {
-        parts.table(DETAILS, &[]);
+    match request.depth {
+        Depth::Outline => {}
+        Depth::Structure => parts.table(&STRUCTURE.replace("{referring_kin}", ""), &[]),
+        Depth::Full => {
+            parts.table(REFERRING, &[]);
+            parts.table(&STRUCTURE.replace("{referring_kin}", REFERRING_KIN), &[]);
+            parts.table(DEPENDENTS, &[]);
+        }
     }
     parts.table(&format!("tables AS ({rest}"), &[]);
     parts.answer("relations", "(SELECT r.value FROM relations r)");
@@ -139,12 +159,59 @@ fn relations(parts: &mut Parts, request: &FactRequest, is_full: bool, type_oids:
     }
 }
 
+fn objects(parts: &mut Parts, objects: &[ObjectRequest]) {
+    let kinds = objects.iter().map(|object| class(object.kind));
+    let kinds: Vec<String> = kinds.map(str::to_owned).collect();
+    let (schemas, names) = apart(objects.iter().map(|object| &object.name));
+    let parameters = [
+        ("object_kinds", array_literal(&kinds)),
+        ("object_schemas", schemas),
+        ("object_names", names),
+    ];
+    parts.table(OBJECTS, &parameters);
+    let listings: BTreeSet<Option<&str>> =
+        objects.iter().map(|object| listing(object.kind)).collect();
+    if listings.contains(&None) {
+        parts.table(DROPPED, &[]);
+    }
+    let selects: Vec<&str> = listings
+        .into_iter()
+        .map(|listing| listing.unwrap_or(DROPPED_LOCKED).trim_end())
+        .collect();
+    parts.table(
+        &format!("locked (at, oid) AS ({})", selects.join("\nUNION\n")),
+        &[],
+    );
+    parts.table(DEPENDENTS_OF_OBJECTS, &[]);
+    parts.answer("objects", "(SELECT d.value FROM dependents d)");
+}
+
+/// How the relations of a class are listed; `None` where they are those that would be dropped.
+fn listing(class: ObjectClass) -> Option<&'static str> {
+    match class {
+        ObjectClass::Schema
+        | ObjectClass::Type
+        | ObjectClass::Function
+        | ObjectClass::Extension
+        | ObjectClass::Statistics
+        | ObjectClass::Role
+        | ObjectClass::Relation
+        | ObjectClass::Server => None,
+        ObjectClass::Referring => Some(include_str!("facts/of_referring.sql")),
+        ObjectClass::Behind => Some(include_str!("facts/of_behind.sql")),
+        ObjectClass::Publication => Some(include_str!("facts/of_publication.sql")),
+        ObjectClass::Tablespace => Some(include_str!("facts/of_tablespace.sql")),
+        ObjectClass::Tables => Some(include_str!("facts/of_tables.sql")),
+        ObjectClass::Clustered => Some(include_str!("facts/of_clustered.sql")),
+    }
+}
+
 /// The types that must be known, as a query.
-fn type_oids(request: &FactRequest, is_full: bool) -> Option<String> {
+fn type_oids(request: &FactRequest, has_structure: bool) -> Option<String> {
     let named = "SELECT n.oid FROM named_types n";
     let columns = "SELECT t.atttypid FROM asked a JOIN pg_catalog.pg_attribute t ON t.attrelid = a.oid \
                    WHERE t.attnum > 0 AND NOT t.attisdropped";
-    match (request.types.is_empty(), is_full) {
+    match (request.types.is_empty(), has_structure) {
         (true, false) => None,
         (true, true) => Some(columns.to_owned()),
         (false, false) => Some(named.to_owned()),
@@ -186,6 +253,14 @@ fn class(class: ObjectClass) -> &'static str {
         ObjectClass::Extension => "extension",
         ObjectClass::Statistics => "statistics",
         ObjectClass::Role => "role",
+        ObjectClass::Relation => "relation",
+        ObjectClass::Server => "server",
+        ObjectClass::Referring => "referring",
+        ObjectClass::Behind => "behind",
+        ObjectClass::Publication => "publication",
+        ObjectClass::Tablespace => "tablespace",
+        ObjectClass::Tables => "tables",
+        ObjectClass::Clustered => "clustered",
     }
 }
 

@@ -11,9 +11,11 @@ WITH settings AS (
 SELECT ((SELECT pg_catalog.jsonb_object_agg(t.name, t.value) FROM timeouts t)
     || pg_catalog.jsonb_build_object(
         'version', pg_catalog.current_setting('server_version_num')::pg_catalog.int4,
+        'read_only', pg_catalog.current_setting('default_transaction_read_only')::pg_catalog.bool,
         -- zones that have never had another offset
         'time_zone_is_utc', pg_catalog.upper(pg_catalog.current_setting('TimeZone')) IN (
             'UTC', 'UCT', 'GMT', 'GMT0', 'GMT+0', 'GMT-0', 'ZULU', 'UNIVERSAL', 'GREENWICH', 'ETC/UTC', 'ETC/UCT',
-            'ETC/GMT', 'ETC/GMT0', 'ETC/GMT+0', 'ETC/GMT-0', 'ETC/ZULU', 'ETC/UNIVERSAL', 'ETC/GREENWICH'),
+            'ETC/GMT', 'ETC/GMT0', 'ETC/GMT+0', 'ETC/GMT-0', 'ETC/ZULU', 'ETC/UNIVERSAL', 'ETC/GREENWICH',
+            '<+00>-00', '<-00>+00'),
         'client_min_messages', (SELECT s.setting FROM settings s WHERE s.name = 'client_min_messages')
     ))::pg_catalog.text

@@ -13,7 +13,7 @@ use crate::sql::name::Name;
 pub struct Plan {
     /// What the client is told when it starts; empty for a plan that is the statement itself.
     pub notice: String,
-    /// The steps. The last one's command tag is the client's.
+    /// The steps. The client's command tag is that of its own statement.
     pub steps: Vec<Step>,
 }
 

@@ -394,6 +394,10 @@ impl Case<'_> {
         };
         metrics::plan_ended(word, elapsed, progress.waited, progress.attempts);
         let ending = match outcome.result {
+            // What ran in its place may have had another.
+            Ok(_) if matches!(judgement.verdict, Verdict::Rewrite(_)) => {
+                Ending::Done(self.parsed.statement.tag().to_owned())
+            }
             Ok(tag) => Ending::Done(tag),
             Err(RunError::Gone | RunError::Stale) => Ending::Gone,
             Err(RunError::Sql(fields)) => {

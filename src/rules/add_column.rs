@@ -66,6 +66,22 @@ pub(super) fn recipe(column: &ColumnDefinition, target: &Target) -> Result<Vec<S
             column.type_name.sql
         ));
     }
+    if target.known.has_calling_default(column) {
+        return Err(format!(
+            "The default of the domain {0} may differ from row to row, and would be written into every row. Give the \
+             column a DEFAULT of its own: NULL, or a constant.",
+            column.type_name.sql
+        ));
+    }
+    if demands_values(column) {
+        return Err(format!(
+            "The rows that are there have no value for it, and the server would refuse at the first of them. Give it a \
+             DEFAULT, or add it without NOT NULL, fill it in batches, and then SET NOT NULL: ALTER TABLE {} ADD COLUMN \
+             {}.",
+            target.relation.qualified(),
+            column.bare
+        ));
+    }
     let mut all = Vec::new();
     let is_volatile = column
         .default
@@ -101,16 +117,43 @@ pub(super) fn recipe(column: &ColumnDefinition, target: &Target) -> Result<Vec<S
         || column.identity.is_some()
         || column.type_name.serial.is_some();
     if becomes_not_null && !is_primary && column.identity.is_none() {
-        all.extend(not_null::recipe(&column.name, None, target));
+        all.extend(not_null::recipe(
+            &column.name,
+            not_null_name(column, target),
+            target,
+        ));
     }
     if column.identity.is_some() {
-        all.extend(not_null::recipe(&column.name, None, target));
+        all.extend(not_null::recipe(
+            &column.name,
+            not_null_name(column, target),
+            target,
+        ));
         all.push(become_identity(column, target));
     }
     for constraint in &column.constraints {
         all.extend(constrain(constraint, target)?);
     }
     Ok(all)
+}
+
+/// The name of its NOT NULL, on servers that keep one.
+fn not_null_name<'a>(column: &'a ColumnDefinition, target: &Target) -> Option<&'a str> {
+    let keeps = target.known.version() >= not_null::NAMED_VERSION;
+    column.not_null_name.as_deref().filter(|_| keeps)
+}
+
+/// NOT NULL with nothing to fill the rows with.
+fn demands_values(column: &ColumnDefinition) -> bool {
+    let has_value = column
+        .default
+        .as_ref()
+        .is_some_and(|default| !default.is_null);
+    column.not_null
+        && !has_value
+        && column.generated.is_none()
+        && column.identity.is_none()
+        && column.type_name.serial.is_none()
 }
 
 /// A published table without a key refuses every UPDATE.

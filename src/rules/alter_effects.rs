@@ -13,9 +13,9 @@ use crate::catalog::{
 use crate::lock::LockMode;
 use crate::plan::effects::Effects;
 use crate::sql::alter_table::{
-    ActionKind, ColumnDefinition, ConstraintDefinition, ConstraintDefinitionKind,
+    ActionKind, AttributeChange, ColumnDefinition, ConstraintDefinition, ConstraintDefinitionKind,
 };
-use crate::sql::name::Name;
+use crate::sql::name::{Name, mentions};
 
 /// The table that a statement alters.
 #[derive(Debug, Clone, Copy)]
@@ -111,7 +111,9 @@ pub(super) fn of_action(kind: &ActionKind, target: &Target) -> Effects {
         | ActionKind::DetachPartition { .. }
         | ActionKind::FinalizeDetach { .. }
         | ActionKind::AttachIndex { .. } => super::partition::effects(kind, target),
-        ActionKind::SetLogged { logged } if target.relation.details.unlogged != *logged => {
+        ActionKind::SetLogged { logged }
+            if target.relation.details.unlogged != *logged && !target.relation.assumed =>
+        {
             target.alone(AccessExclusive) // it is already so
         }
         ActionKind::SetLogged { .. } if target.relation.kind == RelationKind::Sequence => {
@@ -146,9 +148,31 @@ pub(super) fn of_action(kind: &ActionKind, target: &Target) -> Effects {
         | ActionKind::OfType
         | ActionKind::RowSecurity { .. }
         | ActionKind::Rule
-        | ActionKind::ForeignOptions
-        | ActionKind::Attribute { .. } => target.alone(AccessExclusive),
+        | ActionKind::ForeignOptions => target.alone(AccessExclusive),
+        ActionKind::Attribute { change, cascade } => attribute(*change, *cascade, target),
     }
+}
+
+/// A composite type has no rows; the tables that are made `OF` it follow it with CASCADE.
+fn attribute(change: AttributeChange, cascade: bool, target: &Target) -> Effects {
+    let mut effects = target.alone(LockMode::AccessExclusive);
+    for table in target
+        .relation
+        .details
+        .descendants
+        .iter()
+        .filter(|_| cascade)
+    {
+        effects.add_lock(table.qualified(), LockMode::AccessExclusive);
+        if change == AttributeChange::SetType && table.is_leaf() {
+            effects.add_rewrite(table.qualified());
+            for index in &table.indexes {
+                effects.add_lock(index_of(table, index), LockMode::AccessExclusive);
+                effects.add_build(table.qualified());
+            }
+        }
+    }
+    effects
 }
 
 fn add_column(column: &ColumnDefinition, if_not_exists: bool, target: &Target) -> Effects {
@@ -195,15 +219,30 @@ fn add_constraint_of_new_column(
     }
 }
 
+/// Each leaf is read unless it is NOT NULL there, or proven. With ONLY a parent's children aren't
+/// looked into: they are NOT NULL, or the server refuses.
 fn set_not_null(column: &str, target: &Target) -> Effects {
-    let details = &target.relation.details;
-    let is_settled = details.column(column).is_some_and(|found| found.not_null)
-        || not_null::is_proven(target.relation, column);
-    if is_settled {
-        target.all(LockMode::AccessExclusive)
-    } else {
-        target.scanned(LockMode::AccessExclusive)
+    let mut effects = target.all(LockMode::AccessExclusive);
+    let relation = target.relation;
+    let is_settled = relation
+        .details
+        .column(column)
+        .is_some_and(|found| found.not_null);
+    let (is_own_proven, are_heirs_proven) = (
+        not_null::is_proven(relation, column),
+        not_null::is_proven_for_heirs(relation, column),
+    );
+    for member in leaves(&target.family()) {
+        let is_proven = if member.oid == relation.oid {
+            is_settled || is_own_proven
+        } else {
+            are_heirs_proven || member.not_null.iter().any(|name| name == column)
+        };
+        if !is_proven {
+            effects.add_scan(member.qualified());
+        }
     }
+    effects
 }
 
 fn drop_column(column: &str, cascade: bool, target: &Target) -> Effects {
@@ -211,7 +250,12 @@ fn drop_column(column: &str, cascade: bool, target: &Target) -> Effects {
     if details.column(column).is_none() && !target.relation.assumed {
         return target.alone(LockMode::AccessExclusive); // the server stops before it comes to others
     }
-    let mut effects = target.all(LockMode::AccessExclusive);
+    // With ONLY the children's columns are told that they are their own now.
+    let with_heirs = Target {
+        only: false,
+        ..*target
+    };
+    let mut effects = with_heirs.all(LockMode::AccessExclusive);
     for index in indexes_with(target.relation, column) {
         effects.add_lock(index.qualified(), LockMode::AccessExclusive);
     }
@@ -283,13 +327,15 @@ fn set_type(kind: &ActionKind, target: &Target) -> Effects {
     }
     for index in indexes_with(target.relation, column) {
         effects.add_lock(index.qualified(), LockMode::AccessExclusive);
-        // An INVALID index of a partitioned table (ON ONLY) is made anew with all its parts.
-        if !index.valid || alter_type::rebuilds(index, column, change, target) {
+        // An index of a partitioned table is made anew with all its parts.
+        let is_partitioned = target.relation.kind == RelationKind::PartitionedTable;
+        if is_partitioned || !index.valid || alter_type::rebuilds(index, column, change, target) {
             for member in leaves(&target.family()) {
                 effects.add_build(member.qualified());
             }
         }
     }
+    of_heirs_own(column, target, &mut effects);
     // A foreign key, on either side, is taken off and put on again; and checked, if the rows differ.
     let is_checked = matches!(change, TypeChange::Rewrite | TypeChange::Rebuild);
     let details = &target.relation.details;
@@ -317,6 +363,29 @@ fn set_type(kind: &ActionKind, target: &Target) -> Effects {
         }
     }
     effects
+}
+
+/// What partitions and children have that their parent hasn't: an index with the column in an
+/// expression or a predicate is built, a CHECK that names it is verified.
+fn of_heirs_own(column: &str, target: &Target, effects: &mut Effects) {
+    let own = target.family();
+    for member in leaves(&own).filter(|member| member.oid != target.relation.oid) {
+        let is_odd = |definition: &&String| {
+            let keys = definition
+                .split_once(" USING ")
+                .map_or("", |(_, keys)| keys);
+            let columns = keys.split_once('(').map_or("", |(_, columns)| columns);
+            mentions(keys, column) && (columns.contains('(') || keys.contains(" WHERE "))
+        };
+        if member.index_definitions.iter().any(|own| is_odd(&own)) {
+            effects.add_build(member.qualified());
+        }
+        let is_check =
+            |definition: &&String| definition.starts_with("CHECK ") && mentions(definition, column);
+        if member.constraints.iter().any(|own| is_check(&own)) {
+            effects.add_scan(member.qualified());
+        }
+    }
 }
 
 fn identity(column: &str, drops: bool, adds: bool, target: &Target) -> Effects {
@@ -421,6 +490,9 @@ fn using_index(primary: bool, index: &str, name: Option<&str>, target: &Target) 
         .indexes
         .iter()
         .find(|found| found.name == index);
+    if primary && target.relation.assumed && found.is_none() {
+        effects.add(target.scanned(LockMode::AccessExclusive)); // its columns aren't known
+    }
     if primary && let Some(found) = found {
         for column in found.columns.iter().flatten() {
             effects.add(set_not_null(column, target));

@@ -3,27 +3,41 @@
 //! but with what destroys at the end.
 
 use super::alter_effects::{Target, of_action};
-use super::decide::{Case, Finding, Way, as_sent, is_costly};
+use super::decide::{Case, Finding, Way, as_sent, is_costly, locks_of};
 use super::known::Known;
 use super::{
-    Judgement, add_column, alter_type, check_constraint, drop_column, foreign_key, not_null, other,
-    partition, steps, table_rewrite, unique_constraint,
+    Action as PolicyAction, Judgement, Rule, add_column, alter_type, check_constraint, drop_column,
+    drop_object, foreign_key, names, not_null, other, partition, steps, table_rewrite,
+    unique_constraint,
 };
 use crate::catalog::{Constraint, ConstraintKind, Depth, FactRequest, Relation, RelationKind};
 use crate::lock::LockMode;
 use crate::plan::effects::Effects;
 use crate::plan::{Context, Step, StepLock, Undo};
 use crate::sql::alter_table::{
-    Action, ActionKind, AlterTable, ColumnDefinition, ConstraintDefinition,
+    Action, ActionKind, AlterTable, AttributeChange, ColumnDefinition, ConstraintDefinition,
     ConstraintDefinitionKind, Expression, TypeName,
 };
 use crate::sql::name::quote_identifier;
+use crate::sql::statement::ObjectKind;
+
+/// A weak lock's work under a strong lock.
+pub const MIXES_LOCKS: Rule = Rule {
+    name: "alter-table-mixes-locks",
+    hazard: "One ALTER TABLE holds the strongest of its locks for all of its sub-commands: a validation, which alone \
+             stops nobody, then stops every query until it is done.",
+    remedy: "It is taken apart: what reads the table runs by itself, under its own weak lock.",
+    manual: "https://www.postgresql.org/docs/current/sql-altertable.html",
+    action: PolicyAction::Rewrite,
+    versions: "alike",
+    example: "ALTER TABLE users VALIDATE CONSTRAINT users_email_check, ADD COLUMN nick text",
+};
 
 /// The table, every table that a sub-command names, every type and function.
 pub(super) fn facts_needed(alter: &AlterTable) -> FactRequest {
     let mut request = FactRequest {
         relations: vec![alter.relation.clone()],
-        depth: Depth::Full,
+        depth: Depth::Structure,
         ..FactRequest::default()
     };
     for action in &alter.actions {
@@ -34,6 +48,12 @@ pub(super) fn facts_needed(alter: &AlterTable) -> FactRequest {
 
 fn ask(kind: &ActionKind, table: &str, request: &mut FactRequest) {
     let candidates = |column: &str, label: &str| steps::candidates(table, column, label);
+    if let ActionKind::DropColumn { .. }
+    | ActionKind::SetType { .. }
+    | ActionKind::DropConstraint { .. } = kind
+    {
+        request.depth = Depth::Full; // what depends on the column or the constraint
+    }
     match kind {
         ActionKind::AddColumn { column, .. } => ask_column(column, table, request),
         ActionKind::SetType { to, .. } => request.types.push(to.sql.clone()),
@@ -122,13 +142,16 @@ pub(super) fn ask_constraint(
         }
         ConstraintDefinitionKind::NotNull { column } => names(column, "not_null"),
         ConstraintDefinitionKind::Unique {
-            primary, columns, ..
+            primary,
+            columns,
+            include,
+            ..
         } => {
             if *primary {
                 names("", "pkey");
                 columns.iter().for_each(|column| names(column, "not_null"));
             } else {
-                names(&columns.join("_"), "key");
+                names(&unique_constraint::joined(columns, include), "key");
             }
         }
         ConstraintDefinitionKind::ForeignKey {
@@ -160,7 +183,9 @@ pub(super) fn judge(alter: &AlterTable, source: &str, known: Known) -> Judgement
         relation,
         only: alter.only,
     };
-    let reduced = without_dropped_checks(alter, relation);
+    let named = names::given(alter, &target);
+    let alter = &named;
+    let reduced = with_new_constraints(alter, without_dropped_checks(alter, relation));
     let after_drops = Target {
         relation: &reduced,
         ..target
@@ -172,12 +197,29 @@ pub(super) fn judge(alter: &AlterTable, source: &str, known: Known) -> Judgement
             ActionKind::DropConstraint { .. } => of_action(&action.kind, &target),
             _ => of_action(&action.kind, &after_drops),
         };
-        findings.extend(find(action, &own, &target));
+        let nothing = match alter.object {
+            ObjectKind::Table => settled(&action.kind, &target),
+            _ => None, // the server refuses an ALTER VIEW of a table
+        };
+        let is_doomed = alter.actions.len() == 1 && is_refused(&action.kind, &target);
+        findings.push(match nothing {
+            Some(nothing) => nothing,
+            None if is_doomed => Finding::harmless(),
+            None => find(action, &own, &target),
+        });
         effects.add(own);
     }
     known.forget_own(&mut effects);
+    if is_costly(&effects, known) {
+        take_weak_ones_out(alter, &after_drops, &mut findings);
+    }
     if relation.extension.is_some() {
         keep_off(relation, &mut findings);
+    }
+    if let Some(finding) = partition::pending(alter, relation)
+        && let Some(first) = findings.first_mut()
+    {
+        *first = finding;
     }
     let mut step = as_sent(alter.tag, source, &effects);
     step.lock_first = order_of_locks(alter, &target);
@@ -187,11 +229,29 @@ pub(super) fn judge(alter: &AlterTable, source: &str, known: Known) -> Judgement
     let case = Case {
         known,
         tag: alter.tag,
+        note: what_cascades(alter, relation),
         effects,
         as_sent: step,
         findings,
     };
     case.decide(|findings| compose(alter, findings, &target))
+}
+
+/// One ALTER TABLE holds the strongest of its locks for all of its sub-commands: what reads the
+/// table under a lock that stops nobody gets a step of its own.
+fn take_weak_ones_out(alter: &AlterTable, target: &Target, findings: &mut [Finding]) {
+    for (action, finding) in alter.actions.iter().zip(findings) {
+        let effects = of_action(&action.kind, target);
+        let is_weak = effects.strongest() < Some(LockMode::Share);
+        if effects.takes_long() && is_weak && matches!(finding.way, Way::AsSent) {
+            let step = Step {
+                context: Context::Long,
+                locks: locks_of(&effects),
+                ..steps::alter(target, &action.sql)
+            };
+            *finding = Finding::of(&MIXES_LOCKS, Way::Steps(vec![step]));
+        }
+    }
 }
 
 /// The table without the CHECKs that the statement drops: that comes first, so they prove nothing.
@@ -205,6 +265,60 @@ fn without_dropped_checks(alter: &AlterTable, relation: &Relation) -> Relation {
         }
     }
     reduced
+}
+
+/// The table with the constraints that the statement adds NOT VALID, which it may validate too.
+fn with_new_constraints(alter: &AlterTable, mut relation: Relation) -> Relation {
+    let validates = |name: &String| {
+        let mut kinds = alter.actions.iter().map(|action| &action.kind);
+        kinds
+            .any(|kind| matches!(kind, ActionKind::ValidateConstraint { name: own } if own == name))
+    };
+    for action in &alter.actions {
+        let ActionKind::AddConstraint(new) = &action.kind else {
+            continue;
+        };
+        if let Some(name) = new.name.as_ref().filter(|name| validates(name)) {
+            relation.details.constraints.push(Constraint {
+                name: name.clone(),
+                kind: ConstraintKind::Other,
+                validated: false,
+                columns: Vec::new(),
+                definition: new.body.clone(),
+                expression: None,
+                index: None,
+                references: None,
+                inherited: false,
+            });
+        }
+    }
+    relation
+}
+
+/// What CASCADE takes with columns and constraints, in words.
+fn what_cascades(alter: &AlterTable, relation: &Relation) -> String {
+    let details = &relation.details;
+    let mut goes = Vec::new();
+    for action in &alter.actions {
+        match &action.kind {
+            ActionKind::DropColumn {
+                column,
+                cascade: true,
+                ..
+            } => goes.extend(drop_object::that_use(details, Some(column), None)),
+            ActionKind::DropConstraint {
+                name,
+                cascade: true,
+                ..
+            } => {
+                let index = details.constraint(name).and_then(|own| own.index.as_ref());
+                let index = index.map_or("", String::as_str);
+                goes.extend(drop_object::that_use(details, None, Some(index)));
+            }
+            _ => {}
+        }
+    }
+    drop_object::in_words(goes)
 }
 
 /// What an extension manages is never taken apart.
@@ -257,10 +371,7 @@ fn order_of_locks(alter: &AlterTable, target: &Target) -> Vec<StepLock> {
 }
 
 /// What a family says about one sub-command.
-fn find(action: &Action, effects: &Effects, target: &Target) -> Vec<Finding> {
-    if let Some(nothing) = settled(&action.kind, target) {
-        return vec![nothing];
-    }
+fn find(action: &Action, effects: &Effects, target: &Target) -> Finding {
     let costly = is_costly(effects, target.known);
     match &action.kind {
         ActionKind::AddColumn { column, .. } if costly => {
@@ -269,46 +380,56 @@ fn find(action: &Action, effects: &Effects, target: &Target) -> Vec<Finding> {
             } else {
                 &add_column::CONSTRAINED
             };
-            vec![Finding::of(rule, way(add_column::recipe(column, target)))]
+            Finding::of(rule, way(add_column::recipe(column, target)))
         }
         ActionKind::DropColumn { column, .. } => {
             if target.known.is_small(target.relation) {
-                return vec![Finding::harmless()];
+                return Finding::harmless();
             }
             match drop_column::recipe(column, &action.sql, target) {
-                Some(steps) => vec![Finding::of(&drop_column::LOCKS_MUCH, Way::Steps(steps))],
-                None => vec![Finding::as_sent(&drop_column::BREAKS_CLIENTS)],
+                Some(steps) => Finding::of(&drop_column::LOCKS_MUCH, Way::Steps(steps)),
+                None => Finding::as_sent(&drop_column::BREAKS_CLIENTS),
             }
         }
         ActionKind::SetNotNull { column } if costly => {
-            let steps = not_null::recipe(column, None, target);
-            vec![Finding::of(&not_null::SCANS, Way::Steps(steps))]
+            Finding::of(&not_null::SCANS, way(not_null::way(column, target)))
         }
-        ActionKind::SetType { column, .. } if costly => vec![Finding::of(
+        ActionKind::SetType { column, .. } if costly => Finding::of(
             &alter_type::REWRITES,
             Way::Impossible(alter_type::advice(column, &action.kind, target)),
-        )],
+        ),
         ActionKind::AddConstraint(constraint) => {
-            vec![constraint_finding(constraint, action, costly, target)]
+            constraint_finding(constraint, action, costly, target)
         }
         ActionKind::AttachPartition { partition, bound } if costly => {
             let recipe = partition::attach_recipe(partition, bound, &action.sql, target);
-            vec![Finding::of(&partition::ATTACH_SCANS, way(recipe))]
+            Finding::of(&partition::ATTACH_SCANS, way(recipe))
         }
         ActionKind::DetachPartition {
             partition,
             concurrently: false,
         } => match partition::detach_recipe(partition, target) {
-            Some(steps) if !target.known.is_small(target.relation) => {
-                vec![Finding::of(&partition::DETACH_BLOCKS, Way::Steps(steps))]
+            Some(mut steps) if !target.known.is_small(target.relation) => {
+                steps.extend(partition::drop_left_bound(partition, target));
+                Finding::of(&partition::DETACH_BLOCKS, Way::Steps(steps))
             }
-            _ => vec![Finding::harmless()],
+            _ => Finding::harmless(),
         },
-        kind if costly => vec![table_rewrite::finding(kind)],
-        ActionKind::RowSecurity { enables: true } if !target.known.is_small(target.relation) => {
-            vec![Finding::as_sent(&other::ROW_SECURITY)]
+        ActionKind::Attribute { .. } if costly => Finding::of(
+            &alter_type::REWRITES,
+            Way::Impossible(alter_type::REWRITES.remedy.to_owned()),
+        ),
+        kind if costly => table_rewrite::finding(kind),
+        ActionKind::RowSecurity { hides: true }
+            if !target.known.is_small(target.relation) && !target.relation.details.has_policies =>
+        {
+            Finding::as_sent(&other::ROW_SECURITY)
         }
-        _ => vec![Finding::harmless()],
+        ActionKind::Attribute {
+            change: AttributeChange::Drop,
+            ..
+        } => Finding::as_sent(&drop_column::BREAKS_CLIENTS),
+        _ => Finding::harmless(),
     }
 }
 
@@ -335,7 +456,16 @@ fn constraint_finding(
         ),
         ConstraintDefinitionKind::NotNull { column } => Finding::of(
             &not_null::SCANS,
-            Way::Steps(not_null::recipe(column, constraint.name.as_deref(), target)),
+            Way::Steps(not_null::recipe_of(
+                column,
+                constraint.name.as_deref(),
+                if constraint.body.ends_with(" NO INHERIT") {
+                    " NO INHERIT"
+                } else {
+                    ""
+                },
+                target,
+            )),
         ),
         ConstraintDefinitionKind::Unique { .. } => Finding::of(
             &unique_constraint::BUILDS,
@@ -368,11 +498,82 @@ fn constraint_finding(
     }
 }
 
+/// Whether the server is known to refuse a sub-command before it reads or builds anything: then its
+/// own error is what the client should see.
+fn is_refused(kind: &ActionKind, target: &Target) -> bool {
+    let details = &target.relation.details;
+    let is_table = matches!(
+        target.relation.kind,
+        RelationKind::Table | RelationKind::PartitionedTable | RelationKind::ForeignTable
+    );
+    if target.relation.assumed || target.known.facts.assumed {
+        return false;
+    }
+    let is_missing = |column: &String| details.column(column).is_none();
+    match kind {
+        ActionKind::SetNotNull { column } | ActionKind::SetType { column, .. } => {
+            is_table && is_missing(column)
+        }
+        ActionKind::AddColumn {
+            column,
+            if_not_exists: false,
+        } => !is_missing(&column.name),
+        ActionKind::AddConstraint(constraint) => {
+            let is_taken = |name: &String| details.constraint(name).is_some();
+            !is_table
+                || constraint.name.as_ref().is_some_and(is_taken)
+                || constraint_is_refused(&constraint.kind, target)
+        }
+        _ => false,
+    }
+}
+
+fn constraint_is_refused(kind: &ConstraintDefinitionKind, target: &Target) -> bool {
+    let details = &target.relation.details;
+    let is_missing = |column: &String| details.column(column).is_none();
+    match kind {
+        ConstraintDefinitionKind::Unique {
+            primary,
+            columns,
+            include,
+            ..
+        } => {
+            let lacks_key = |key: &String| !columns.contains(key);
+            let has_primary = |own: &Constraint| own.kind == ConstraintKind::PrimaryKey;
+            columns.iter().chain(include).any(is_missing)
+                || details.partition_columns.iter().any(lacks_key)
+                || (*primary && details.constraints.iter().any(has_primary))
+        }
+        ConstraintDefinitionKind::ForeignKey {
+            columns,
+            referenced,
+            ..
+        } => {
+            let is_table = |relation: &Relation| {
+                matches!(
+                    relation.kind,
+                    RelationKind::Table | RelationKind::PartitionedTable
+                )
+            };
+            columns.iter().any(is_missing)
+                || !target.known.relation(referenced).is_some_and(is_table)
+        }
+        ConstraintDefinitionKind::NotNull { column } => is_missing(column),
+        ConstraintDefinitionKind::Check { .. }
+        | ConstraintDefinitionKind::UsingIndex { .. }
+        | ConstraintDefinitionKind::Exclude => false,
+    }
+}
+
 /// What the catalog already says; PostgreSQL's own NOTICEs
 /// (`src/backend/commands/tablecmds.c`).
 fn settled(kind: &ActionKind, target: &Target) -> Option<Finding> {
     let is_ours = target.relation.kind == RelationKind::Table && !target.relation.is_system();
-    if target.known.facts.assumed || !is_ours {
+    // A longer name is cut, and the server says so.
+    const LONGEST_NAME: usize = 60;
+    let is_long = kind.name().is_some_and(|name| name.len() >= LONGEST_NAME);
+    let facts = target.known.facts;
+    if facts.assumed || facts.session.read_only || !is_ours || is_long {
         return None;
     }
     let details = &target.relation.details;
@@ -381,21 +582,28 @@ fn settled(kind: &ActionKind, target: &Target) -> Option<Finding> {
         ActionKind::AddColumn {
             column,
             if_not_exists: true,
-        } if details.column(&column.name).is_some() => vec![(
-            "42701",
-            format!(
-                "column \"{}\" of relation \"{table}\" already exists, skipping",
-                column.name
-            ),
-        )],
+        } if details.column(&column.name).is_some()
+            && !details.is_partition
+            && !details.is_typed =>
+        {
+            vec![(
+                "42701",
+                format!(
+                    "column \"{}\" of relation \"{table}\" already exists, skipping",
+                    column.name
+                ),
+            )]
+        }
         ActionKind::DropColumn {
             column,
             if_exists: true,
             ..
-        } if details.column(column).is_none() => vec![(
-            "00000",
-            format!("column \"{column}\" of relation \"{table}\" does not exist, skipping"),
-        )],
+        } if details.column(column).is_none() && !is_system_column(column) && !details.is_typed => {
+            vec![(
+                "00000",
+                format!("column \"{column}\" of relation \"{table}\" does not exist, skipping"),
+            )]
+        }
         ActionKind::DropConstraint {
             name,
             if_exists: true,
@@ -411,18 +619,27 @@ fn settled(kind: &ActionKind, target: &Target) -> Option<Finding> {
             Vec::new()
         }
         ActionKind::SetType {
-            to, using: None, ..
+            column,
+            to,
+            using: None,
+            ..
         } if is_built_in(to, target)
             && alter_type::change(kind, target) == alter_type::TypeChange::Same
             && details.views.is_empty()
-            && details.descendants.is_empty() =>
+            && details.descendants.is_empty()
+            && !details.is_partition
+            && !details.is_typed
+            && !details
+                .column_users
+                .iter()
+                .any(|user| user.columns.contains(column)) =>
         {
             Vec::new()
         }
         ActionKind::ValidateConstraint { name }
             if details
                 .constraint(name)
-                .is_some_and(|found| found.validated) =>
+                .is_some_and(|found| found.validated && can_be_validated(found.kind)) =>
         {
             Vec::new()
         }
@@ -432,6 +649,18 @@ fn settled(kind: &ActionKind, target: &Target) -> Option<Finding> {
         rule: None,
         way: Way::Nothing(notices),
     })
+}
+
+fn can_be_validated(kind: ConstraintKind) -> bool {
+    matches!(
+        kind,
+        ConstraintKind::Check | ConstraintKind::ForeignKey | ConstraintKind::NotNull
+    )
+}
+
+/// Columns that every table has and none can lose (`SysAtt` of `src/backend/catalog/heap.c`).
+fn is_system_column(name: &str) -> bool {
+    ["ctid", "xmin", "cmin", "xmax", "cmax", "tableoid"].contains(&name)
 }
 
 /// A type of PostgreSQL's own: everybody may use it (`FirstNormalObjectId` of

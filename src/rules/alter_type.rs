@@ -8,7 +8,7 @@
 
 use super::alter_effects::Target;
 use super::{Action, Rule};
-use crate::catalog::{Column, Index, Type};
+use crate::catalog::{Column, Index, NO_MODIFIER, Type, UNKNOWN_MODIFIER, shadow};
 use crate::sql::alter_table::{ActionKind, Expression};
 use crate::sql::name::quote_identifier;
 
@@ -36,6 +36,9 @@ pub(super) enum TypeChange {
     /// The rows are written anew.
     Rewrite,
 }
+
+/// `DEFAULT_COLLATION_OID` of `src/include/catalog/pg_collation.dat`.
+const DEFAULT_COLLATION: u32 = 100;
 
 /// OIDs of `pg_type.dat`.
 mod oid {
@@ -75,8 +78,10 @@ pub(super) fn change(kind: &ActionKind, target: &Target) -> TypeChange {
     }
     let of_type = between(found, new, target);
     let wanted = collation.as_ref().map(ToString::to_string);
+    let is_default = |name: &String| name == "\"default\"" || name.ends_with(".\"default\"");
     let keeps_collation = match (&wanted, &found.collation_name) {
         (None, None) => true,
+        (Some(wanted), None) if is_default(wanted) => found.collation == DEFAULT_COLLATION,
         (Some(wanted), Some(found)) => found == wanted || found.ends_with(&format!(".{wanted}")),
         (None, Some(_)) | (Some(_), None) => false,
     };
@@ -99,8 +104,15 @@ impl TypeChange {
 
 /// `USING c` says nothing new, and neither does `USING c::type`.
 fn is_plain(using: &Expression, column: &str, to: &str) -> bool {
-    let text = using.sql.strip_suffix(&format!("::{to}"));
-    let text = text.unwrap_or(&using.sql).trim_matches(['(', ')']);
+    let is_to = |cast: &str| {
+        let (cast, to) = (shadow::built_in(cast), shadow::built_in(to));
+        cast.is_some() && cast == to
+    };
+    let text = match using.sql.rsplit_once("::") {
+        Some((text, cast)) if cast == to || is_to(cast) => text,
+        _ => &using.sql,
+    };
+    let text = text.trim_matches(['(', ')']);
     text == column || text == format!("\"{column}\"")
 }
 
@@ -113,33 +125,39 @@ fn between(column: &Column, new: &Type, target: &Target) -> TypeChange {
     if new.constrained {
         return TypeChange::Rewrite;
     }
-    // What lies under a domain is what is stored.
+    // What lies under a domain is what is stored; but a cast from it knows of no modifier.
     let (old_oid, old_modifier) = old
         .base
         .as_ref()
-        .map_or((old.oid, old.modifier), |base| (base.oid, base.modifier));
+        .map_or((old.oid, old.modifier), |base| (base.oid, NO_MODIFIER));
     let (new_oid, new_modifier) = new
         .base
         .as_ref()
         .map_or((new.oid, new.modifier), |base| (base.oid, base.modifier));
     if old_oid == new_oid {
-        return modifiers(old_oid, old_modifier, new_modifier);
+        return match modifiers(old_oid, old_modifier, new_modifier) {
+            TypeChange::Same => TypeChange::Free, // another type all the same
+            change => change,
+        };
     }
     match (old_oid, new_oid) {
         (oid::TIMESTAMP, oid::TIMESTAMPTZ) | (oid::TIMESTAMPTZ, oid::TIMESTAMP) => {
-            let widens = modifiers(old_oid, old_modifier, new_modifier) != TypeChange::Rewrite;
-            if target.known.facts.session.time_zone_is_utc && widens {
+            // The cast knows of no modifier either: rounding to fewer digits writes.
+            let rounds = modifiers(new_oid, NO_MODIFIER, new_modifier) == TypeChange::Rewrite;
+            if target.known.facts.session.time_zone_is_utc && !rounds {
                 TypeChange::Rebuild
             } else {
                 TypeChange::Rewrite
             }
         }
         (oid::TEXT, oid::VARCHAR) | (oid::VARCHAR, oid::TEXT) | (oid::CIDR, oid::INET)
-            if new_modifier < 0 =>
+            if new_modifier == NO_MODIFIER =>
         {
             TypeChange::Free
         }
-        _ if new.coercible_from.contains(&old_oid) && new_modifier < 0 => TypeChange::Rebuild,
+        _ if new.coercible_from.contains(&old_oid) && new_modifier == NO_MODIFIER => {
+            TypeChange::Rebuild
+        }
         _ => TypeChange::Rewrite,
     }
 }
@@ -151,13 +169,15 @@ fn modifiers(of_type: u32, old: i32, new: i32) -> TypeChange {
         return TypeChange::Same;
     }
     let widens = match of_type {
-        oid::VARCHAR | oid::VARBIT => new < 0 || (old >= 0 && new >= old),
-        oid::NUMERIC => new < 0 || (old >= 0 && widens_numeric(old, new)),
+        _ if new == NO_MODIFIER => true, // there is nothing to cast
+        _ if new == UNKNOWN_MODIFIER => false,
+        oid::VARCHAR | oid::VARBIT => old >= 0 && new >= old,
+        oid::NUMERIC => old >= 0 && widens_numeric(old, new),
         oid::TIME | oid::TIMETZ | oid::TIMESTAMP | oid::TIMESTAMPTZ => {
             const MOST: i32 = 6;
-            !(0..MOST).contains(&new) || (old >= 0 && new >= old)
+            new >= MOST || (old >= 0 && new >= old)
         }
-        oid::INTERVAL => new < 0 || (old >= 0 && widens_interval(old, new)),
+        oid::INTERVAL => widens_interval(old, new),
         _ => false,
     };
     if widens {
@@ -178,13 +198,30 @@ fn widens_numeric(old: i32, new: i32) -> bool {
     old_scale == new_scale && new_precision >= old_precision
 }
 
-/// The same fields, and no less precision: `interval_support` of
+/// No field less at the small end, and no less precision: `interval_support` of
 /// `src/backend/utils/adt/timestamp.c`.
 fn widens_interval(old: i32, new: i32) -> bool {
     const MOST: i32 = 6;
-    let parts = |modifier: i32| (modifier >> 16 & 0x7fff, modifier & 0xffff);
-    let ((old_fields, old_precision), (new_fields, new_precision)) = (parts(old), parts(new));
-    old_fields == new_fields && (new_precision >= MOST || new_precision >= old_precision)
+    const FULL_PRECISION: i32 = 0xffff;
+    let precision = |modifier: i32| match modifier {
+        NO_MODIFIER => FULL_PRECISION,
+        modifier => modifier & 0xffff,
+    };
+    let (old_field, new_field) = (least_field(old), least_field(new));
+    new_field <= old_field
+        && (old_field > 0 || precision(new) >= MOST || precision(new) >= precision(old))
+}
+
+/// The smallest field of an interval's modifier, 0 for seconds: `intervaltypmodleastfield`, by the
+/// bits of `src/include/utils/datetime.h`.
+fn least_field(modifier: i32) -> u8 {
+    const BITS: [(i32, u8); 6] = [(12, 0), (11, 1), (10, 2), (3, 3), (1, 4), (2, 5)];
+    if modifier == NO_MODIFIER {
+        return 0;
+    }
+    let fields = modifier >> 16 & 0x7fff;
+    let mut smallest = BITS.iter().filter(|(bit, _)| fields >> bit & 1 == 1);
+    smallest.next().map_or(0, |(_, rank)| *rank)
 }
 
 /// Whether an index that has the column is built anew: a plain one only when its operator class

@@ -4,9 +4,9 @@
 //! alike. <https://www.postgresql.org/docs/current/sql-altertable.html#SQL-ALTERTABLE-NOTES>
 
 use super::alter_effects::Target;
-use super::{Action, Rule, steps};
+use super::{Action, Rule, names, steps};
 use crate::plan::Step;
-use crate::sql::alter_table::{ConstraintDefinition, ConstraintDefinitionKind};
+use crate::sql::alter_table::ConstraintDefinition;
 
 /// Every row is checked while nobody may use the table.
 pub const SCANS: Rule = Rule {
@@ -19,22 +19,6 @@ pub const SCANS: Rule = Rule {
     example: "ALTER TABLE users ADD CONSTRAINT users_age_check CHECK (age >= 0)",
 };
 
-/// The name that PostgreSQL gives it: by its column when it has just one.
-pub(super) fn name(constraint: &ConstraintDefinition, target: &Target) -> String {
-    if let Some(name) = &constraint.name {
-        return name.clone();
-    }
-    let column = match &constraint.kind {
-        ConstraintDefinitionKind::Check { expression, .. } => only_one(&expression.columns),
-        ConstraintDefinitionKind::NotNull { .. }
-        | ConstraintDefinitionKind::Unique { .. }
-        | ConstraintDefinitionKind::UsingIndex { .. }
-        | ConstraintDefinitionKind::Exclude
-        | ConstraintDefinitionKind::ForeignKey { .. } => None,
-    };
-    steps::free_name(target, column.unwrap_or_default(), "check")
-}
-
 /// The column of an expression that names one column only, be it often.
 pub(super) fn only_one(columns: &[String]) -> Option<&str> {
     let first = columns.first()?;
@@ -46,5 +30,5 @@ pub(super) fn only_one(columns: &[String]) -> Option<&str> {
 
 /// The steps in its place.
 pub(super) fn recipe(constraint: &ConstraintDefinition, target: &Target) -> Vec<Step> {
-    steps::add_and_validate(target, &name(constraint, target), &constraint.body)
+    steps::add_and_validate(target, &names::of(constraint, target), &constraint.body)
 }

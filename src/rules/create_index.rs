@@ -79,7 +79,7 @@ pub fn facts_needed(create: &CreateIndex) -> FactRequest {
     FactRequest {
         relations: vec![create.table.clone()],
         candidates,
-        depth: Depth::Full,
+        depth: Depth::Structure,
         ..FactRequest::default()
     }
 }
@@ -157,6 +157,8 @@ pub fn judge(create: &CreateIndex, source: &str, facts: &Facts, policy: &Policy)
     let verdict =
         if table.temporary || (create.only && table.kind == RelationKind::PartitionedTable) {
             Verdict::Pass(plain(create, source, table))
+        } else if lacks_partition_key(create, table) {
+            Verdict::Pass(plain(create, source, table)) // the server refuses it at once
         } else if table.kind == RelationKind::PartitionedTable {
             return partitioned(create, source, table, facts, policy);
         } else if table.extension.is_some() {
@@ -182,6 +184,13 @@ pub fn judge(create: &CreateIndex, source: &str, facts: &Facts, policy: &Policy)
         &BLOCKS_WRITES
     };
     Judgement::by(rule, verdict)
+}
+
+/// A unique index of a partitioned table must have all columns of the key (`DefineIndex` of
+/// `src/backend/commands/indexcmds.c`).
+fn lacks_partition_key(create: &CreateIndex, table: &Relation) -> bool {
+    let has = |key: &String| create.columns.iter().flatten().any(|column| column == key);
+    create.unique && !table.details.partition_columns.iter().all(has)
 }
 
 /// The name is taken already: by what, decides. `None` goes on to rebuild an INVALID index.

@@ -37,10 +37,11 @@ pub(super) fn facts_needed(create: &CreateTable) -> FactRequest {
             .chain(create.like.iter().cloned())
             .chain(referenced(create))
             .collect(),
-        depth: Depth::Full,
+        depth: Depth::Structure,
         ..FactRequest::default()
     };
     if create.partition_of.is_some() {
+        request.depth = Depth::Full; // the tables that refer to the parent
         let candidates = super::steps::candidates("", "", "attach");
         request.candidates.extend(candidates);
     }
@@ -131,6 +132,7 @@ pub(super) fn judge(create: &CreateTable, source: &str, known: Known) -> Judgeme
     let case = Case {
         known,
         tag: create.tag,
+        note: String::new(),
         effects,
         as_sent: step,
         findings: vec![finding],

@@ -3,7 +3,7 @@
 use super::known::Known;
 use super::policy::Action;
 use super::{Judgement, NoOp, Refusal, Rule, Verdict, other};
-use crate::catalog::human_bytes;
+use crate::catalog::{ASSUMED_BYTES, human_bytes};
 use crate::lock::LockMode;
 use crate::plan::effects::Effects;
 use crate::plan::{Context, Plan, Step, StepLock};
@@ -60,6 +60,8 @@ pub(super) struct Case<'a> {
     pub(super) known: Known<'a>,
     /// Its command tag.
     pub(super) tag: &'static str,
+    /// What is to be said besides the rules' hazards; may be empty.
+    pub(super) note: String,
     /// What it does as sent.
     pub(super) effects: Effects,
     /// The statement itself as a step.
@@ -90,14 +92,8 @@ pub(super) fn bytes(effects: &Effects, known: Known) -> u64 {
 /// The statement itself as a step, in the context that its effects ask for.
 pub(super) fn as_sent(title: &str, source: &str, effects: &Effects) -> Step {
     let is_weak = effects.strongest() < Some(LockMode::Share);
-    let locks = effects.locks.iter().map(|(relation, mode)| StepLock {
-        relation: relation.clone(),
-        mode: *mode,
-    });
     Step {
-        locks: locks
-            .filter(|lock| lock.mode > LockMode::RowShare)
-            .collect(),
+        locks: locks_of(effects),
         context: if effects.takes_long() && is_weak {
             Context::Long
         } else {
@@ -105,6 +101,17 @@ pub(super) fn as_sent(title: &str, source: &str, effects: &Effects) -> Step {
         },
         ..Step::brief(title.to_ascii_lowercase(), source)
     }
+}
+
+/// The locks that are worth telling.
+pub(super) fn locks_of(effects: &Effects) -> Vec<StepLock> {
+    let locks = effects.locks.iter().map(|(relation, mode)| StepLock {
+        relation: relation.clone(),
+        mode: *mode,
+    });
+    locks
+        .filter(|lock| lock.mode > LockMode::RowShare)
+        .collect()
 }
 
 impl Case<'_> {
@@ -153,9 +160,15 @@ impl Case<'_> {
             }),
             _ => self.verdict(strictest, &findings, &seen, compose),
         };
-        if seen.is_empty() && needs_queue_rule(&self.effects, &verdict) {
+        let verdict = if seen.is_empty() && needs_queue_rule(&self.effects, &verdict) {
             seen.push(&other::LOCK_QUEUE);
-        }
+            match action(Some(&other::LOCK_QUEUE)) {
+                Action::Allow | Action::Rewrite => verdict,
+                decided => self.verdict(decided, &findings, &seen, |_| Ok(Vec::new())),
+            }
+        } else {
+            verdict
+        };
         Judgement {
             rules: seen,
             effects: self.effects,
@@ -175,25 +188,44 @@ impl Case<'_> {
             steps: vec![self.as_sent.clone()],
         };
         match strictest {
-            Action::Allow => Verdict::Pass(as_sent(String::new())),
-            Action::Notice => Verdict::Pass(as_sent(notice_of(rules))),
-            Action::Queue => Verdict::Queue(as_sent(notice_of(rules))),
+            Action::Allow => Verdict::Pass(as_sent(self.note.clone())),
+            Action::Notice => Verdict::Pass(as_sent(self.noted(notice_of(rules)))),
+            Action::Queue => Verdict::Queue(as_sent(self.noted(notice_of(rules)))),
             Action::Reject => Verdict::Reject(self.refusal(rules, &advice_of(findings, rules))),
             Action::Rewrite => {
                 let is_as_sent =
                     |finding: &Finding| matches!(finding.way, Way::AsSent | Way::Nothing(_));
+                if findings.iter().any(|finding| self.lacks_plan(finding)) {
+                    return Verdict::Reject(self.refusal(rules, &advice_of(findings, rules)));
+                }
                 if findings.iter().all(is_as_sent) {
                     return Verdict::Pass(as_sent(String::new()));
                 }
                 match compose(findings) {
                     Ok(steps) => Verdict::Rewrite(Plan {
-                        notice: self.summary(&steps),
+                        notice: self.noted(self.summary(&steps)),
                         steps,
                     }),
                     Err(advice) => Verdict::Reject(self.refusal(rules, &advice)),
                 }
             }
         }
+    }
+
+    /// The policy wants a plan for it, and there is none.
+    fn lacks_plan(&self, finding: &Finding) -> bool {
+        let tables: Vec<Name> = self.effects.locks.keys().cloned().collect();
+        let action = finding
+            .rule
+            .map(|rule| self.known.policy.action(rule, &tables));
+        matches!(finding.way, Way::AsSent) && action == Some(Action::Rewrite)
+    }
+
+    fn noted(&self, text: String) -> String {
+        if self.note.is_empty() {
+            return text;
+        }
+        format!("{text} {}", self.note)
     }
 
     /// What the client is told when a plan begins.
@@ -208,7 +240,9 @@ impl Case<'_> {
 
     /// Hazard, lock, table, size, estimate, and the safe way.
     fn refusal(&self, rules: &[&'static Rule], advice: &str) -> Refusal {
-        refusal(self.tag, &self.effects, self.known, rules, advice)
+        let mut refusal = refusal(self.tag, &self.effects, self.known, rules, advice);
+        refusal.detail = self.noted(refusal.detail);
+        refusal
     }
 }
 
@@ -247,19 +281,25 @@ pub(super) fn refusal(
             named(tables.iter().collect()),
             lock.stops()
         ),
-        None => format!("{tag} is refused by the policy, whatever the tables' sizes"),
+        None => match rules.first() {
+            Some(rule) => rule.hazard.trim_end_matches('.').to_owned(),
+            None => format!("{tag} is refused"),
+        },
     };
     let locks: Vec<String> = effects
         .locks
         .iter()
         .filter(|(_, mode)| **mode > LockMode::RowShare)
-        .take(6)
         .map(|(relation, mode)| format!("{mode} on {relation}"))
         .collect();
-    let mut detail = if locks.is_empty() {
-        notice_of(rules)
-    } else {
-        format!("It takes {}.", locks.join(", "))
+    const SHOWN: usize = 6;
+    let mut detail = match (locks.len(), locks.len().saturating_sub(SHOWN)) {
+        (0, _) => format!("Statement: {tag}."),
+        (_, 0) => format!("It takes {}.", locks.join(", ")),
+        (_, more) => {
+            let shown = locks.get(..SHOWN).unwrap_or_default();
+            format!("It takes {} and {more} more.", shown.join(", "))
+        }
     };
     if does.is_some() {
         detail.push_str(&estimate(effects, known));
@@ -275,7 +315,7 @@ pub(super) fn refusal(
 /// How long that takes, as far as bytes can tell.
 fn estimate(effects: &Effects, known: Known) -> String {
     let bytes = bytes(effects, known);
-    if bytes == u64::MAX {
+    if bytes >= ASSUMED_BYTES {
         return " How long that takes depends on the table's size, which isn't known here."
             .to_owned();
     }

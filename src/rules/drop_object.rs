@@ -9,7 +9,9 @@ use super::alter_effects::{Target, index_of};
 use super::decide::{Case, Finding, Way, as_sent};
 use super::known::{Known, family};
 use super::{Action, Judgement, Rule, foreign_key, partition};
-use crate::catalog::{Depth, FactRequest, ObjectClass, ObjectRequest, Relation, RelationKind};
+use crate::catalog::{
+    Depth, Details, FactRequest, ObjectClass, ObjectRequest, Relation, RelationKind,
+};
 use crate::lock::LockMode;
 use crate::plan::effects::Effects;
 use crate::plan::{Check, Step, Undo};
@@ -25,6 +27,17 @@ pub const LOSES_DATA: Rule = Rule {
     action: Action::Notice,
     versions: "alike",
     example: "DROP TABLE users",
+};
+
+/// Clients fail.
+pub const BREAKS_CLIENTS: Rule = Rule {
+    name: "drop-breaks-clients",
+    hazard: "Clients that still use it fail from that moment on.",
+    remedy: "It runs under a short lock_timeout.",
+    manual: "https://www.postgresql.org/docs/current/sql-dropview.html",
+    action: Action::Allow,
+    versions: "alike",
+    example: "DROP VIEW active_users",
 };
 
 /// Other tables are locked against everybody.
@@ -60,6 +73,7 @@ pub(super) fn facts_needed(drop: &DropObjects) -> FactRequest {
             return FactRequest {
                 relations: drop.names.clone(),
                 depth: Depth::Full,
+                objects: owned_by_tables(drop),
                 ..FactRequest::default()
             };
         }
@@ -68,6 +82,7 @@ pub(super) fn facts_needed(drop: &DropObjects) -> FactRequest {
         DropKind::Function => ObjectClass::Function,
         DropKind::Extension => ObjectClass::Extension,
         DropKind::Statistics => ObjectClass::Statistics,
+        DropKind::Server => ObjectClass::Server,
         DropKind::Other => return FactRequest::default(),
     };
     if !drop.cascade && drop.kind != DropKind::Statistics {
@@ -86,6 +101,17 @@ pub(super) fn facts_needed(drop: &DropObjects) -> FactRequest {
     }
 }
 
+/// The columns whose default is a sequence that goes with CASCADE.
+fn owned_by_tables(drop: &DropObjects) -> Vec<ObjectRequest> {
+    let names = drop.names.iter();
+    let names = names.filter(|_| drop.cascade && drop.kind == DropKind::Sequence);
+    let request = |name: &Name| ObjectRequest {
+        kind: ObjectClass::Relation,
+        name: name.clone(),
+    };
+    names.map(request).collect()
+}
+
 /// Judges `DROP`.
 pub(super) fn judge(drop: &DropObjects, source: &str, known: Known) -> Judgement {
     match drop.kind {
@@ -100,6 +126,7 @@ pub(super) fn judge(drop: &DropObjects, source: &str, known: Known) -> Judgement
         | DropKind::Function
         | DropKind::Extension
         | DropKind::Statistics
+        | DropKind::Server
         | DropKind::Other => judge_objects(drop, source, known),
     }
 }
@@ -118,6 +145,9 @@ fn judge_relations(drop: &DropObjects, source: &str, known: Known) -> Judgement 
     for relation in &found {
         effects.add(of_relation(relation, drop.cascade));
     }
+    for table in known.facts.objects.iter().flatten() {
+        effects.add_lock(table.qualified(), LockMode::AccessExclusive);
+    }
     known.forget_own(&mut effects);
     let is_own = effects.locks.is_empty();
     let mut findings = vec![Finding::as_sent(&LOSES_DATA)];
@@ -128,17 +158,77 @@ fn judge_relations(drop: &DropObjects, source: &str, known: Known) -> Judgement 
         findings = vec![Finding::of(&LOCKS_OTHERS, Way::Steps(steps))];
     }
     let are_small = found.iter().all(|relation| known.is_small(relation));
-    if is_own || are_small || matches!(drop.kind, DropKind::View | DropKind::Sequence) {
+    if is_own || known.facts.assumed && found.iter().all(|relation| relation.created_here) {
+        findings = vec![Finding::harmless()];
+    } else if matches!(drop.kind, DropKind::View | DropKind::Sequence) {
+        findings = vec![Finding::as_sent(&BREAKS_CLIENTS)];
+    } else if are_small {
         findings = vec![Finding::harmless()];
     }
     let case = Case {
         known,
         tag: drop.tag,
+        note: if drop.cascade {
+            what_goes(&found)
+        } else {
+            String::new()
+        },
         as_sent: as_sent(drop.tag, source, &effects),
         effects,
         findings,
     };
     case.decide(super::only_steps)
+}
+
+/// What CASCADE takes with the relations, in words.
+fn what_goes(found: &[&Relation]) -> String {
+    if found.iter().any(|relation| relation.assumed) {
+        return "What depends on it, and goes with CASCADE, isn't known here.".to_owned();
+    }
+    let all = found
+        .iter()
+        .flat_map(|relation| that_use(&relation.details, None, None));
+    in_words(all.collect())
+}
+
+/// The views and foreign keys that use a relation: all, those that use a column, or those that rest
+/// on an index of it.
+pub(super) fn that_use(
+    details: &Details,
+    column: Option<&String>,
+    index: Option<&str>,
+) -> Vec<String> {
+    let views = details.views.iter().filter(|view| match (column, index) {
+        (Some(column), _) => view.columns.is_empty() || view.columns.contains(column),
+        (None, Some(_)) => false,
+        (None, None) => true,
+    });
+    let keys = details.referenced_by.iter().filter(|key| !key.is_share);
+    let keys = keys.filter(|key| match (column, index) {
+        (Some(column), _) => key.referenced_columns.contains(column),
+        (None, Some(index)) => key.index.as_deref() == Some(index),
+        (None, None) => true,
+    });
+    let views = views.map(|view| format!("view {}", view.qualified()));
+    let keys = keys.map(|key| {
+        let name = crate::sql::name::quote_identifier(&key.name);
+        format!("foreign key {name} of {}", key.table.qualified())
+    });
+    views.chain(keys).collect()
+}
+
+/// What goes with CASCADE, as a sentence; empty where nothing does.
+pub(super) fn in_words(mut goes: Vec<String>) -> String {
+    const SHOWN: usize = 10;
+    goes.sort();
+    goes.dedup();
+    let more = goes.len().saturating_sub(SHOWN);
+    goes.truncate(SHOWN);
+    match (goes.is_empty(), more) {
+        (true, _) => String::new(),
+        (false, 0) => format!("CASCADE also drops: {}.", goes.join(", ")),
+        (false, more) => format!("CASCADE also drops: {} and {more} more.", goes.join(", ")),
+    }
 }
 
 /// What dropping a relation locks.
@@ -156,7 +246,7 @@ fn of_relation(relation: &Relation, cascade: bool) -> Effects {
         effects.add_lock(parent.qualified(), mode);
     }
     if details.is_partition
-        && let Some(default) = &details.default_partition
+        && let Some(default) = &details.parent_default
     {
         effects.add_lock(default.qualified(), mode);
     }
@@ -187,7 +277,7 @@ fn recipe(relation: &Relation, source: &str, known: Known) -> Option<Vec<Step>> 
     if let [parent] = details.parents.as_slice()
         && details.is_partition
     {
-        if details.default_partition.is_some() {
+        if details.parent_default.is_some() {
             return None;
         }
         let parent = foreign_key::as_relation(parent);
@@ -239,11 +329,15 @@ fn judge_objects(drop: &DropObjects, source: &str, known: Known) -> Judgement {
     }
     let finding = if drop.cascade && bytes > known.policy.small_table_bytes {
         let goes: Vec<String> = effects.locks.keys().take(10).map(Name::to_string).collect();
-        let advice = format!(
-            "CASCADE would reach {}. {}",
-            goes.join(", "),
-            CASCADES.remedy
-        );
+        let advice = if goes.is_empty() {
+            format!("What depends on it isn't known here. {}", CASCADES.remedy)
+        } else {
+            format!(
+                "CASCADE would reach {}. {}",
+                goes.join(", "),
+                CASCADES.remedy
+            )
+        };
         Finding::of(&CASCADES, Way::Impossible(advice))
     } else {
         Finding::harmless()
@@ -251,6 +345,7 @@ fn judge_objects(drop: &DropObjects, source: &str, known: Known) -> Judgement {
     let case = Case {
         known,
         tag: drop.tag,
+        note: String::new(),
         as_sent: as_sent(drop.tag, source, &effects),
         effects,
         findings: vec![finding],

@@ -8,7 +8,7 @@
 
 use super::alter_effects::Target;
 use super::known::{family, leaves};
-use super::{Action, Rule, steps};
+use super::{Action, Rule, names, steps};
 use crate::catalog::{Constraint, Details, Member, Relation, RelationKind};
 use crate::lock::LockMode;
 use crate::plan::{Check, Step, StepLock};
@@ -29,22 +29,6 @@ pub const SCANS: Rule = Rule {
 
 /// Since then a foreign key of a partitioned table may be NOT VALID.
 const PARTITIONED_VERSION: u32 = 180_000;
-
-/// The name that PostgreSQL gives it.
-pub(super) fn name(constraint: &ConstraintDefinition, target: &Target) -> String {
-    if let Some(name) = &constraint.name {
-        return name.clone();
-    }
-    let columns = match &constraint.kind {
-        ConstraintDefinitionKind::ForeignKey { columns, .. } => columns.join("_"),
-        ConstraintDefinitionKind::Check { .. }
-        | ConstraintDefinitionKind::NotNull { .. }
-        | ConstraintDefinitionKind::Unique { .. }
-        | ConstraintDefinitionKind::UsingIndex { .. }
-        | ConstraintDefinitionKind::Exclude => String::new(),
-    };
-    steps::free_name(target, &columns, "fkey")
-}
 
 /// The locks of a foreign key, parent first.
 pub(super) fn locks(referenced: &Name, target: &Target) -> Vec<StepLock> {
@@ -69,7 +53,10 @@ fn add(constraint: &ConstraintDefinition, name: &str, tail: &str, target: &Targe
     };
     let quoted = quote_identifier(name);
     let locks = locks(referenced, target);
-    let sql = format!("ADD CONSTRAINT {quoted} {}{tail}", constraint.body);
+    let sql = format!(
+        "ADD CONSTRAINT {quoted} {}{tail}",
+        qualified_body(constraint, target)
+    );
     Step {
         locks: locks.clone(),
         lock_first: locks,
@@ -126,9 +113,22 @@ pub(super) fn drop(key: &Constraint, target: &Target) -> Step {
     .undone_by(steps::alter_sql(target, &back))
 }
 
+/// The constraint with the referenced table's schema, wherever it is run.
+fn qualified_body(constraint: &ConstraintDefinition, target: &Target) -> String {
+    let ConstraintDefinitionKind::ForeignKey { referenced, .. } = &constraint.kind else {
+        return constraint.body.clone();
+    };
+    let full = target.known.qualified(referenced);
+    constraint.body.replacen(
+        &format!("REFERENCES {referenced}"),
+        &format!("REFERENCES {full}"),
+        1,
+    )
+}
+
 /// The steps in its place.
 pub(super) fn recipe(constraint: &ConstraintDefinition, target: &Target) -> Vec<Step> {
-    let name = name(constraint, target);
+    let name = names::of(constraint, target);
     let is_partitioned = target.relation.kind == RelationKind::PartitionedTable;
     if !is_partitioned || target.known.version() >= PARTITIONED_VERSION {
         return vec![

@@ -107,6 +107,9 @@ fn of_table(relation: &Relation, on_table: LockMode, on_index: LockMode, effects
             // CONCURRENTLY too locks all of them so at first (`ReindexPartitions`).
             effects.add_lock(member.qualified(), LockMode::Share);
         }
+        if relation.assumed {
+            effects.add_build(member.qualified()); // it has indexes, for all that is known
+        }
         for index in &member.indexes {
             effects.add_lock(index_of(&member, index), on_index);
             if member.is_leaf() {

@@ -59,13 +59,16 @@ impl<'a> Known<'a> {
 
     /// Bytes of a table, or of what a facts' relation names; the most when they aren't known.
     pub(super) fn bytes(self, name: &Name) -> u64 {
-        let mut sizes = self.facts.relations.iter().flatten().flat_map(|relation| {
+        let listed = self.facts.objects.iter().flatten();
+        let listed = listed.map(|relation| (relation.qualified(), relation.bytes));
+        let sizes = self.facts.relations.iter().flatten().flat_map(|relation| {
             let details = &relation.details;
             let own = (relation.qualified(), size_of(relation));
             let members = details
                 .descendants
                 .iter()
                 .chain(&details.default_partition)
+                .chain(&details.parent_default)
                 .chain(details.constraints.iter().flat_map(|one| &one.references))
                 .chain(details.referenced_by.iter().map(|key| &key.table));
             let table = relation
@@ -78,6 +81,7 @@ impl<'a> Known<'a> {
                 .chain(table)
         });
         sizes
+            .chain(listed)
             .find(|(found, _)| found == name)
             .map_or(u64::MAX, |(_, bytes)| bytes)
     }
@@ -130,12 +134,9 @@ impl<'a> Known<'a> {
             at.and_then(|at| *self.facts.functions.get(at)?)
                 .unwrap_or(Volatility::Volatile)
         };
-        expression
-            .functions
-            .iter()
-            .map(of)
-            .max()
-            .unwrap_or(Volatility::Immutable)
+        let called = expression.functions.iter().map(of).max();
+        let hidden = expression.user_code.then_some(Volatility::Volatile);
+        called.max(hidden).unwrap_or(Volatility::Immutable)
     }
 
     /// Whether a column of a new type or with such a default is written into every row.
@@ -153,6 +154,15 @@ impl<'a> Known<'a> {
             || is_stored
             || is_volatile
             || self.is_constrained(column)
+            || self.has_calling_default(column)
+    }
+
+    /// Whether a column without a default of its own has its domain's, and that calls a function.
+    pub(super) fn has_calling_default(self, column: &ColumnDefinition) -> bool {
+        column.default.is_none()
+            && self
+                .type_of(&column.type_name.sql)
+                .is_some_and(|of_type| of_type.default_calls)
     }
 
     /// Whether a column's type is a domain with constraints.
@@ -198,6 +208,7 @@ pub(super) fn itself(relation: &Relation) -> Member {
         index_definitions: Vec::new(),
         partition_constraint: None,
         constraints: Vec::new(),
+        not_null: Vec::new(),
     }
 }
 

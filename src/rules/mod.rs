@@ -6,7 +6,7 @@
 pub mod add_column;
 mod adopt;
 mod alter_effects;
-mod alter_table;
+pub mod alter_table;
 pub mod alter_type;
 pub mod check_constraint;
 pub mod create_index;
@@ -18,6 +18,7 @@ pub mod drop_object;
 pub mod foreign_key;
 mod index_effects;
 mod known;
+mod names;
 pub mod not_null;
 pub mod other;
 pub mod partition;
@@ -74,6 +75,7 @@ pub const RULES: &[&Rule] = &[
     &drop_column::BREAKS_CLIENTS,
     &not_null::SCANS,
     &alter_type::REWRITES,
+    &alter_table::MIXES_LOCKS,
     &check_constraint::SCANS,
     &foreign_key::SCANS,
     &unique_constraint::BUILDS,
@@ -85,12 +87,14 @@ pub const RULES: &[&Rule] = &[
     &partition::ATTACH_SCANS,
     &partition::DETACH_BLOCKS,
     &partition::CREATE_BLOCKS,
+    &partition::DETACH_PENDING,
     &rename::BREAKS_CLIENTS,
     &rename::INDEX_BY_TABLE,
     &create_table::REFERENCES,
     &drop_object::LOSES_DATA,
     &drop_object::LOCKS_OTHERS,
     &drop_object::CASCADES,
+    &drop_object::BREAKS_CLIENTS,
     &other::TRUNCATES,
     &other::REFRESHES,
     &other::REFRESH_NEEDS_INDEX,
@@ -103,6 +107,7 @@ pub const RULES: &[&Rule] = &[
     &other::MOVES_ALL,
     &other::ALTERS_SYSTEM,
     &other::DROPS_DATABASE,
+    &other::PREPARES,
     &other::LOCK_QUEUE,
 ];
 
@@ -112,12 +117,12 @@ pub fn facts_needed(statement: &Statement) -> FactRequest {
         Statement::CreateIndex(create) => create_index::facts_needed(create),
         Statement::DropIndex(drop) => FactRequest {
             relations: drop.indexes.clone(),
-            depth: Depth::Full, // of a partitioned index: its partitions
+            depth: Depth::Structure, // of a partitioned index: its partitions
             ..FactRequest::default()
         },
         Statement::Reindex(reindex) => FactRequest {
             relations: vec![reindex.name.clone()],
-            depth: Depth::Full, // of a partitioned relation: its partitions
+            depth: Depth::Structure, // of a partitioned relation: its partitions
             ..FactRequest::default()
         },
         Statement::AlterTable(alter) => alter_table::facts_needed(alter),
@@ -199,7 +204,10 @@ fn by_policy(judgement: Judgement, mut effects: Effects, source: &str, known: Kn
     known.forget_own(&mut effects);
     let Judgement { rules, verdict, .. } = judgement;
     let tables: Vec<_> = effects.locks.keys().cloned().collect();
-    let action = rules.first().map(|rule| known.policy.action(rule, &tables));
+    // A build that is CONCURRENTLY as sent has no hazard.
+    let is_weak = effects.strongest() < Some(crate::lock::LockMode::Share);
+    let rule = rules.first().filter(|_| !is_weak);
+    let action = rule.map(|rule| known.policy.action(rule, &tables));
     let is_rewrite = matches!(verdict, Verdict::Rewrite(_) | Verdict::Reject(_));
     let as_sent = |notice: &str| Plan {
         notice: notice.to_owned(),

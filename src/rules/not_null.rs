@@ -8,7 +8,7 @@
 use super::alter_effects::Target;
 use super::{Action, Rule, steps};
 use crate::catalog::{ConstraintKind, Relation};
-use crate::plan::{Check, Step};
+use crate::plan::{Check, Step, Undo};
 use crate::sql::name::quote_identifier;
 use crate::sql::parse;
 
@@ -29,22 +29,57 @@ pub(super) const NAMED_VERSION: u32 = 180_000;
 /// Whether a validated CHECK proves that a column holds no NULL (`ConstraintImpliedByRelConstraint`
 /// of `src/backend/commands/tablecmds.c`).
 pub(super) fn is_proven(relation: &Relation, column: &str) -> bool {
-    relation.details.constraints.iter().any(|constraint| {
-        constraint.kind == ConstraintKind::Check
-            && constraint.validated
-            && constraint
-                .expression
-                .as_deref()
-                .is_some_and(|condition| parse::implies_not_null(condition, column))
-    })
+    let found = relation.details.column(column);
+    // Of a row IS NOT NULL says more, and proves nothing.
+    let is_row = found.is_some_and(|found| found.of_type.composite);
+    !is_row
+        && relation.details.constraints.iter().any(|constraint| {
+            constraint.kind == ConstraintKind::Check
+                && constraint.validated
+                && constraint
+                    .expression
+                    .as_deref()
+                    .is_some_and(|condition| parse::implies_not_null(condition, column))
+        })
+}
+
+/// Whether such a CHECK is one that partitions and children have too.
+pub(super) fn is_proven_for_heirs(relation: &Relation, column: &str) -> bool {
+    let mut inheritable = relation.clone();
+    let constraints = &mut inheritable.details.constraints;
+    constraints.retain(|constraint| !constraint.definition.ends_with(" NO INHERIT"));
+    is_proven(&inheritable, column)
+}
+
+/// The steps in the place of `SET NOT NULL`, or why there are none.
+pub(super) fn way(column: &str, target: &Target) -> Result<Vec<Step>, String> {
+    let found = target.relation.details.column(column);
+    let is_row = found.is_some_and(|found| found.of_type.composite);
+    if is_row && target.known.version() < NAMED_VERSION {
+        return Err(format!(
+            "{} is of a composite type, and no CHECK proves that it isn't NULL: do it in a window, or keep a CHECK.",
+            quote_identifier(column)
+        ));
+    }
+    Ok(recipe(column, None, target))
 }
 
 /// The steps in the place of `SET NOT NULL`; `name` is that of a constraint written by the client
 /// (PostgreSQL 18).
 pub(super) fn recipe(column: &str, name: Option<&str>, target: &Target) -> Vec<Step> {
+    recipe_of(column, name, "", target)
+}
+
+/// The same for a constraint that says more behind its column: ` NO INHERIT`.
+pub(super) fn recipe_of(
+    column: &str,
+    name: Option<&str>,
+    behind: &str,
+    target: &Target,
+) -> Vec<Step> {
     let table = target.relation.qualified();
     let quoted = quote_identifier(column);
-    let set = steps::alter(target, &format!("ALTER COLUMN {quoted} SET NOT NULL"))
+    let mut set = steps::alter(target, &format!("ALTER COLUMN {quoted} SET NOT NULL"))
         .undone_by(steps::alter_sql(
             target,
             &format!("ALTER COLUMN {quoted} DROP NOT NULL"),
@@ -53,6 +88,12 @@ pub(super) fn recipe(column: &str, name: Option<&str>, target: &Target) -> Vec<S
             table: table.clone(),
             column: column.to_owned(),
         });
+    let found = target.relation.details.column(column);
+    if found.is_some_and(|found| found.not_null) {
+        set.undo = Undo::Irreversible {
+            why: "it was NOT NULL before, though its children weren't".to_owned(),
+        };
+    }
     if is_proven(target.relation, column) {
         return vec![set];
     }
@@ -69,10 +110,16 @@ pub(super) fn recipe(column: &str, name: Option<&str>, target: &Target) -> Vec<S
     let chosen = || steps::free_name(target, column, "not_null");
     let name = name.map_or_else(chosen, str::to_owned);
     if target.known.version() >= NAMED_VERSION {
-        let body = format!("NOT NULL {quoted}");
+        let body = format!("NOT NULL {quoted}{behind}");
         return steps::add_and_validate(target, &name, &body);
     }
-    let body = format!("CHECK ({quoted} IS NOT NULL)");
+    // The CHECK of a parent alone.
+    let alone = if target.only && !target.relation.details.descendants.is_empty() {
+        " NO INHERIT"
+    } else {
+        ""
+    };
+    let body = format!("CHECK ({quoted} IS NOT NULL){alone}");
     let mut all = steps::add_and_validate(target, &name, &body);
     all.push(set);
     all.push(steps::drop_constraint(target, &name));

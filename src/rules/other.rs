@@ -16,7 +16,9 @@ use crate::lock::LockMode;
 use crate::plan::effects::Effects;
 use crate::plan::{Context, Plan, Step};
 use crate::sql::name::Name;
-use crate::sql::statement::{DomainChange, OtherDdl, OtherKind, Scope, Statement};
+use crate::sql::statement::{
+    DomainChange, ObjectKind, OtherDdl, OtherKind, ReindexScope, Scope, Statement,
+};
 
 /// SQLSTATE of a statement that a rule refuses.
 pub const REFUSED: &str = "LK001";
@@ -135,6 +137,18 @@ pub const DROPS_DATABASE: Rule = Rule {
     example: "DROP DATABASE app",
 };
 
+/// Locks without a session.
+pub const PREPARES: Rule = Rule {
+    name: "prepare-transaction-keeps-locks",
+    hazard: "A prepared transaction keeps the locks of its schema changes until COMMIT PREPARED, whatever becomes of \
+             its session.",
+    remedy: "It is refused after a schema change: COMMIT instead.",
+    manual: "https://www.postgresql.org/docs/current/sql-prepare-transaction.html",
+    action: Action::Reject,
+    versions: "alike",
+    example: "PREPARE TRANSACTION 'migration'",
+};
+
 /// Every schema change, or every login, runs it.
 pub const EVENT_TRIGGERS: Rule = Rule {
     name: "event-trigger",
@@ -181,24 +195,11 @@ pub const ROW_SECURITY: Rule = Rule {
 
 /// The relations that it names, and for some what depends on them.
 pub(super) fn facts_needed(other: &OtherDdl) -> FactRequest {
-    let objects: Vec<(ObjectClass, Name)> = match &other.kind {
-        OtherKind::AlterDomain {
-            domain,
-            change: DomainChange::Constrain | DomainChange::Validate,
-        } => vec![(ObjectClass::Type, domain.clone())],
-        OtherKind::Owned { roles, .. } => {
-            let role = |name: &String| (ObjectClass::Role, Name::unqualified(name));
-            roles.iter().map(role).collect()
-        }
-        _ => Vec::new(),
-    };
     let mut request = FactRequest {
         relations: other.relations.clone(),
-        depth: Depth::Full,
-        objects: objects
-            .into_iter()
-            .map(|(kind, name)| ObjectRequest { kind, name })
-            .collect(),
+        depth: depth_needed(&other.kind),
+        objects: objects_needed(other),
+        own_locks: other.kind == OtherKind::PrepareTransaction,
         ..FactRequest::default()
     };
     if let OtherKind::CreateSchema(elements) = &other.kind {
@@ -210,10 +211,104 @@ pub(super) fn facts_needed(other: &OtherDdl) -> FactRequest {
     request
 }
 
+/// How much of the relations that it names must be known.
+fn depth_needed(kind: &OtherKind) -> Depth {
+    match kind {
+        // The sequences of its columns, its partitions and children, whether it is populated.
+        OtherKind::SetSchema { .. }
+        | OtherKind::Truncate { .. }
+        | OtherKind::LockTable { .. }
+        | OtherKind::Cluster
+        | OtherKind::VacuumFull
+        | OtherKind::CreateTrigger
+        | OtherKind::DropTrigger
+        | OtherKind::RefreshMaterializedView { .. }
+        | OtherKind::Vacuum
+        | OtherKind::CreateSchema(_) => Depth::Structure,
+        OtherKind::Rule
+        | OtherKind::Policy
+        | OtherKind::CreateView
+        | OtherKind::ReplaceView
+        | OtherKind::CreateTableAs
+        | OtherKind::CreateSequence
+        | OtherKind::AlterSequence
+        | OtherKind::ReindexMany { .. }
+        | OtherKind::AlterObject
+        | OtherKind::MoveAll { .. }
+        | OtherKind::ExtensionMember
+        | OtherKind::CommentOnRelation
+        | OtherKind::CommentOnPart
+        | OtherKind::SecurityLabel
+        | OtherKind::GrantOnRelations
+        | OtherKind::CreateStatistics
+        | OtherKind::PublicationTables { .. }
+        | OtherKind::PublicationAll
+        | OtherKind::AlterDomain { .. }
+        | OtherKind::EnumAddValue
+        | OtherKind::EnumRenameValue
+        | OtherKind::Owned { .. }
+        | OtherKind::AlterSystem
+        | OtherKind::DropDatabase
+        | OtherKind::Database
+        | OtherKind::EventTrigger
+        | OtherKind::PrepareTransaction
+        | OtherKind::Script
+        | OtherKind::CreateFunction
+        | OtherKind::Harmless => Depth::Outline,
+    }
+}
+
+/// What of the server must be listed, because it isn't named.
+fn objects_needed(other: &OtherDdl) -> Vec<ObjectRequest> {
+    let request = |kind, name| ObjectRequest { kind, name };
+    let of_relations = |kind| {
+        let names = other.relations.iter().cloned();
+        names.map(|name| request(kind, name)).collect()
+    };
+    match &other.kind {
+        OtherKind::AlterDomain {
+            domain,
+            change: DomainChange::Constrain | DomainChange::Validate,
+        } => vec![request(ObjectClass::Type, domain.clone())],
+        OtherKind::Owned { roles, .. } => {
+            let role = |name: &String| request(ObjectClass::Role, Name::unqualified(name));
+            roles.iter().map(role).collect()
+        }
+        OtherKind::Truncate { cascade: true, .. } => of_relations(ObjectClass::Referring),
+        OtherKind::LockTable { .. } => of_relations(ObjectClass::Behind),
+        OtherKind::ReindexMany { scope, .. } => match scope {
+            ReindexScope::Schema(schema) => {
+                vec![request(ObjectClass::Tables, Name::unqualified(schema))]
+            }
+            ReindexScope::Database => vec![request(ObjectClass::Tables, Name::unqualified(""))],
+            ReindexScope::System => Vec::new(),
+        },
+        OtherKind::Cluster if other.relations.is_empty() => {
+            vec![request(ObjectClass::Clustered, Name::unqualified(""))]
+        }
+        OtherKind::VacuumFull if other.relations.is_empty() => {
+            vec![request(ObjectClass::Tables, Name::unqualified(""))]
+        }
+        OtherKind::MoveAll { tablespace, .. } => {
+            vec![request(
+                ObjectClass::Tablespace,
+                Name::unqualified(tablespace),
+            )]
+        }
+        OtherKind::PublicationTables {
+            sets: Some(publication),
+        } => vec![request(
+            ObjectClass::Publication,
+            Name::unqualified(publication),
+        )],
+        _ => Vec::new(),
+    }
+}
+
 /// Judges a schema change without facts: one whose objects are no relations, or one that can't be
 /// read. If it refuses a transaction block, the runner finds out.
 pub(super) fn judge(tag: &str, scope: Scope, source: &str) -> Judgement {
-    if scope == Scope::LocksNothing {
+    if matches!(scope, Scope::LocksNothing | Scope::Maintenance) {
         return Judgement::untouched();
     }
     let step = Step {
@@ -226,7 +321,7 @@ pub(super) fn judge(tag: &str, scope: Scope, source: &str) -> Judgement {
 fn context_of(scope: Scope) -> Context {
     match scope {
         Scope::LocksNothing | Scope::Transactional => Context::Transaction,
-        Scope::OwnTransaction => Context::Autocommit,
+        Scope::OwnTransaction | Scope::Maintenance => Context::Autocommit,
         Scope::Concurrent => Context::Concurrent { clear: None },
     }
 }
@@ -237,7 +332,12 @@ pub(super) fn judge_kind(other: &OtherDdl, source: &str, known: Known) -> Judgem
     known.forget_own(&mut effects);
     // LOCK TABLE says itself how it locks, and means nothing outside a block.
     let locks_only = matches!(other.kind, OtherKind::LockTable { .. });
-    if other.scope == Scope::LocksNothing || locks_only {
+    let is_nothing = match other.scope {
+        Scope::Maintenance => other.kind != OtherKind::PrepareTransaction || !known.facts.own_locks,
+        Scope::LocksNothing => true,
+        Scope::Transactional | Scope::OwnTransaction | Scope::Concurrent => false,
+    };
+    if is_nothing || locks_only {
         return Judgement {
             effects,
             ..Judgement::untouched()
@@ -250,6 +350,7 @@ pub(super) fn judge_kind(other: &OtherDdl, source: &str, known: Known) -> Judgem
     let case = Case {
         known,
         tag: other.tag,
+        note: String::new(),
         findings: vec![find(other, &effects, known)],
         effects,
         as_sent: step,
@@ -278,9 +379,12 @@ fn find(other: &OtherDdl, effects: &Effects, known: Known) -> Finding {
         }
         OtherKind::ReindexMany {
             concurrently: false,
-            system: false,
+            scope: ReindexScope::Schema(_) | ReindexScope::Database,
         } => no_way(&REINDEXES_MANY),
-        OtherKind::MoveAll => no_way(&MOVES_ALL),
+        OtherKind::MoveAll { .. } => no_way(&MOVES_ALL),
+        OtherKind::SetSchema { .. } if found(other, known).any(|one| is_in_use(one, known)) => {
+            Finding::as_sent(&super::rename::BREAKS_CLIENTS)
+        }
         OtherKind::AlterDomain {
             change: DomainChange::Constrain | DomainChange::Validate,
             ..
@@ -288,11 +392,21 @@ fn find(other: &OtherDdl, effects: &Effects, known: Known) -> Finding {
         OtherKind::Owned { .. } => no_way(&OWNED),
         OtherKind::AlterSystem => no_way(&ALTERS_SYSTEM),
         OtherKind::DropDatabase => no_way(&DROPS_DATABASE),
+        OtherKind::PrepareTransaction if known.facts.own_locks => no_way(&PREPARES),
         OtherKind::EventTrigger => Finding::as_sent(&EVENT_TRIGGERS),
         OtherKind::EnumRenameValue => Finding::as_sent(&ENUM_RENAMES),
         OtherKind::PublicationAll => Finding::as_sent(&PUBLISHES_ALL),
         _ => Finding::harmless(),
     }
+}
+
+/// Whether clients may miss it: it is somebody else's to see, and not small.
+fn is_in_use(relation: &Relation, known: Known) -> bool {
+    let has_rows = !matches!(
+        relation.kind,
+        RelationKind::View | RelationKind::Sequence | RelationKind::ForeignTable
+    );
+    !relation.created_here && !relation.temporary && !(has_rows && known.is_small(relation))
 }
 
 /// Bytes of what depends on the objects asked for.
@@ -346,9 +460,10 @@ pub(super) fn effects(other: &OtherDdl, known: Known) -> Effects {
     match &other.kind {
         OtherKind::CreateTrigger => create_trigger(other, known),
         OtherKind::DropTrigger => drop_trigger(other, known),
-        OtherKind::Rule | OtherKind::Policy | OtherKind::ReplaceView | OtherKind::SetSchema => {
-            exclusive(other, known)
-        }
+        OtherKind::Rule
+        | OtherKind::Policy
+        | OtherKind::ReplaceView
+        | OtherKind::SetSchema { .. } => exclusive(other, known),
         OtherKind::RefreshMaterializedView {
             concurrently: true, ..
         } => {
@@ -363,12 +478,36 @@ pub(super) fn effects(other: &OtherDdl, known: Known) -> Effects {
         OtherKind::AlterSequence | OtherKind::CreateSequence => sequence(other, known),
         OtherKind::Truncate { cascade, restart } => truncate(other, *cascade, *restart, known),
         OtherKind::LockTable { mode, descends } => lock_table(other, *mode, *descends, known),
-        OtherKind::Cluster | OtherKind::VacuumFull => repack(other, known),
+        OtherKind::Cluster | OtherKind::VacuumFull => {
+            let mut effects = repack(other, known);
+            effects.add(of_listed(known, LockMode::AccessExclusive, Work::Rewrite));
+            effects
+        }
+        OtherKind::ReindexMany {
+            concurrently,
+            scope,
+        } => reindex_many(*concurrently, scope, known),
+        OtherKind::MoveAll { object, .. } => move_all(*object, known),
+        OtherKind::Vacuum => {
+            let mut effects = Effects::none();
+            for relation in found(other, known) {
+                for member in family(relation, relation.kind != RelationKind::PartitionedTable) {
+                    effects.add_lock(member.qualified(), ShareUpdateExclusive);
+                }
+            }
+            effects
+        }
+        OtherKind::ExtensionMember => all(ShareUpdateExclusive),
         OtherKind::AlterObject => all(LockMode::AccessExclusive), // DEPENDS ON EXTENSION
         OtherKind::SecurityLabel | OtherKind::CommentOnRelation => all(ShareUpdateExclusive),
         OtherKind::CommentOnPart => all(AccessShare),
         OtherKind::GrantOnRelations if known.version() >= 180_000 => all(AccessShare),
-        OtherKind::CreateStatistics | OtherKind::PublicationTables => all(ShareUpdateExclusive),
+        OtherKind::CreateStatistics => all(ShareUpdateExclusive),
+        OtherKind::PublicationTables { .. } => {
+            let mut effects = all(ShareUpdateExclusive);
+            effects.add(of_listed(known, ShareUpdateExclusive, Work::None));
+            effects
+        }
         OtherKind::AlterDomain {
             change: DomainChange::Constrain | DomainChange::Validate,
             ..
@@ -377,8 +516,6 @@ pub(super) fn effects(other: &OtherDdl, known: Known) -> Effects {
         OtherKind::CreateSchema(elements) => of_elements(elements, known),
         OtherKind::CreateView
         | OtherKind::CreateTableAs
-        | OtherKind::ReindexMany { .. }
-        | OtherKind::MoveAll
         | OtherKind::GrantOnRelations
         | OtherKind::PublicationAll
         | OtherKind::AlterDomain { .. }
@@ -405,7 +542,7 @@ fn found<'a>(other: &'a OtherDdl, known: Known<'a>) -> impl Iterator<Item = &'a 
 /// ACCESS EXCLUSIVE on what it names; SET SCHEMA moves the sequences of the columns too.
 fn exclusive(other: &OtherDdl, known: Known) -> Effects {
     let mut effects = on_each(other, known, LockMode::AccessExclusive);
-    if other.kind == OtherKind::SetSchema {
+    if matches!(other.kind, OtherKind::SetSchema { .. }) {
         for relation in found(other, known) {
             for sequence in &relation.details.sequences {
                 effects.add_lock(sequence.clone(), LockMode::AccessExclusive);
@@ -516,9 +653,81 @@ fn truncate(other: &OtherDdl, cascade: bool, restart: bool, known: Known) -> Eff
                 effects.add_lock(sequence.clone(), mode);
             }
         }
-        if cascade {
-            for key in &relation.details.referenced_by {
-                lock_all(&key.table.qualified(), &key.table.indexes, &mut effects);
+    }
+    if cascade {
+        effects.add(of_listed(known, mode, Work::None));
+    }
+    effects
+}
+
+/// What is done with the listed tables besides locking them.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Work {
+    None,
+    Rewrite,
+    Build,
+}
+
+/// A lock on what was listed, and on its indexes.
+fn of_listed(known: Known, mode: LockMode, work: Work) -> Effects {
+    let mut effects = Effects::none();
+    for relation in known.facts.objects.iter().flatten() {
+        let is_table = matches!(
+            relation.kind,
+            RelationKind::Table | RelationKind::MaterializedView
+        );
+        effects.add_lock(relation.qualified(), mode);
+        for index in &relation.indexes {
+            effects.add_lock(Name::qualified(&relation.schema, index), mode);
+        }
+        if is_table && work == Work::Rewrite {
+            effects.add_rewrite(relation.qualified());
+        }
+        if is_table && work != Work::None && !relation.indexes.is_empty() {
+            effects.add_build(relation.qualified());
+        }
+    }
+    effects
+}
+
+/// `ReindexMultipleTables` of `src/backend/commands/indexcmds.c`: one table after the other.
+fn reindex_many(concurrently: bool, scope: &ReindexScope, known: Known) -> Effects {
+    if *scope == ReindexScope::System {
+        return Effects::none(); // the catalogs
+    }
+    if concurrently {
+        return of_listed(known, LockMode::ShareUpdateExclusive, Work::Build);
+    }
+    let mut effects = of_listed(known, LockMode::Share, Work::Build);
+    for relation in known.facts.objects.iter().flatten() {
+        for index in &relation.indexes {
+            let index = Name::qualified(&relation.schema, index);
+            effects.add_lock(index, LockMode::AccessExclusive);
+        }
+    }
+    effects
+}
+
+/// `AlterTableMoveAll` of `src/backend/commands/tablecmds.c`: those of one kind, and nothing on them.
+fn move_all(object: ObjectKind, known: Known) -> Effects {
+    let mut effects = Effects::none();
+    for relation in known.facts.objects.iter().flatten() {
+        let is_meant = match relation.kind {
+            RelationKind::Table | RelationKind::PartitionedTable => object == ObjectKind::Table,
+            RelationKind::Index | RelationKind::PartitionedIndex => object == ObjectKind::Index,
+            RelationKind::MaterializedView => object == ObjectKind::MaterializedView,
+            RelationKind::View
+            | RelationKind::Sequence
+            | RelationKind::ForeignTable
+            | RelationKind::Other => false,
+        };
+        if is_meant {
+            effects.add_lock(relation.qualified(), LockMode::AccessExclusive);
+            if matches!(
+                relation.kind,
+                RelationKind::Table | RelationKind::MaterializedView
+            ) {
+                effects.add_rewrite(relation.qualified());
             }
         }
     }
@@ -526,7 +735,13 @@ fn truncate(other: &OtherDdl, cascade: bool, restart: bool, known: Known) -> Eff
 }
 
 fn lock_table(other: &OtherDdl, mode: LockMode, descends: bool, known: Known) -> Effects {
+    let is_view = |relation: &Relation| relation.kind == RelationKind::View;
     let mut effects = Effects::none();
+    if found(other, known).any(is_view) {
+        for behind in known.facts.objects.iter().flatten() {
+            effects.add_lock(behind.qualified(), mode);
+        }
+    }
     for relation in found(other, known) {
         for member in family(relation, !descends) {
             effects.add_lock(member.qualified(), mode);

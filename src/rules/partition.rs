@@ -6,14 +6,17 @@
 //! <https://www.postgresql.org/docs/current/ddl-partitioning.html>
 
 use super::alter_effects::{Target, index_of};
+use super::decide::{Finding, Way};
 use super::known::{Known, family, leaves};
 use super::{Action, Rule, steps};
 use crate::catalog::{Constraint, Member, Relation, RelationKind};
 use crate::lock::LockMode;
 use crate::plan::effects::Effects;
 use crate::plan::{Check, Context, Step, Undo};
-use crate::sql::alter_table::{ActionKind, PartitionBound, PartitionBoundKind, RangeEnd};
-use crate::sql::name::Name;
+use crate::sql::alter_table::{
+    ActionKind, AlterTable, PartitionBound, PartitionBoundKind, RangeEnd,
+};
+use crate::sql::name::{Name, quote_identifier};
 use crate::sql::parse;
 
 /// The new partition, and the default one, are read under ACCESS EXCLUSIVE.
@@ -47,6 +50,18 @@ pub const CREATE_BLOCKS: Rule = Rule {
     action: Action::Rewrite,
     versions: "alike",
     example: "CREATE TABLE events_2025 PARTITION OF events FOR VALUES FROM ('2025-01-01') TO ('2026-01-01')",
+};
+
+/// A change that passes a partition by.
+pub const DETACH_PENDING: Rule = Rule {
+    name: "partition-detach-pending",
+    hazard: "A partition is half detached, for DETACH CONCURRENTLY was interrupted: a change of its parent passes it \
+             by, and it can then not be detached to the end.",
+    remedy: "It is refused: finish first, by DETACH PARTITION … FINALIZE.",
+    manual: "https://www.postgresql.org/docs/current/sql-altertable.html",
+    action: Action::Reject,
+    versions: "From 14.",
+    example: "ALTER TABLE events ADD COLUMN note text",
 };
 
 /// Since then `DETACH PARTITION … CONCURRENTLY`.
@@ -319,7 +334,8 @@ pub(super) fn attach_recipe(
         let body = format!("CHECK (NOT ({condition}))");
         prove(&kept_out, &body, &mut before, &mut after);
     }
-    before.push(attach(child, sql, target));
+    let sql = sql.replacen(&partition.to_string(), &child.qualified().to_string(), 1);
+    before.push(attach(child, &sql, target));
     before.extend(after);
     Ok(before)
 }
@@ -394,6 +410,55 @@ pub(super) fn create_effects(parent: &Relation, bound: &PartitionBound, known: K
         effects.add_lock(key.table.qualified(), LockMode::ShareRowExclusive);
     }
     effects
+}
+
+/// The CHECK that DETACH CONCURRENTLY leaves behind in the partition's bound's place, and the plain
+/// form doesn't: `DetachAddConstraintIfNeeded` of `src/backend/commands/tablecmds.c` has the server
+/// choose its name.
+pub(super) fn drop_left_bound(partition: &Name, target: &Target) -> Option<Step> {
+    let child = target.known.relation(partition)?;
+    let column = match target.relation.details.partition_columns.as_slice() {
+        [column] => column.as_str(),
+        _ => "",
+    };
+    let is_free = |name: &String| child.details.constraint(name).is_none();
+    let name = steps::candidates(&child.name, column, "check")
+        .into_iter()
+        .find(is_free)?;
+    let alone = Target {
+        known: target.known,
+        relation: child,
+        only: false,
+    };
+    let sql = format!("DROP CONSTRAINT IF EXISTS {}", quote_identifier(&name));
+    let mut step = steps::alter(&alone, &sql);
+    step.title = "drop the CHECK that is left in the bound's place".to_owned();
+    let step = step.checked_by(Check::ConstraintIsGone {
+        table: child.qualified(),
+        name,
+    });
+    Some(step)
+}
+
+/// What an interrupted DETACH CONCURRENTLY leaves must be finished first: measured on PostgreSQL 18,
+/// where a column that is added to the parent meanwhile makes FINALIZE fail.
+pub(super) fn pending(alter: &AlterTable, relation: &Relation) -> Option<Finding> {
+    let finishes = |kind: &ActionKind| {
+        matches!(
+            kind,
+            ActionKind::FinalizeDetach { .. } | ActionKind::DetachPartition { .. }
+        )
+    };
+    let half = relation.details.detach_pending.first()?;
+    if alter.actions.iter().any(|action| finishes(&action.kind)) {
+        return None;
+    }
+    let advice = format!(
+        "Finish it first: ALTER TABLE {} DETACH PARTITION {} FINALIZE.",
+        relation.qualified(),
+        half.qualified()
+    );
+    Some(Finding::of(&DETACH_PENDING, Way::Impossible(advice)))
 }
 
 /// The steps in the place of `CREATE TABLE … PARTITION OF`, or why there are none.

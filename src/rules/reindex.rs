@@ -65,7 +65,7 @@ pub fn judge(reindex: &Reindex, source: &str, facts: &Facts, policy: &Policy) ->
     // A table may be small and its TOAST table large; without any index there is nothing to build.
     let is_quick = match reindex.kind {
         ReindexKind::Index => bytes <= policy.small_table_bytes,
-        ReindexKind::Table => relation.indexes.is_empty(),
+        ReindexKind::Table => relation.indexes.is_empty() && !relation.assumed,
     } && !reindex.concurrently
         && !is_partitioned;
     Judgement::by(

@@ -40,7 +40,14 @@ pub const INDEX_BY_TABLE: Rule = Rule {
 pub(super) fn facts_needed(rename: &Rename) -> FactRequest {
     FactRequest {
         relations: rename.relation.iter().cloned().collect(),
-        depth: Depth::Full,
+        depth: match rename.target {
+            RenameTarget::Relation(_) | RenameTarget::Schema | RenameTarget::Other => {
+                Depth::Outline
+            }
+            RenameTarget::Column(_) | RenameTarget::Constraint(_) | RenameTarget::OnTable => {
+                Depth::Structure
+            }
+        },
         ..FactRequest::default()
     }
 }
@@ -56,7 +63,7 @@ fn effects(rename: &Rename, relation: &Relation, known: Known) -> Effects {
         RenameTarget::Relation(ObjectKind::Index) if is_index => {
             Effects::lock(own, LockMode::ShareUpdateExclusive)
         }
-        RenameTarget::Relation(_) | RenameTarget::Other => {
+        RenameTarget::Relation(_) | RenameTarget::Schema | RenameTarget::Other => {
             Effects::lock(own, LockMode::AccessExclusive)
         }
         RenameTarget::Column(_) | RenameTarget::Constraint(_) | RenameTarget::OnTable => {
@@ -83,6 +90,18 @@ fn effects(rename: &Rename, relation: &Relation, known: Known) -> Effects {
 
 /// Judges `RENAME`.
 pub(super) fn judge(rename: &Rename, source: &str, known: Known) -> Judgement {
+    if rename.target == RenameTarget::Schema {
+        let effects = Effects::none();
+        let case = Case {
+            known,
+            tag: rename.tag,
+            note: String::new(),
+            as_sent: as_sent(rename.tag, source, &effects),
+            effects,
+            findings: vec![Finding::as_sent(&BREAKS_CLIENTS)],
+        };
+        return case.decide(super::only_steps);
+    }
     let found = rename
         .relation
         .as_ref()
@@ -98,11 +117,7 @@ pub(super) fn judge(rename: &Rename, source: &str, known: Known) -> Judgement {
             &INDEX_BY_TABLE,
             Way::Steps(vec![by_index(rename, relation)]),
         ),
-        RenameTarget::Relation(_)
-            if is_index || relation.kind == RelationKind::Sequence || known.is_small(relation) =>
-        {
-            Finding::harmless()
-        }
+        RenameTarget::Relation(_) if is_index || known.is_small(relation) => Finding::harmless(),
         RenameTarget::Column(_) if known.is_small(relation) => Finding::harmless(),
         RenameTarget::Relation(_) | RenameTarget::Column(_) if !effects.locks.is_empty() => {
             Finding::as_sent(&BREAKS_CLIENTS)
@@ -111,11 +126,13 @@ pub(super) fn judge(rename: &Rename, source: &str, known: Known) -> Judgement {
         | RenameTarget::Column(_)
         | RenameTarget::Constraint(_)
         | RenameTarget::OnTable
+        | RenameTarget::Schema
         | RenameTarget::Other => Finding::harmless(),
     };
     let case = Case {
         known,
         tag: rename.tag,
+        note: String::new(),
         as_sent: as_sent(rename.tag, source, &effects),
         effects,
         findings: vec![finding],

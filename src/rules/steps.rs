@@ -51,14 +51,16 @@ pub(super) fn candidates(table: &str, column: &str, label: &str) -> Vec<String> 
 
 /// The first of them that is free.
 pub(super) fn free_name(target: &Target, column: &str, label: &str) -> String {
-    let facts = target.known.facts;
-    let is_free = |name: &String| {
-        !facts.taken_constraints.contains(name)
-            && facts.taken.iter().all(|taken| taken.name != *name)
-    };
     let names = candidates(&target.relation.name, column, label);
     let fallback = names.first().cloned().unwrap_or_default();
-    names.into_iter().find(is_free).unwrap_or(fallback)
+    let mut names = names.into_iter();
+    names.find(|name| is_free(target, name)).unwrap_or(fallback)
+}
+
+/// Whether no relation and no constraint has one of the names that were asked for.
+pub(super) fn is_free(target: &Target, name: &String) -> bool {
+    let facts = target.known.facts;
+    !facts.taken_constraints.contains(name) && facts.taken.iter().all(|taken| taken.name != *name)
 }
 
 /// A constraint added NOT VALID, then validated.

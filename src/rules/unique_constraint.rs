@@ -8,7 +8,7 @@
 use super::alter_effects::Target;
 use super::foreign_key::as_relation;
 use super::known::{family, leaves};
-use super::{Action, Rule, not_null, steps};
+use super::{Action, Rule, names, not_null, steps};
 use crate::catalog::RelationKind;
 use crate::lock::LockMode;
 use crate::plan::{Check, Context, Leftovers, Step, Undo};
@@ -49,24 +49,10 @@ pub const EXCLUDES: Rule = Rule {
     example: "ALTER TABLE bookings ADD CONSTRAINT no_overlap EXCLUDE USING gist (room WITH =, during WITH &&)",
 };
 
-/// The name that PostgreSQL gives it.
-pub(super) fn name(constraint: &ConstraintDefinition, target: &Target) -> String {
-    if let Some(name) = &constraint.name {
-        return name.clone();
-    }
-    match &constraint.kind {
-        ConstraintDefinitionKind::Unique { primary: true, .. } => {
-            steps::free_name(target, "", "pkey")
-        }
-        ConstraintDefinitionKind::Unique { columns, .. } => {
-            steps::free_name(target, &columns.join("_"), "key")
-        }
-        ConstraintDefinitionKind::UsingIndex { index, .. } => index.clone(),
-        ConstraintDefinitionKind::Check { .. }
-        | ConstraintDefinitionKind::NotNull { .. }
-        | ConstraintDefinitionKind::Exclude
-        | ConstraintDefinitionKind::ForeignKey { .. } => String::new(),
-    }
+/// The columns' names as PostgreSQL joins them for the name of a constraint: those of INCLUDE
+/// count (`ChooseIndexColumnNames` of `src/backend/commands/indexcmds.c`).
+pub(super) fn joined(columns: &[String], include: &[String]) -> String {
+    [columns, include].concat().join("_")
 }
 
 /// The steps in its place; `None` where there is no safe way.
@@ -74,6 +60,7 @@ pub(super) fn recipe(constraint: &ConstraintDefinition, target: &Target) -> Opti
     let ConstraintDefinitionKind::Unique {
         primary,
         columns,
+        include,
         index_tail,
         deferrable,
         without_overlaps: false,
@@ -81,7 +68,7 @@ pub(super) fn recipe(constraint: &ConstraintDefinition, target: &Target) -> Opti
     else {
         return None; // WITHOUT OVERLAPS rests on a GiST index, which no constraint can take over
     };
-    let name = name(constraint, target);
+    let name = names::of(constraint, target);
     let mut all = Vec::new();
     if *primary {
         all.extend(not_null_first(columns, target));
@@ -102,7 +89,7 @@ pub(super) fn recipe(constraint: &ConstraintDefinition, target: &Target) -> Opti
         let leaf_name = if *primary {
             crate::sql::name::make_object_name(&member.name, "", "pkey")
         } else {
-            crate::sql::name::make_object_name(&member.name, &columns.join("_"), "key")
+            crate::sql::name::make_object_name(&member.name, &joined(columns, include), "key")
         };
         all.push(build(&leaf_name, index_tail, &leaf));
         all.push(take_over(&leaf_name, word, deferrable, &leaf));

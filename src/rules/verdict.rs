@@ -112,7 +112,12 @@ impl fmt::Display for Judgement {
         };
         match &self.verdict {
             Verdict::Untouched => writeln!(f, "Verdict: untouched{rule}"),
-            Verdict::Pass(plan) => write!(f, "Verdict: pass{rule}\n{plan}"),
+            Verdict::Pass(plan) if plan.notice.is_empty() => {
+                write!(f, "Verdict: pass{rule}\n{plan}")
+            }
+            Verdict::Pass(plan) => {
+                write!(f, "Verdict: pass{rule}\nNotice: {}\n{plan}", plan.notice)
+            }
             Verdict::Rewrite(plan) => {
                 write!(f, "Verdict: rewrite{rule}\nNotice: {}\n{plan}", plan.notice)
             }

@@ -211,8 +211,8 @@ pub enum ActionKind {
     },
     /// `ENABLE`, `DISABLE`, `FORCE`, `NO FORCE ROW LEVEL SECURITY`.
     RowSecurity {
-        /// `ENABLE`.
-        enables: bool,
+        /// `ENABLE` and `FORCE`: rows may be hidden from those who see them now.
+        hides: bool,
     },
     /// `ENABLE`, `DISABLE TRIGGER`.
     Trigger,
@@ -224,11 +224,40 @@ pub enum ActionKind {
     ForeignOptions,
     /// Sub-commands of composite types: `ADD`, `DROP`, `ALTER ATTRIBUTE`.
     Attribute {
-        /// `CASCADE`.
+        /// What is done to it.
+        change: AttributeChange,
+        /// `CASCADE`: the tables `OF` the type follow.
         cascade: bool,
     },
     /// One that isn't known here: ACCESS EXCLUSIVE, and who knows what.
     Unknown,
+}
+
+impl ActionKind {
+    /// The column or constraint that a sub-command names, where it names an existing one.
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            ActionKind::AddColumn { column, .. } => Some(&column.name),
+            ActionKind::DropColumn { column, .. }
+            | ActionKind::SetNotNull { column }
+            | ActionKind::SetType { column, .. } => Some(column),
+            ActionKind::DropConstraint { name, .. } | ActionKind::ValidateConstraint { name } => {
+                Some(name)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// What is done to an attribute of a composite type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AttributeChange {
+    /// `ADD ATTRIBUTE`.
+    Add,
+    /// `DROP ATTRIBUTE`.
+    Drop,
+    /// `ALTER ATTRIBUTE … TYPE`.
+    SetType,
 }
 
 /// A column of `CREATE TABLE` or `ADD COLUMN`.
@@ -241,6 +270,8 @@ pub struct ColumnDefinition {
     pub type_name: TypeName,
     /// `NOT NULL`, as written; identity and PRIMARY KEY imply it.
     pub not_null: bool,
+    /// The name of its NOT NULL, when it was written.
+    pub not_null_name: Option<String>,
     /// `DEFAULT`.
     pub default: Option<Expression>,
     /// `GENERATED … AS IDENTITY`.
@@ -301,6 +332,9 @@ pub struct Expression {
     /// It has an operator, a cast to a type that isn't in `pg_catalog`, or a subquery: user code may
     /// hide behind it.
     pub may_hide_code: bool,
+    /// It has an operator that isn't one of PostgreSQL's usual ones, or a cast of something computed to
+    /// a type that isn't PostgreSQL's own: either may be the user's, and volatile.
+    pub user_code: bool,
 }
 
 /// A table constraint.
@@ -339,6 +373,8 @@ pub enum ConstraintDefinitionKind {
         primary: bool,
         /// The columns.
         columns: Vec<String>,
+        /// Those behind `INCLUDE`.
+        include: Vec<String>,
         /// What stands behind `UNIQUE` or `PRIMARY KEY` up to the end of the index: `NULLS NOT
         /// DISTINCT (a, b) INCLUDE (c) WITH (…)`, as SQL for `CREATE UNIQUE INDEX n ON t (a, b) …`:
         /// the part from the parenthesis on.

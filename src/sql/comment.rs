@@ -33,14 +33,22 @@ pub fn remarks(text: &str, statement: &Range<usize>, mode: LexicalMode) -> Vec<R
     }
     let mut gaps: Vec<(Range<usize>, u32)> = Vec::new();
     let (mut end, mut last, mut wanted) = (0, 0, None);
+    // Gaps up to the last semicolon, and whether anything else has come behind it.
+    let (mut closed, mut is_empty) = (0, true);
     let mut note = |token: Token| {
         let start = usize::try_from(token.start).unwrap_or(usize::MAX);
         if start > end {
             gaps.push((end..start, token.statement));
         }
         end = usize::try_from(token.end).unwrap_or(usize::MAX);
-        if token.kind != TokenKind::Semicolon {
+        if token.kind == TokenKind::Semicolon {
+            if is_empty {
+                gaps.truncate(closed); // it stands before a semicolon of its own
+            }
+            (closed, is_empty) = (gaps.len(), true);
+        } else {
             last = token.statement;
+            is_empty = false;
         }
         if statement.contains(&start) && token.kind != TokenKind::Semicolon {
             wanted.get_or_insert(token.statement);

@@ -120,6 +120,20 @@ pub fn clip(text: &str, bytes: usize) -> &str {
     &text[..end]
 }
 
+/// Whether an expression names a column: as a word of its own.
+pub fn mentions(expression: &str, column: &str) -> bool {
+    let is_part = |letter: char| letter.is_alphanumeric() || letter == '_';
+    expression.match_indices(column).any(|(at, _)| {
+        let before = expression
+            .get(..at)
+            .and_then(|text| text.chars().next_back());
+        let behind = expression
+            .get(at + column.len()..)
+            .and_then(|text| text.chars().next());
+        !before.is_some_and(is_part) && !behind.is_some_and(is_part)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -91,8 +91,8 @@ impl Statement {
             | Statement::CreateTable(_)
             | Statement::Drop(_)
             | Statement::Rename(_)
-            | Statement::Other(_)
             | Statement::Unreadable { .. } => true,
+            Statement::Other(other) => other.scope != Scope::Maintenance,
             Statement::Prepare { .. }
             | Statement::Execute { .. }
             | Statement::Deallocate { .. }
@@ -104,7 +104,9 @@ impl Statement {
     /// Whether it may hurt anybody: what takes no lock on what exists goes on as it came.
     pub fn may_hurt(&self) -> bool {
         match self {
-            Statement::Other(other) => other.scope != Scope::LocksNothing,
+            Statement::Other(other) => {
+                !matches!(other.scope, Scope::LocksNothing | Scope::Maintenance)
+            }
             statement => statement.is_ddl(),
         }
     }
@@ -150,6 +152,7 @@ impl Statement {
                 | DropKind::Function
                 | DropKind::Extension
                 | DropKind::Statistics
+                | DropKind::Server
                 | DropKind::Other => Vec::new(),
             },
             Statement::Rename(rename) => rename.relation.iter().cloned().collect(),
@@ -271,6 +274,8 @@ pub enum DropKind {
     Extension,
     /// `DROP STATISTICS`.
     Statistics,
+    /// `DROP SERVER`.
+    Server,
     /// Anything else.
     Other,
 }
@@ -302,7 +307,9 @@ pub enum RenameTarget {
     Constraint(String),
     /// A trigger, rule or policy of a table.
     OnTable,
-    /// Nothing that a lock on a relation is taken for: schema, type, role, function …
+    /// A schema.
+    Schema,
+    /// Nothing that a lock on a relation is taken for: type, role, function …
     Other,
 }
 
@@ -356,6 +363,19 @@ pub enum Scope {
     /// It takes no lock on anything that exists but ACCESS SHARE, and may carry parameters: `CREATE
     /// TABLE AS` and kin.
     LocksNothing,
+    /// No schema change, and it stops no query: `VACUUM`, `ANALYZE`.
+    Maintenance,
+}
+
+/// What `REINDEX SCHEMA`, `DATABASE` and `SYSTEM` rebuild.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReindexScope {
+    /// The tables of a schema.
+    Schema(String),
+    /// All of the database.
+    Database,
+    /// The server's own catalogs.
+    System,
 }
 
 /// A schema change whose locks follow from its kind alone.
@@ -426,15 +446,27 @@ pub enum OtherKind {
     ReindexMany {
         /// `CONCURRENTLY`.
         concurrently: bool,
-        /// `SYSTEM`.
-        system: bool,
+        /// Of what.
+        scope: ReindexScope,
     },
+    /// `VACUUM` but `FULL`, `ANALYZE`; without relations: all.
+    Vacuum,
     /// `ALTER … SET SCHEMA` of a relation.
-    SetSchema,
+    SetSchema {
+        /// Where it goes.
+        schema: String,
+    },
     /// `ALTER … OWNER TO`, `DEPENDS ON EXTENSION` and kin of what is no table.
     AlterObject,
-    /// `ALTER TABLE ALL IN TABLESPACE`.
-    MoveAll,
+    /// `ALTER TABLE`, `INDEX` or `MATERIALIZED VIEW ALL IN TABLESPACE`.
+    MoveAll {
+        /// What is moved.
+        object: ObjectKind,
+        /// From where.
+        tablespace: String,
+    },
+    /// `ALTER EXTENSION … ADD`, `DROP` a relation, which is named.
+    ExtensionMember,
     /// `COMMENT ON` a relation or a column of it, which is named.
     CommentOnRelation,
     /// `COMMENT ON CONSTRAINT`, `TRIGGER`, `RULE`, `POLICY` of a table, which is named.
@@ -446,7 +478,10 @@ pub enum OtherKind {
     /// `CREATE STATISTICS`.
     CreateStatistics,
     /// `CREATE PUBLICATION … FOR TABLE`, `ALTER PUBLICATION … ADD|SET|DROP TABLE`.
-    PublicationTables,
+    PublicationTables {
+        /// `SET TABLE`: the publication, whose other tables leave it.
+        sets: Option<String>,
+    },
     /// `CREATE PUBLICATION … FOR ALL TABLES` or `TABLES IN SCHEMA`.
     PublicationAll,
     /// `ALTER DOMAIN`.

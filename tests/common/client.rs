@@ -8,7 +8,7 @@ use std::time::Duration;
 use lockkeeper::wire::backend::ErrorFields;
 
 /// How long an answer may take before the test fails.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// How a statement is sent.
 #[allow(dead_code, reason = "not every test speaks each protocol")]

@@ -13,7 +13,7 @@
 //! A line of `facts:` says settings, or one thing. Words are parted by spaces, lists by commas, parts by colons;
 //! within `"…"` and `(…)` none of them parts anything. A name may be quoted, and stands in `public` without a schema.
 //!
-//! * Settings: `version=`, `small_table=`, `timezone=`, and timeouts: milliseconds with `:session` (SET by the client),
+//! * Settings: `version=`, `small_table=`, `timezone=`, `own-locks`, and timeouts: milliseconds with `:session` (SET by the client),
 //!   `:client` (at start-up) or nothing (by a role, a database, the configuration file).
 //! * `table`, `partitioned`, `matview`, `view`, `sequence`, `foreign` NAME and any of: a size, `rows=`, `temporary`,
 //!   `not-owned`, `created-here`, `extension=`, `unlogged`, `published`, `row-type-used`, `unpopulated`, `tablespace=`,
@@ -392,6 +392,7 @@ impl World {
             indexes: Vec::new(),
             partition_constraint: None,
             constraints: Vec::new(),
+            not_null: Vec::new(),
         };
         let owner = self.shadow.relation_mut(table).ok_or("no such table")?;
         let mut constraints = owner.details.constraints.iter_mut();
@@ -468,6 +469,7 @@ impl World {
             constrained: false,
             coercible_from: Vec::new(),
             collation: 0,
+            ..Type::default()
         };
         self.shadow.new_oid(); // its array type
         match &words[2..] {
@@ -540,6 +542,7 @@ impl World {
                 name: table.name,
                 kind: RelationKind::Table,
                 bytes: bytes(size)?,
+                indexes: Vec::new(),
             });
         }
         self.shadow
@@ -550,6 +553,10 @@ impl World {
     fn settings(&mut self, words: &[String]) -> Result<(), String> {
         for word in words {
             let (key, value) = word.split_once('=').unwrap_or((word, ""));
+            if word == "own-locks" {
+                self.shadow.set_own_locks(true);
+                continue;
+            }
             let session = self.shadow.session_mut();
             match key {
                 "version" => session.version = number::<u32>(value)? * 10_000,
@@ -599,7 +606,6 @@ fn property(relation: &mut Relation, key: &str, value: &str) -> Result<(), Strin
         ("not-owned", "") => relation.owned = false,
         ("unlogged", "") => details.unlogged = true,
         ("published", "") => details.published = true,
-        ("row-type-used", "") => details.row_type_used = true,
         ("unpopulated", "") => details.populated = false,
         (size, "") => relation.bytes = bytes(size)?,
         _ => return Err(format!("what is `{key}={value}`?")),

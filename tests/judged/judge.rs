@@ -6,8 +6,10 @@ use lockkeeper::catalog::Facts;
 use lockkeeper::pg::introspect;
 use lockkeeper::plan::effects::Effects;
 use lockkeeper::rules::{self, Judgement, Policy};
-use lockkeeper::sql::classify::{Classified, LexicalSettings, classify};
+use lockkeeper::sql::lexer::LexicalMode;
 use lockkeeper::sql::name::Name;
+use lockkeeper::sql::parse::{Parsed, Sort, parse};
+use lockkeeper::sql::statement::{InBody, Statement};
 
 use crate::client::Client;
 use crate::session::PlanSession;
@@ -41,18 +43,43 @@ pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
 
 /// Judges a statement; `None` for ordinary traffic.
 pub(crate) fn judge(client: &mut Client, sql: &str) -> Result<Option<Judged>, String> {
-    let Classified::Interesting(text) = classify(sql.as_bytes(), LexicalSettings::default()) else {
-        return Ok(None);
-    };
-    let Some(parsed) = text.only_statement() else {
+    let parsed = parse(sql, LexicalMode::default());
+    let Ok([parsed]) = parsed.as_deref() else {
         return Err("isn't read as one statement".to_owned());
     };
+    let source = sql.get(parsed.span.clone()).unwrap_or(sql).trim();
+    match &parsed.statement {
+        Statement::Harmless => Ok(None),
+        Statement::Dynamic { statements, .. } => body(client, statements),
+        _ => statement(client, parsed, source).map(Some),
+    }
+}
+
+fn statement(client: &mut Client, parsed: &Parsed, source: &str) -> Result<Judged, String> {
     let request = rules::facts_needed(&parsed.statement);
     let mut session = PlanSession::over(client);
     let facts = block_on(introspect::facts(&mut session, &request, BUDGET));
     let facts = facts.map_err(|error| format!("no facts: {error}"))?;
-    let judgement = rules::judge(parsed, text.source(parsed), &facts, &policy());
-    Ok(Some(Judged { facts, judgement }))
+    let judgement = rules::judge(parsed, source, &facts, &policy());
+    Ok(Judged { facts, judgement })
+}
+
+/// What stands in a DO does all that its statements do, as `lockkeeper check` tells of each.
+fn body(client: &mut Client, statements: &[InBody]) -> Result<Option<Judged>, String> {
+    let mut all = Judged {
+        facts: Facts::default(),
+        judgement: Judgement::untouched(),
+    };
+    for inner in statements {
+        let parsed = Parsed {
+            statement: inner.statement.clone(),
+            span: 0..inner.sql.len(),
+            sort: Sort::Ddl,
+        };
+        let judged = statement(client, &parsed, &inner.sql)?;
+        all.judgement.effects.add(judged.judgement.effects);
+    }
+    Ok(Some(all))
 }
 
 /// With the schema of every name.

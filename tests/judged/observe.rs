@@ -5,7 +5,7 @@ use std::fmt;
 
 use lockkeeper::lock::LockMode;
 use lockkeeper::plan::effects::Effects;
-use lockkeeper::sql::name::Name;
+use lockkeeper::sql::name::{Name, quote_literal};
 
 use crate::client::{Answer, Client, Protocol};
 use crate::corpus::Entry;
@@ -241,23 +241,24 @@ impl Stage {
             sampled: true,
             ..nothing_yet(&self.relations)
         };
+        let sql = named(&entry.sql, &self.database);
         let busy = format!(
-            "SELECT state = 'active', wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = {pid}"
+            "SELECT state = 'active', wait_event_type = 'Lock', query = {} FROM pg_stat_activity WHERE pid = {pid}",
+            quote_literal(&sql)
         );
         let locks = locks_of(&pid);
         let mut blocking = entry.blocked_by.is_some();
-        let mut looks = 0;
-        self.client.send(&named(&entry.sql, &self.database));
+        self.client.send(&sql);
         loop {
             let state = observer.ok(&busy).rows.pop().expect("its session");
             for row in observer.ok(&locks).rows {
                 add_lock(&self.relations, &row, &mut observed);
             }
-            looks += 1;
+            let has_begun = state[2] == "t";
             if blocking && state[1] == "t" {
                 blocker.ok("COMMIT");
                 blocking = false;
-            } else if looks > 3 && state[0] != "t" {
+            } else if has_begun && state[0] != "t" {
                 break;
             }
         }

@@ -457,3 +457,93 @@ ALTER FOREIGN TABLE ft OPTIONS (SET x '2')
 
 -- A37
 ALTER FOREIGN TABLE ft ADD COLUMN z int NOT NULL DEFAULT random()
+
+-- A10
+-- error: 23502
+ALTER TABLE bare ADD COLUMN z int NOT NULL
+
+-- A4 A14
+-- given: CREATE DOMAIN dice AS int DEFAULT vol()
+ALTER TABLE bare ADD COLUMN z dice
+
+-- A4
+-- given: CREATE FUNCTION add_vol(a int, b int) RETURNS int LANGUAGE plpgsql AS 'BEGIN RETURN a; END'
+-- given: CREATE OPERATOR +! (LEFTARG = int, RIGHTARG = int, FUNCTION = add_vol)
+ALTER TABLE bare ADD COLUMN z int DEFAULT 1 +! 1
+
+-- A15
+ALTER TABLE ONLY par DROP COLUMN b
+
+-- A19 ..17
+-- given: ALTER TABLE ONLY par ALTER COLUMN a SET NOT NULL
+ALTER TABLE par ALTER COLUMN a SET NOT NULL
+
+-- A19
+-- given: ALTER TABLE par ADD CHECK (a IS NOT NULL) NO INHERIT
+ALTER TABLE par ALTER COLUMN a SET NOT NULL
+
+-- A19 ..17
+ALTER TABLE ONLY par ALTER COLUMN a SET NOT NULL
+
+-- A19
+-- given: ALTER TABLE has_pair ADD CHECK (pr IS NOT NULL)
+ALTER TABLE has_pair ALTER COLUMN pr SET NOT NULL
+
+-- A21
+ALTER TABLE ty ALTER COLUMN i TYPE int USING i::int
+
+-- A21
+-- given: ALTER TABLE bare ADD COLUMN z interval
+ALTER TABLE bare ALTER COLUMN z TYPE interval(6)
+
+-- A21
+-- given: ALTER TABLE bare ADD COLUMN z varchar(3)[]
+ALTER TABLE bare ALTER COLUMN z TYPE varchar[]
+
+-- A21
+ALTER TABLE ty ALTER COLUMN ch TYPE bpchar
+
+-- A21
+ALTER TABLE ty ALTER COLUMN tx TYPE text COLLATE "default"
+
+-- A22
+ALTER TABLE m ALTER COLUMN a TYPE anything
+
+-- A22
+-- given: CREATE INDEX m1_lower ON m1 (lower(txt))
+ALTER TABLE m ALTER COLUMN txt TYPE varchar
+
+-- A22
+-- given: CREATE INDEX m_txt ON m (txt)
+ALTER TABLE m ALTER COLUMN txt TYPE varchar
+
+-- A22
+-- given: CREATE INDEX kid_b ON kid (a) WHERE b > 0
+ALTER TABLE par ALTER COLUMN b TYPE anything
+
+-- A23
+-- given: ALTER TABLE kid ADD CHECK (b > 0)
+ALTER TABLE par ALTER COLUMN b TYPE anything
+
+-- A25
+-- set: timezone = 'UTC'
+ALTER TABLE ty ALTER COLUMN t3 TYPE timestamptz(3)
+
+-- A25
+-- set: timezone = 'UTC'
+ALTER TABLE ty ALTER COLUMN t3 TYPE timestamptz(6)
+
+-- A25
+-- set: timezone = '0'
+ALTER TABLE ty ALTER COLUMN tz TYPE timestamp
+
+-- A26
+-- given: CREATE DOMAIN short AS varchar(10)
+-- given: ALTER TABLE bare ADD COLUMN z short
+ALTER TABLE bare ALTER COLUMN z TYPE varchar(10)
+
+-- A26
+-- given: CREATE DOMAIN short AS varchar(10)
+-- given: CREATE DOMAIN short2 AS varchar(10)
+-- given: ALTER TABLE bare ADD COLUMN z short
+ALTER TABLE bare ALTER COLUMN z TYPE short2

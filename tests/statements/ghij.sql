@@ -270,3 +270,8 @@ CREATE TYPE z AS (a int, b text)
 
 -- J9
 CREATE DOMAIN z AS int CHECK (VALUE > 0)
+
+-- J4
+-- given: CREATE TABLE of_pair OF free_pair
+-- given: INSERT INTO of_pair SELECT i, i FROM generate_series(1, 200) i
+ALTER TYPE free_pair ALTER ATTRIBUTE x TYPE bigint CASCADE

@@ -1,7 +1,6 @@
 //! `ALTER TABLE`.
 
 use super::super::{Column, Details, Index, Relation, RelationKind, assumed};
-use super::apply::is_named;
 use super::{Child, Shadow, sql_of};
 use crate::sql::alter_table::{
     ActionKind, AlterTable, ColumnDefinition, PartitionBoundKind, TypeName,
@@ -290,9 +289,7 @@ impl Shadow {
     }
 
     fn detach(&mut self, parent: u32, partition: &Name) {
-        let found = self.relations.iter();
-        let mut found = found.filter(|own| is_named(&own.schema, &own.name, partition));
-        if let Some(oid) = found.next().map(|own| own.oid) {
+        if let Some(oid) = self.relation(partition).map(|own| own.oid) {
             self.unlink(parent, oid);
         }
     }

@@ -1,12 +1,12 @@
 //! What statements make of the catalog.
 
 use super::super::{
-    Column, Details, Index, ObjectClass, ObjectRequest, Relation, RelationKind, Type,
+    Column, ColumnUser, Details, Index, ObjectClass, ObjectRequest, Relation, RelationKind, Type,
 };
 use super::{Child, Shadow, new_index, sql_of};
 use crate::sql::alter_table::{ColumnDefinition, PartitionBoundKind};
 use crate::sql::create_table::{CreateTable, PartitionOf};
-use crate::sql::name::{Name, quote_identifier};
+use crate::sql::name::{Name, mentions, quote_identifier};
 use crate::sql::statement::{
     CreateIndex, DomainChange, DropKind, DropObjects, OtherDdl, OtherKind, Rename, RenameTarget,
     Statement,
@@ -29,10 +29,12 @@ impl Shadow {
                 }
             }
             Statement::Reindex(reindex) => {
-                for table in &mut self.relations {
-                    let all = is_named(&table.schema, &table.name, &reindex.name);
-                    for index in &mut table.indexes {
-                        index.valid |= all || is_named(&index.schema, &index.name, &reindex.name);
+                let table = self.relation(&reindex.name).map(|table| table.oid);
+                let index = self.index(&reindex.name).map(|(_, index)| index.oid);
+                for own in &mut self.relations {
+                    let all = Some(own.oid) == table;
+                    for one in &mut own.indexes {
+                        one.valid |= all || Some(one.oid) == index;
                     }
                 }
             }
@@ -68,22 +70,15 @@ impl Shadow {
     }
 
     fn forget(&mut self, name: &Name) {
-        let schema = name.schema.clone().unwrap_or_else(|| "public".to_owned());
-        self.gone.insert(Name::qualified(schema, &name.name));
+        let name = self.at_home(name);
+        self.gone.insert(name);
     }
 
     fn create_table(&mut self, create: &CreateTable) {
-        let schema = if create.temporary {
-            "pg_temp"
-        } else {
-            "public"
+        let name = match create.name.schema {
+            None if create.temporary => Name::qualified("pg_temp", &create.name.name),
+            _ => self.at_home(&create.name),
         };
-        let schema = create
-            .name
-            .schema
-            .clone()
-            .unwrap_or_else(|| schema.to_owned());
-        let name = Name::qualified(schema, &create.name.name);
         if self.relation(&name).is_some() {
             return;
         }
@@ -269,6 +264,18 @@ impl Shadow {
             ),
             ..new_index(self.new_oid(), &table.schema, &name)
         };
+        if create.has_expressions {
+            let columns = table.details.columns.iter().map(|column| &column.name);
+            let used = columns.filter(|name| mentions(&create.tail, name));
+            let user = ColumnUser {
+                what: "index".to_owned(),
+                name: name.clone(),
+                columns: used.cloned().collect(),
+            };
+            if let Some(table) = self.by_oid_mut(oid) {
+                table.details.column_users.push(user);
+            }
+        }
         self.gone.remove(&index.qualified());
         if create.only && table.kind == RelationKind::PartitionedTable {
             let valid = self.children_of(oid).is_empty();
@@ -310,7 +317,8 @@ impl Shadow {
                     self.types.retain(|(known, _)| known.name != name.name);
                 }
                 DropKind::Function => self.functions.retain(|(known, _)| known.name != name.name),
-                DropKind::Extension | DropKind::Statistics | DropKind::Other => {}
+                DropKind::Extension | DropKind::Statistics | DropKind::Server | DropKind::Other => {
+                }
             }
         }
     }
@@ -386,7 +394,7 @@ impl Shadow {
             RenameTarget::Constraint(constraint) => {
                 self.rename_constraint(oid, constraint, &rename.new_name);
             }
-            RenameTarget::OnTable | RenameTarget::Other => {}
+            RenameTarget::OnTable | RenameTarget::Schema | RenameTarget::Other => {}
         }
     }
 
@@ -467,12 +475,23 @@ impl Shadow {
                     }
                 }
             }
-            OtherKind::SetSchema => {
-                // Its new schema isn't known: it has left its old one.
+            OtherKind::SetSchema { schema } => {
                 for name in &other.relations {
-                    self.relations
-                        .retain(|own| !is_named(&own.schema, &own.name, name));
-                    self.forget(name);
+                    if self.materialize(name).is_none() {
+                        continue;
+                    }
+                    if let Some(relation) = self.relation_mut(name) {
+                        let old = relation.qualified();
+                        schema.clone_into(&mut relation.schema);
+                        for index in &mut relation.indexes {
+                            if Some(&index.schema) == old.schema.as_ref() {
+                                schema.clone_into(&mut index.schema);
+                            }
+                        }
+                        let new = relation.qualified();
+                        self.gone.remove(&new);
+                        self.gone.insert(old);
+                    }
                 }
             }
             OtherKind::AlterDomain {
@@ -483,6 +502,17 @@ impl Shadow {
                     of_type.constrained |= name.name == domain.name;
                 }
             }
+            OtherKind::Policy => {
+                for name in other
+                    .relations
+                    .iter()
+                    .filter(|_| other.tag == "CREATE POLICY")
+                {
+                    if let Some(table) = self.relation_mut(name) {
+                        table.details.has_policies = true;
+                    }
+                }
+            }
             OtherKind::CreateSchema(elements) => {
                 for element in elements {
                     self.apply(element);
@@ -491,7 +521,6 @@ impl Shadow {
             OtherKind::CreateTrigger
             | OtherKind::DropTrigger
             | OtherKind::Rule
-            | OtherKind::Policy
             | OtherKind::CreateView
             | OtherKind::ReplaceView
             | OtherKind::CreateTableAs
@@ -503,13 +532,15 @@ impl Shadow {
             | OtherKind::VacuumFull
             | OtherKind::ReindexMany { .. }
             | OtherKind::AlterObject
-            | OtherKind::MoveAll
+            | OtherKind::MoveAll { .. }
+            | OtherKind::ExtensionMember
+            | OtherKind::Vacuum
             | OtherKind::CommentOnRelation
             | OtherKind::CommentOnPart
             | OtherKind::SecurityLabel
             | OtherKind::GrantOnRelations
             | OtherKind::CreateStatistics
-            | OtherKind::PublicationTables
+            | OtherKind::PublicationTables { .. }
             | OtherKind::PublicationAll
             | OtherKind::AlterDomain { .. }
             | OtherKind::EnumAddValue
@@ -541,6 +572,7 @@ impl Shadow {
                     constrained: other.tag == "CREATE DOMAIN",
                     coercible_from: Vec::new(),
                     collation: 0,
+                    ..Type::default()
                 };
                 return self.add_type(name.clone(), of_type);
             }
@@ -550,7 +582,7 @@ impl Shadow {
             _ => RelationKind::Table,
         };
         if self.relation(name).is_none() {
-            let mut relation = made_here(name, kind);
+            let mut relation = made_here(&self.at_home(name), kind);
             relation.details.populated = kind == RelationKind::MaterializedView;
             self.add(relation);
         }
@@ -568,6 +600,7 @@ impl Shadow {
             constrained: false,
             coercible_from: Vec::new(),
             collation: 0,
+            ..Type::default()
         });
         let generated = definition.generated.as_ref();
         let default = generated.map(|generated| &generated.expression);
@@ -585,10 +618,6 @@ impl Shadow {
             inherited: false,
         }
     }
-}
-
-pub(super) fn is_named(schema: &str, own: &str, name: &Name) -> bool {
-    own == name.name && super::fits(&name.schema, schema)
 }
 
 /// An empty relation that a statement made.

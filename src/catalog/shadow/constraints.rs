@@ -59,9 +59,9 @@ impl Shadow {
             ConstraintDefinitionKind::Unique { primary: true, .. } => {
                 self.choose_name(table, "", "pkey")
             }
-            ConstraintDefinitionKind::Unique { columns, .. } => {
-                self.choose_name(table, &columns.join("_"), "key")
-            }
+            ConstraintDefinitionKind::Unique {
+                columns, include, ..
+            } => self.choose_name(table, &[&columns[..], include].concat().join("_"), "key"),
             ConstraintDefinitionKind::UsingIndex { index, .. } => index.clone(),
             ConstraintDefinitionKind::Exclude => self.choose_name(table, "", "excl"),
             ConstraintDefinitionKind::ForeignKey { columns, .. } => {

@@ -1,5 +1,5 @@
-//! A catalog in memory: it answers a request for facts as a server would whose search path is `public`, and changes
-//! as a statement would change it. For statements without a server, and for tests.
+//! A catalog in memory: it answers a request for facts as a server would whose search path is `public` or what a
+//! script has set, and changes as a statement would change it. For statements without a server, and for tests.
 
 mod alter;
 mod apply;
@@ -16,7 +16,7 @@ use super::{
     ForeignKey, Index, IndexedTable, Member, ObjectClass, ObjectRequest, Relation, RelationKind,
     SessionFacts, Taken, Type, ViewOf, Volatility,
 };
-use crate::sql::name::Name;
+use crate::sql::name::{Name, mentions};
 use crate::sql::statement::{DropKind, ObjectKind, ReindexKind, RenameTarget, Statement};
 
 pub use types::{built_in, sql_of};
@@ -36,6 +36,10 @@ pub struct Shadow {
     functions: Vec<(Name, Volatility)>,
     objects: Vec<(ObjectRequest, Vec<DependentRelation>)>,
     session: SessionFacts,
+    /// The open transaction holds locks that stop others.
+    own_locks: bool,
+    /// Schemas in which a name without one is looked for; it is made in the first.
+    search_path: Vec<String>,
     assumes: bool,
     /// Names that were dropped or given away: nothing is assumed of them.
     gone: BTreeSet<Name>,
@@ -83,6 +87,8 @@ impl Shadow {
             functions: Vec::new(),
             objects: Vec::new(),
             session,
+            own_locks: false,
+            search_path: vec!["public".to_owned()],
             assumes: false,
             gone: BTreeSet::new(),
             next_oid: 16_384,
@@ -101,6 +107,40 @@ impl Shadow {
     /// The session's settings.
     pub fn session_mut(&mut self) -> &mut SessionFacts {
         &mut self.session
+    }
+
+    /// Where names without a schema are looked for; `None` for what it was at first.
+    pub fn set_search_path(&mut self, schemas: Option<Vec<String>>) {
+        self.search_path = schemas.unwrap_or_else(|| vec!["public".to_owned()]);
+    }
+
+    /// A name with a schema: its own, or that in which it would be made.
+    fn at_home(&self, name: &Name) -> Name {
+        let home = || self.search_path.first().map_or("public", String::as_str);
+        let schema = name.schema.as_deref().unwrap_or_else(home);
+        Name::qualified(schema, &name.name)
+    }
+
+    /// Whether a name is that of something in a schema.
+    fn is_named(&self, schema: &str, own: &str, name: &Name) -> bool {
+        own == name.name && self.rank(name, schema).is_some()
+    }
+
+    /// How early a schema comes in the search of a name; `None` where it isn't looked into.
+    fn rank(&self, name: &Name, schema: &str) -> Option<usize> {
+        match &name.schema {
+            Some(wanted) => (wanted == schema).then_some(0),
+            None if schema == "pg_temp" => Some(0),
+            None => {
+                let at = self.search_path.iter().position(|own| own == schema);
+                at.map(|at| at + 1)
+            }
+        }
+    }
+
+    /// Says whether the open transaction holds locks that stop others.
+    pub fn set_own_locks(&mut self, held: bool) {
+        self.own_locks = held;
     }
 
     /// A new OID.
@@ -135,6 +175,14 @@ impl Shadow {
         self.views.push(link);
     }
 
+    /// Says that a partition is half detached.
+    pub fn half_detach(&mut self, partition: &Name) {
+        let oid = self.relation(partition).map(|relation| relation.oid);
+        for child in &mut self.children {
+            child.detach_pending |= Some(child.child) == oid;
+        }
+    }
+
     /// Says that an index is a partitioned one.
     pub fn mark_partitioned(&mut self, index: u32) {
         self.partitioned_indexes.insert(index);
@@ -162,9 +210,9 @@ impl Shadow {
 
     /// A relation that isn't an index, as it was added.
     pub fn relation(&self, name: &Name) -> Option<&Relation> {
-        let mut relations = self.relations.iter();
-        relations
-            .find(|relation| relation.name == name.name && fits(&name.schema, &relation.schema))
+        let found = self.relations.iter().filter(|own| own.name == name.name);
+        let ranked = found.filter_map(|own| Some((self.rank(name, &own.schema)?, own)));
+        ranked.min_by_key(|(rank, _)| *rank).map(|(_, own)| own)
     }
 
     /// All relations but indexes, as they were added.
@@ -193,6 +241,13 @@ impl Shadow {
             let mut relation = self.find(name).or_else(|| self.assume(name, unknown))?;
             match request.depth {
                 Depth::Outline => relation.details = super::Details::default(),
+                Depth::Structure => {
+                    self.fill(&mut relation);
+                    let details = &mut relation.details;
+                    details.referenced_by.clear();
+                    details.views.clear();
+                    details.column_users.clear();
+                }
                 Depth::Full => self.fill(&mut relation),
             }
             Some(relation)
@@ -219,6 +274,7 @@ impl Shadow {
                 .map(|object| self.dependents(object))
                 .collect(),
             session: self.session.clone(),
+            own_locks: self.own_locks,
             assumed: self.assumes,
             relations,
         }
@@ -262,8 +318,7 @@ impl Shadow {
     fn index(&self, name: &Name) -> Option<(&Relation, &Index)> {
         self.relations.iter().find_map(|table| {
             let mut indexes = table.indexes.iter();
-            let found =
-                indexes.find(|index| index.name == name.name && fits(&name.schema, &index.schema));
+            let found = indexes.find(|index| self.is_named(&index.schema, &index.name, name));
             found.map(|index| (table, index))
         })
     }
@@ -295,7 +350,7 @@ impl Shadow {
 
     /// What is assumed of a name that is unknown; `None` where it is known that there is none.
     fn assume(&self, name: &Name, kind: RelationKind) -> Option<Relation> {
-        let relation = super::assumed(name);
+        let relation = super::assumed(&self.at_home(name));
         if !self.assumes || self.gone.contains(&relation.qualified()) {
             return None;
         }
@@ -331,7 +386,8 @@ impl Shadow {
         }
         let mut functions = self.functions.iter();
         let found = functions.find(|(own, _)| {
-            own.name == name.name && fits(&name.schema, own.schema.as_deref().unwrap_or("public"))
+            let own = self.at_home(own);
+            self.is_named(own.schema.as_deref().unwrap_or_default(), &own.name, name)
         });
         match found {
             Some((_, volatility)) => Some(*volatility),
@@ -349,7 +405,8 @@ impl Shadow {
         let name = parse_name(element);
         let mut types = self.types.iter();
         let found = types.find(|(own, _)| {
-            own.name == name.name && fits(&name.schema, own.schema.as_deref().unwrap_or("public"))
+            let own = self.at_home(own);
+            self.is_named(own.schema.as_deref().unwrap_or_default(), &own.name, &name)
         });
         let unknown = Type {
             oid: 0,
@@ -359,6 +416,7 @@ impl Shadow {
             constrained: true,
             coercible_from: Vec::new(),
             collation: 0,
+            ..Type::default()
         };
         match found {
             Some((_, found)) if is_array => Some(Type {
@@ -417,6 +475,8 @@ impl Shadow {
         let indexes = relation.indexes.iter();
         let indexes = indexes.filter(|index| index.schema != "pg_toast");
         let above = self.children.iter().find(|child| child.child == oid);
+        let columns = relation.details.columns.iter();
+        let columns = columns.filter(|column| column.not_null);
         Some(Member {
             oid,
             schema: relation.schema.clone(),
@@ -434,6 +494,7 @@ impl Shadow {
             constraints: valid
                 .map(|constraint| constraint.definition.clone())
                 .collect(),
+            not_null: columns.map(|column| column.name.clone()).collect(),
         })
     }
 
@@ -471,9 +532,13 @@ impl Shadow {
         details.descendants = self.members(self.descendants(oid));
         details.parents = self.members(above.iter().map(|child| child.parent));
         details.is_partition = partitioned.is_some();
-        details.default_partition = self
-            .default_of(oid)
-            .or_else(|| self.default_of(partitioned?));
+        if let Some(key) = &details.partition_key {
+            let names = details.columns.iter().map(|column| &column.name);
+            let names = names.filter(|name| mentions(key, name));
+            details.partition_columns = names.cloned().collect();
+        }
+        details.default_partition = self.default_of(oid);
+        details.parent_default = partitioned.and_then(|parent| self.default_of(parent));
         let pending = below.iter().filter(|child| child.detach_pending);
         details.detach_pending = self.members(pending.map(|child| child.child));
         details.referenced_by = self.referenced_by(oid);
@@ -510,9 +575,7 @@ impl Shadow {
         for table in self.relations.iter().filter(|table| table.oid != oid) {
             for constraint in &table.details.constraints {
                 let refers = |references: &Member| references.oid == oid;
-                let is_own = !constraint.inherited;
-                if is_own
-                    && constraint.references.as_ref().is_some_and(refers)
+                if constraint.references.as_ref().is_some_and(refers)
                     && let Some(member) = self.member(table.oid)
                 {
                     keys.push(ForeignKey {
@@ -521,6 +584,7 @@ impl Shadow {
                         columns: constraint.columns.clone(),
                         referenced_columns: referenced_columns(constraint),
                         index: constraint.index.clone(),
+                        is_share: constraint.inherited,
                     });
                 }
             }
@@ -561,13 +625,33 @@ impl Shadow {
         if let Some((_, dependents)) = declared {
             return dependents.clone();
         }
+        let named = self.relation(&object.name).map(|relation| relation.oid);
+        let (reached, read) = match (object.kind, named) {
+            (ObjectClass::Referring, Some(oid)) => (self.referring(oid), Vec::new()),
+            (ObjectClass::Behind, Some(oid)) => (Vec::new(), self.behind(oid)),
+            _ => (Vec::new(), Vec::new()),
+        };
         let depends = |relation: &&Relation| match object.kind {
             ObjectClass::Schema => relation.schema == object.name.name,
             ObjectClass::Type => self.uses_type(relation, &object.name),
+            ObjectClass::Referring => reached.contains(&relation.oid),
+            ObjectClass::Behind => read.contains(&relation.oid),
+            ObjectClass::Tables => {
+                let name = &object.name.name;
+                matches!(
+                    relation.kind,
+                    RelationKind::Table | RelationKind::MaterializedView
+                ) && (name.is_empty() || relation.schema == *name)
+            }
             ObjectClass::Function
             | ObjectClass::Extension
             | ObjectClass::Statistics
-            | ObjectClass::Role => false,
+            | ObjectClass::Role
+            | ObjectClass::Relation
+            | ObjectClass::Server
+            | ObjectClass::Publication
+            | ObjectClass::Tablespace
+            | ObjectClass::Clustered => false,
         };
         let found = self.relations.iter().filter(depends);
         let dependent = |relation: &Relation| DependentRelation {
@@ -575,8 +659,30 @@ impl Shadow {
             name: relation.name.clone(),
             kind: relation.kind,
             bytes: self.bytes(relation),
+            indexes: relation
+                .indexes
+                .iter()
+                .map(|index| index.name.clone())
+                .collect(),
         };
         found.map(dependent).collect()
+    }
+
+    /// A table, what refers to it, what refers to that, and the descendants of it all.
+    fn referring(&self, oid: u32) -> Vec<u32> {
+        closure(oid, |now| {
+            let keys = self.referenced_by(now).into_iter().map(|key| key.table.oid);
+            keys.chain(self.descendants(now)).collect()
+        })
+    }
+
+    /// A view, what it reads, and the descendants of it all.
+    fn behind(&self, oid: u32) -> Vec<u32> {
+        closure(oid, |now| {
+            let links = self.views.iter().filter(|link| link.view == now);
+            let read = links.map(|link| link.on);
+            read.chain(self.descendants(now)).collect()
+        })
     }
 
     fn uses_type(&self, relation: &Relation, name: &Name) -> bool {
@@ -604,6 +710,21 @@ impl Shadow {
     }
 }
 
+/// What can be reached, each once, in the order in which it is met.
+fn closure(from: u32, next: impl Fn(u32) -> Vec<u32>) -> Vec<u32> {
+    let mut all = vec![from];
+    let mut at = 0;
+    while let Some(now) = all.get(at).copied() {
+        at += 1;
+        for oid in next(now) {
+            if !all.contains(&oid) {
+                all.push(oid);
+            }
+        }
+    }
+    all
+}
+
 /// The referenced columns of a foreign key, from its definition.
 fn referenced_columns(constraint: &Constraint) -> Vec<String> {
     let behind = constraint.definition.split_once(" REFERENCES ");
@@ -612,28 +733,6 @@ fn referenced_columns(constraint: &Constraint) -> Vec<String> {
     list.filter(|column| !column.is_empty())
         .map(|column| column.trim_matches('"').to_owned())
         .collect()
-}
-
-/// Whether an expression names a column: as a word of its own.
-fn mentions(expression: &str, column: &str) -> bool {
-    let is_part = |letter: char| letter.is_alphanumeric() || letter == '_';
-    expression.match_indices(column).any(|(at, _)| {
-        let before = expression
-            .get(..at)
-            .and_then(|text| text.chars().next_back());
-        let behind = expression
-            .get(at + column.len()..)
-            .and_then(|text| text.chars().next());
-        !before.is_some_and(is_part) && !behind.is_some_and(is_part)
-    })
-}
-
-/// A schema fits a name that has it, or has none when it is in the search path.
-fn fits(wanted: &Option<String>, schema: &str) -> bool {
-    match wanted {
-        Some(wanted) => wanted == schema,
-        None => schema == "public" || schema == "pg_temp",
-    }
 }
 
 /// `schema.name`, quoted or not.
@@ -702,6 +801,7 @@ fn kind_meant(statement: &Statement) -> RelationKind {
             RenameTarget::Column(_)
             | RenameTarget::Constraint(_)
             | RenameTarget::OnTable
+            | RenameTarget::Schema
             | RenameTarget::Other => RelationKind::Table,
         },
         Statement::Drop(drop) => match drop.kind {
@@ -716,6 +816,7 @@ fn kind_meant(statement: &Statement) -> RelationKind {
             | DropKind::Function
             | DropKind::Extension
             | DropKind::Statistics
+            | DropKind::Server
             | DropKind::Other => RelationKind::Table,
         },
         Statement::Other(other) => match other.tag {

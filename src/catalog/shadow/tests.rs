@@ -127,6 +127,7 @@ fn constraints_come_go_and_are_validated() {
     let key = ConstraintDefinitionKind::Unique {
         primary: true,
         columns: vec!["id".to_owned()],
+        include: Vec::new(),
         index_tail: "(id)".to_owned(),
         deferrable: String::new(),
         without_overlaps: false,

@@ -39,6 +39,7 @@ fn as_type(row: &BuiltIn, modifier: i32, is_array: bool) -> Type {
         constrained: false,
         coercible_from: casts.map_or(Vec::new(), |(_, from)| from.to_vec()),
         collation: row.4,
+        ..Type::default()
     }
 }
 

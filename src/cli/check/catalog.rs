@@ -6,10 +6,16 @@ use std::time::Duration;
 
 use crate::catalog::shadow::Shadow;
 use crate::catalog::{ASSUMED_BYTES, Depth, FactRequest, Facts, Relation, SessionFacts};
+use crate::exec::session::{Command, Session as _};
 use crate::pg::introspect;
 use crate::pg::login::Login;
-use crate::sql::name::Name;
+use crate::sql::name::{Name, quote_literal};
+use crate::sql::parse::settings::Setting;
 use crate::sql::statement::Statement;
+
+/// The settings that a script's statements are read by.
+const SEARCH_PATH: &str = "search_path";
+const TIME_ZONE: &str = "timezone";
 
 /// How long a question to the server may wait for a lock.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -18,6 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(super) struct Catalog {
     script: Script,
     server: Option<Login>,
+    /// The settings that the server's session has.
+    in_force: Vec<Setting>,
 }
 
 /// What the script has made of it; kept for when its transaction is rolled back.
@@ -26,6 +34,8 @@ pub(super) struct Script {
     shadow: Shadow,
     /// Relations of the server that the shadow follows.
     followed: BTreeSet<Name>,
+    /// What it has set, in order: names are resolved, and times read, as that says.
+    settings: Vec<Setting>,
 }
 
 impl Catalog {
@@ -48,8 +58,13 @@ impl Catalog {
         let script = Script {
             shadow,
             followed: BTreeSet::new(),
+            settings: Vec::new(),
         };
-        Catalog { script, server }
+        Catalog {
+            script,
+            server,
+            in_force: Vec::new(),
+        }
     }
 
     /// Nobody is asked.
@@ -67,6 +82,26 @@ impl Catalog {
         self.script = script;
     }
 
+    /// The script sets something; only what changes how its statements are read counts.
+    pub(super) fn set(&mut self, setting: Setting) {
+        if [SEARCH_PATH, TIME_ZONE].contains(&setting.name.as_str()) {
+            self.script.settings.push(setting);
+            self.script.obey_settings();
+        }
+    }
+
+    /// The open transaction holds locks that stop others.
+    pub(super) fn holds_locks(&mut self) {
+        self.script.shadow.set_own_locks(true);
+    }
+
+    /// A transaction ends, and with it its locks and what was set for it alone.
+    pub(super) fn commit(&mut self) {
+        self.script.shadow.set_own_locks(false);
+        self.script.settings.retain(|setting| !setting.local);
+        self.script.obey_settings();
+    }
+
     /// The facts that a statement's judgement needs.
     pub(super) async fn answer(
         &mut self,
@@ -76,6 +111,10 @@ impl Catalog {
         let Some(login) = &mut self.server else {
             return Ok(self.script.shadow.answer_about(request, statement));
         };
+        if self.in_force != self.script.settings {
+            self.in_force.clone_from(&self.script.settings);
+            put_in_force(login, &self.in_force).await?;
+        }
         let request = FactRequest {
             depth: Depth::Full,
             ..request.clone()
@@ -112,7 +151,41 @@ impl Catalog {
     }
 }
 
+/// Makes a session's settings those of the script.
+async fn put_in_force(login: &mut Login, settings: &[Setting]) -> Result<(), String> {
+    let mut batch = vec![
+        Command::own(format!("RESET {SEARCH_PATH}")),
+        Command::own(format!("RESET {TIME_ZONE}")),
+    ];
+    for setting in settings {
+        let values = setting.values.iter().flatten();
+        let values: Vec<String> = values.map(|value| quote_literal(value)).collect();
+        batch.push(Command::own(if setting.values.is_none() {
+            format!("RESET {}", setting.name)
+        } else {
+            format!("SET {} TO {}", setting.name, values.join(", "))
+        }));
+    }
+    let done = login.run(&batch).await;
+    done.map(|_| ())
+        .map_err(|error| format!("the server refuses what the script sets: {error}"))
+}
+
 impl Script {
+    /// The catalog in memory follows what the script has set.
+    fn obey_settings(&mut self) {
+        let last = |name: &str| {
+            let mut settings = self.settings.iter().rev();
+            let last = settings.find(|setting| setting.name == name);
+            last.and_then(|setting| setting.values.clone())
+        };
+        let zone = last(TIME_ZONE);
+        self.shadow.session_mut().time_zone_is_utc =
+            zone.is_some_and(|zone| zone.iter().any(|zone| zone.eq_ignore_ascii_case("utc")));
+        let path = last(SEARCH_PATH);
+        self.shadow.set_search_path(path);
+    }
+
     /// The server's answer with what the script has changed since.
     fn laid_over(&mut self, server: Facts, request: &FactRequest) -> Facts {
         *self.shadow.session_mut() = server.session.clone();
@@ -147,6 +220,7 @@ impl Script {
                 })
                 .collect(),
             session: server.session,
+            own_locks: own.own_locks,
             assumed: false,
         }
     }
@@ -159,11 +233,13 @@ impl Script {
         };
         let name = server.qualified();
         match own {
+            Some(own) if own.created_here => Some(own), // dropped, and made anew
             Some(own) if self.followed.contains(&name) => {
                 let mut merged = server;
                 merged.indexes = own.indexes;
                 merged.details.columns = own.details.columns;
                 merged.details.constraints = own.details.constraints;
+                merged.details.column_users = own.details.column_users;
                 Some(merged)
             }
             None if self.followed.contains(&name) => None, // dropped, or renamed

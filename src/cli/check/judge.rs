@@ -213,6 +213,11 @@ impl Judge {
             && let Some(step) = transaction_step(source)
         {
             self.transaction(step, line);
+        } else if parsed.sort == Sort::Settings {
+            let is_lasting = |own: &parse::settings::Setting| !own.local || self.block.is_some();
+            if let Some(setting) = parse::settings::setting(source).filter(is_lasting) {
+                self.catalog.set(setting);
+            }
         } else {
             self.catalog.apply(&parsed.statement);
         }
@@ -271,6 +276,10 @@ impl Judge {
         let mut finding = self.finding(line, &shown(parsed, source), Word::of(&judgement.verdict));
         finding.sizes = sizes(&facts);
         finding.remarks = self.in_block(&judgement);
+        let strongest = judgement.effects.strongest();
+        if self.block.is_some() && strongest >= Some(crate::lock::LockMode::Share) {
+            self.catalog.holds_locks();
+        }
         finding.judgement = judgement;
         Ok(finding)
     }
@@ -335,6 +344,7 @@ impl Judge {
             Step::Begin => self.begin(line),
             Step::Commit { chain } => {
                 self.block = None;
+                self.catalog.commit();
                 if chain {
                     self.begin(line);
                 }
@@ -475,6 +485,7 @@ fn transaction_step(source: &str) -> Option<Step> {
     match words.first().copied()? {
         "begin" | "start" => Some(Step::Begin),
         "commit" | "end" => Some(Step::Commit { chain }),
+        "prepare" if rest.first() == Some(&"transaction") => Some(Step::Commit { chain: false }),
         "savepoint" => named(rest).map(Step::Savepoint),
         "release" => named(rest).map(Step::Release),
         "rollback" | "abort" => match rest.iter().position(|word| *word == "to") {
@@ -504,7 +515,11 @@ mod tests {
                 "rollback transaction to savepoint a",
                 Some(Step::RollbackTo("a".to_owned())),
             ),
-            ("prepare transaction 'x'", None),
+            (
+                "prepare transaction 'x'",
+                Some(Step::Commit { chain: false }),
+            ),
+            ("prepare x as select 1", None),
         ] {
             assert_eq!(transaction_step(sql), expected, "{sql}");
         }

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::catalog::{ASSUMED_BYTES, human_bytes};
 use crate::lock::LockMode;
+use crate::plan::Step;
 use crate::rules::{Judgement, Verdict};
 use crate::sql::name::Name;
 
@@ -158,7 +159,7 @@ impl Finding {
                         | crate::plan::Context::Autocommit
                         | crate::plan::Context::Concurrent { .. } => "",
                     };
-                    format!("{comment}{};", step.sql.trim_end_matches(';'))
+                    format!("{comment}{};", in_one(step).trim_end_matches(';'))
                 });
                 steps.collect::<Vec<_>>().join("\n")
             }
@@ -185,7 +186,7 @@ impl Finding {
                 .steps
                 .iter()
                 .map(|step| StepRow {
-                    sql: &step.sql,
+                    sql: in_one(step),
                     lock: step
                         .locks
                         .iter()
@@ -228,7 +229,7 @@ struct Row<'a> {
     table_rewrite: bool,
     table_scan: bool,
     index_build: bool,
-    plan: Vec<StepRow<'a>>,
+    plan: Vec<StepRow>,
     message: String,
 }
 
@@ -239,10 +240,19 @@ struct LockRow {
 }
 
 #[derive(Debug, Serialize)]
-struct StepRow<'a> {
-    sql: &'a str,
+struct StepRow {
+    sql: String,
     lock: Option<&'static str>,
     context: &'static str,
+}
+
+/// A step's statements, as one transaction where they are more than one.
+fn in_one(step: &Step) -> String {
+    let statements = step.statements();
+    match statements.as_slice() {
+        [_] => step.sql.clone(),
+        _ => format!("BEGIN; {}; COMMIT", statements.join("; ")),
+    }
 }
 
 fn sentence(text: &str) -> String {

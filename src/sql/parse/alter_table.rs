@@ -3,7 +3,7 @@
 use pg_query::protobuf::{self, AlterTableType, DropBehavior, ObjectType};
 use pg_query::{Node, NodeEnum};
 
-use super::super::alter_table::{Action, ActionKind, AlterTable};
+use super::super::alter_table::{Action, ActionKind, AlterTable, AttributeChange};
 use super::super::name::Name;
 use super::super::statement::{ObjectKind, OtherKind, Scope, Statement};
 use super::super::tag::alter_tag;
@@ -102,7 +102,12 @@ fn kind(
 ) -> Option<ActionKind> {
     let cascade = command.behavior() == DropBehavior::DropCascade;
     if object == ObjectKind::CompositeType && command.subtype() != AlterTableType::AtChangeOwner {
-        return Some(ActionKind::Attribute { cascade });
+        let change = match command.subtype() {
+            AlterTableType::AtAddColumn => AttributeChange::Add,
+            AlterTableType::AtDropColumn => AttributeChange::Drop,
+            _ => AttributeChange::SetType,
+        };
+        return Some(ActionKind::Attribute { change, cascade });
     }
     column_kind(command, cascade)
         .or_else(|| constraint_kind(command, cascade))
@@ -270,9 +275,9 @@ fn table_kind(command: &protobuf::AlterTableCmd) -> Option<ActionKind> {
             },
             _ => return None,
         },
-        At::AtEnableRowSecurity => ActionKind::RowSecurity { enables: true },
-        At::AtDisableRowSecurity | At::AtForceRowSecurity | At::AtNoForceRowSecurity => {
-            ActionKind::RowSecurity { enables: false }
+        At::AtEnableRowSecurity | At::AtForceRowSecurity => ActionKind::RowSecurity { hides: true },
+        At::AtDisableRowSecurity | At::AtNoForceRowSecurity => {
+            ActionKind::RowSecurity { hides: false }
         }
         At::AtEnableTrig
         | At::AtEnableAlwaysTrig

@@ -18,6 +18,7 @@ pub(super) fn column(node: &protobuf::ColumnDef) -> Option<ColumnDefinition> {
         bare: bare(node, type_name.serial.unwrap_or(&type_name.sql))?,
         type_name,
         not_null: false,
+        not_null_name: None,
         default: None,
         identity: None,
         generated: None,
@@ -68,7 +69,11 @@ fn place(mut constraint: protobuf::Constraint, column: &mut ColumnDefinition) ->
     };
     match constraint.contype() {
         ConstrType::ConstrNull => {}
-        ConstrType::ConstrNotnull => column.not_null = true,
+        ConstrType::ConstrNotnull => {
+            column.not_null = true;
+            column.not_null_name =
+                (!constraint.conname.is_empty()).then(|| constraint.conname.clone());
+        }
         ConstrType::ConstrDefault => {
             column.default = Some(expression::expression(constraint.raw_expr.as_deref()?)?);
         }
@@ -259,6 +264,7 @@ fn unique(node: &protobuf::Constraint) -> Option<(ConstraintDefinitionKind, Stri
         primary,
         index_tail: format!("({keys}){include}{nulls}{with}{tablespace}"),
         columns,
+        include: strings(&node.including),
         deferrable,
         without_overlaps: node.without_overlaps,
     };

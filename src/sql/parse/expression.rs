@@ -73,6 +73,13 @@ fn is_null(node: &NodeEnum) -> bool {
     }
 }
 
+/// Operators of PostgreSQL's own that a default may well use.
+const OPERATORS: [&str; 38] = [
+    "+", "-", "*", "/", "%", "^", "|", "&", "#", "~", "<<", ">>", "||", "=", "<>", "!=", "<", ">",
+    "<=", ">=", "~~", "!~~", "~~*", "!~~*", "!~", "~*", "!~*", "@>", "<@", "&&", "->", "->>", "#>",
+    "#>>", "?", "?|", "?&", "@",
+];
+
 /// Finds the functions, columns and operators of a tree, however deep.
 fn collect(value: &Value, found: &mut Expression) {
     match value {
@@ -107,11 +114,23 @@ fn note(node: &str, value: &Value, found: &mut Expression) {
                 found.columns.push(column);
             }
         }
-        "AExpr" | "SubLink" | "AIndirection" | "MinMaxExpr" => found.may_hide_code = true,
+        "AExpr" => {
+            found.may_hide_code = true;
+            let name = texts(value.get("name"));
+            found.user_code |= !matches!(&name[..], [only] if OPERATORS.contains(&only.as_str()));
+        }
+        "SubLink" | "AIndirection" | "MinMaxExpr" => found.may_hide_code = true,
         "CaseExpr" => found.may_hide_code |= value.get("arg").is_some_and(|arg| !arg.is_null()),
         "TypeCast" => {
             let names = value.get("type_name").and_then(|name| name.get("names"));
-            found.may_hide_code |= !is_builtin(&texts(names));
+            let is_own = !is_builtin(&texts(names));
+            found.may_hide_code |= is_own;
+            // What is written as text is read by the type itself.
+            let argument = value.pointer("/arg/node").and_then(Value::as_object);
+            let constants = ["AConst", "RowExpr", "AArrayExpr", "TypeCast"];
+            let is_constant = argument
+                .is_some_and(|node| node.keys().any(|kind| constants.contains(&kind.as_str())));
+            found.user_code |= is_own && !is_constant;
         }
         _ => {}
     }

@@ -5,6 +5,7 @@ use pg_query::{Node, NodeEnum};
 
 use super::super::lexer;
 use super::super::name::Name;
+use super::super::statement::ReindexScope;
 use super::super::statement::{
     CreateIndex, DropIndex, OtherKind, Reindex, ReindexKind, Scope, Statement,
 };
@@ -184,7 +185,13 @@ pub(super) fn reindex_statement(reindex: &protobuf::ReindexStmt) -> Statement {
     let many = || {
         let kind = OtherKind::ReindexMany {
             concurrently: is_on("concurrently"),
-            system: reindex.kind() == ReindexObjectType::ReindexObjectSystem,
+            scope: match reindex.kind() {
+                ReindexObjectType::ReindexObjectSystem => ReindexScope::System,
+                ReindexObjectType::ReindexObjectSchema => {
+                    ReindexScope::Schema(reindex.name.clone())
+                }
+                _ => ReindexScope::Database,
+            },
         };
         other("REINDEX", Scope::OwnTransaction, kind, Vec::new())
     };

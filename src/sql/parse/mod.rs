@@ -14,6 +14,7 @@ mod index;
 mod object;
 mod other;
 mod plpgsql;
+pub mod settings;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -21,7 +22,7 @@ mod type_name;
 
 use std::ops::Range;
 
-use pg_query::protobuf::{self, ObjectType};
+use pg_query::protobuf::{self, ObjectType, TransactionStmtKind};
 use pg_query::{Node, NodeEnum, ParserOptions};
 use thiserror::Error;
 
@@ -171,10 +172,17 @@ fn convert(node: &NodeEnum, source: &Source<'_>) -> (Statement, Sort) {
         | NodeEnum::UpdateStmt(_)
         | NodeEnum::DeleteStmt(_)
         | NodeEnum::MergeStmt(_) => (Harmless, Sort::Query),
-        NodeEnum::TransactionStmt(_) => (Harmless, Sort::Transaction),
+        NodeEnum::TransactionStmt(transaction) => {
+            let prepares = transaction.kind() == TransactionStmtKind::TransStmtPrepare;
+            let (tag, scope) = ("PREPARE TRANSACTION", Scope::Maintenance);
+            let prepare = || other(tag, scope, OtherKind::PrepareTransaction, Vec::new());
+            let statement = if prepares { prepare() } else { Harmless };
+            (statement, Sort::Transaction)
+        }
         NodeEnum::VariableSetStmt(_) | NodeEnum::DiscardStmt(_) => (Harmless, Sort::Settings),
         NodeEnum::CopyStmt(_) => (Harmless, Sort::Copy),
         ddl => match schema_change(ddl, source) {
+            Some(statement) if !statement.is_ddl() => (statement, Sort::Utility),
             Some(statement) => (statement, Sort::Ddl),
             None => (Harmless, Sort::Utility),
         },

@@ -43,6 +43,7 @@ pub(super) fn drop(drop: &protobuf::DropStmt) -> Statement {
         | ObjectType::ObjectAggregate => DropKind::Function,
         ObjectType::ObjectExtension => DropKind::Extension,
         ObjectType::ObjectStatisticExt => DropKind::Statistics,
+        ObjectType::ObjectForeignServer => DropKind::Server,
         _ => DropKind::Other,
     };
     let names = if kind == DropKind::Other {
@@ -97,6 +98,7 @@ pub(super) fn rename(rename: &protobuf::RenameStmt) -> Statement {
         ObjectType::ObjectType if rename.relation.is_some() => {
             RenameTarget::Relation(ObjectKind::CompositeType)
         }
+        ObjectType::ObjectSchema => RenameTarget::Schema,
         object => relation_kind(object).map_or(RenameTarget::Other, RenameTarget::Relation),
     };
     let of_type = matches!(

@@ -1,12 +1,14 @@
 //! Schema changes without a shape of their own: PostgreSQL's `GetCommandLogLevel`
 //! (`src/backend/tcop/utility.c`, `LOGSTMT_DDL`) and the maintenance commands that take strong locks.
 
-use pg_query::protobuf::{self, GrantTargetType, ObjectType, PublicationObjSpecType};
+use pg_query::protobuf::{
+    self, AlterPublicationAction, GrantTargetType, ObjectType, PublicationObjSpecType,
+};
 use pg_query::{Node, NodeEnum};
 
 use super::super::lexer::LexicalMode;
 use super::super::name::Name;
-use super::super::statement::{DomainChange, OtherDdl, OtherKind, Scope, Statement};
+use super::super::statement::{DomainChange, ObjectKind, OtherDdl, OtherKind, Scope, Statement};
 use super::super::tag::{alter_tag, create_tag};
 use super::object::table_of;
 use super::{boolean, definitions, inner, listed_name, named_by, names_of, relation_kind};
@@ -138,7 +140,9 @@ fn relation_ddl(node: &NodeEnum) -> Option<Found> {
         }
         NodeEnum::AlterObjectSchemaStmt(alter) => {
             let kind = match relation_kind(alter.object_type()) {
-                Some(_) => OtherKind::SetSchema,
+                Some(_) => OtherKind::SetSchema {
+                    schema: alter.newschema.clone(),
+                },
                 None => OtherKind::AlterObject,
             };
             on(
@@ -204,13 +208,22 @@ fn maintenance(node: &NodeEnum) -> Option<Found> {
             let relations = names_of(cluster.relation.as_ref());
             ("CLUSTER", scope, OtherKind::Cluster, relations)
         }
-        NodeEnum::VacuumStmt(vacuum) if is_vacuum_full(vacuum) => {
+        NodeEnum::VacuumStmt(vacuum) => {
             let name = |node: &Node| match &node.node {
                 Some(NodeEnum::VacuumRelation(target)) => target.relation.as_ref().map(range_var),
                 _ => None,
             };
             let relations = vacuum.rels.iter().filter_map(name).collect();
-            ("VACUUM", OwnTransaction, OtherKind::VacuumFull, relations)
+            let tag = if vacuum.is_vacuumcmd {
+                "VACUUM"
+            } else {
+                "ANALYZE"
+            };
+            if is_vacuum_full(vacuum) {
+                (tag, OwnTransaction, OtherKind::VacuumFull, relations)
+            } else {
+                (tag, Scope::Maintenance, OtherKind::Vacuum, relations)
+            }
         }
         _ => return None,
     })
@@ -271,12 +284,21 @@ fn named_relations(node: &NodeEnum) -> Option<Found> {
         }
         NodeEnum::CreatePublicationStmt(create) => found(
             "CREATE PUBLICATION",
-            published(create.for_all_tables, &create.pubobjects),
+            published(create.for_all_tables, &create.pubobjects, None),
         ),
-        NodeEnum::AlterPublicationStmt(alter) => found(
-            "ALTER PUBLICATION",
-            published(alter.for_all_tables, &alter.pubobjects),
-        ),
+        NodeEnum::AlterPublicationStmt(alter) => {
+            let sets = alter.action() == AlterPublicationAction::ApSetObjects;
+            let sets = sets.then(|| alter.pubname.clone());
+            found(
+                "ALTER PUBLICATION",
+                published(alter.for_all_tables, &alter.pubobjects, sets),
+            )
+        }
+        NodeEnum::AlterExtensionContentsStmt(alter) if relation_kind(alter.objtype()).is_some() => {
+            let object = alter.object.as_deref().and_then(listed_name);
+            let kind = (OtherKind::ExtensionMember, object.into_iter().collect());
+            found("ALTER EXTENSION", kind)
+        }
         _ => return None,
     })
 }
@@ -300,7 +322,7 @@ fn described(
     }
 }
 
-fn published(all: bool, objects: &[Node]) -> (OtherKind, Vec<Name>) {
+fn published(all: bool, objects: &[Node], sets: Option<String>) -> (OtherKind, Vec<Name>) {
     let mut by_schema = false;
     let mut tables = Vec::new();
     for node in objects {
@@ -326,7 +348,7 @@ fn published(all: bool, objects: &[Node]) -> (OtherKind, Vec<Name>) {
     } else if tables.is_empty() {
         OtherKind::Harmless
     } else {
-        OtherKind::PublicationTables
+        OtherKind::PublicationTables { sets }
     };
     (kind, tables)
 }
@@ -348,7 +370,16 @@ fn object_ddl(node: &NodeEnum) -> Option<Found> {
             OtherKind::AlterObject,
         ),
         NodeEnum::AlterTableMoveAllStmt(alter) => {
-            found(alter_tag(alter.objtype().as_str_name()), OtherKind::MoveAll)
+            let object = match alter.objtype() {
+                ObjectType::ObjectIndex => ObjectKind::Index,
+                ObjectType::ObjectMatview => ObjectKind::MaterializedView,
+                _ => ObjectKind::Table,
+            };
+            let kind = OtherKind::MoveAll {
+                object,
+                tablespace: alter.orig_tablespacename.clone(),
+            };
+            found(alter_tag(alter.objtype().as_str_name()), kind)
         }
         NodeEnum::CreateExtensionStmt(_) => found("CREATE EXTENSION", OtherKind::Script),
         NodeEnum::AlterExtensionStmt(_) | NodeEnum::AlterExtensionContentsStmt(_) => {

@@ -1,11 +1,4 @@
-objects AS (
-    SELECT o.at, o.kind, o.schema, o.name
-    FROM ROWS FROM (
-        pg_catalog.unnest({object_kinds}::pg_catalog.text[]),
-        pg_catalog.unnest({object_schemas}::pg_catalog.name[]),
-        pg_catalog.unnest({object_names}::pg_catalog.name[])
-    ) WITH ORDINALITY AS o (kind, schema, name, at)
-), dropped (at, classid, objid, objsubid) AS (
+dropped (at, classid, objid, objsubid) AS (
     SELECT r.at, r.classid, r.objid, 0 FROM (
         SELECT o.at, 'pg_catalog.pg_namespace'::pg_catalog.regclass::pg_catalog.oid AS classid, n.oid AS objid
         FROM objects o JOIN pg_catalog.pg_namespace n ON n.nspname = o.name WHERE o.kind = 'schema'
@@ -20,6 +13,14 @@ objects AS (
         JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
         WHERE o.kind = 'function'
         AND CASE WHEN o.schema = '' THEN pg_catalog.pg_function_is_visible(p.oid) ELSE n.nspname = o.schema END
+        UNION ALL
+        SELECT o.at, 'pg_catalog.pg_class'::pg_catalog.regclass, pg_catalog.to_regclass(
+            CASE WHEN o.schema = '' THEN '' ELSE pg_catalog.quote_ident(o.schema) || '.' END
+            || pg_catalog.quote_ident(o.name))
+        FROM objects o WHERE o.kind = 'relation'
+        UNION ALL
+        SELECT o.at, 'pg_catalog.pg_foreign_server'::pg_catalog.regclass, f.oid
+        FROM objects o JOIN pg_catalog.pg_foreign_server f ON f.srvname = o.name WHERE o.kind = 'server'
         UNION ALL
         SELECT o.at, 'pg_catalog.pg_extension'::pg_catalog.regclass, e.oid
         FROM objects o JOIN pg_catalog.pg_extension e ON e.extname = o.name WHERE o.kind = 'extension'
@@ -52,35 +53,4 @@ objects AS (
         AND p.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
         AND p.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass
     ) x
-), locked AS (
-    SELECT d.at, d.objid AS oid FROM dropped d WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
-    UNION
-    SELECT d.at, i.indrelid FROM dropped d JOIN pg_catalog.pg_index i ON i.indexrelid = d.objid
-    WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
-    UNION
-    SELECT d.at, k.conrelid FROM dropped d JOIN pg_catalog.pg_constraint k ON k.oid = d.objid
-    WHERE d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass
-    UNION
-    SELECT d.at, t.tgrelid FROM dropped d JOIN pg_catalog.pg_trigger t ON t.oid = d.objid
-    WHERE d.classid = 'pg_catalog.pg_trigger'::pg_catalog.regclass
-    UNION
-    SELECT d.at, f.adrelid FROM dropped d JOIN pg_catalog.pg_attrdef f ON f.oid = d.objid
-    WHERE d.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass
-    UNION
-    SELECT d.at, p.polrelid FROM dropped d JOIN pg_catalog.pg_policy p ON p.oid = d.objid
-    WHERE d.classid = 'pg_catalog.pg_policy'::pg_catalog.regclass
-    UNION
-    SELECT d.at, s.stxrelid FROM dropped d JOIN pg_catalog.pg_statistic_ext s ON s.oid = d.objid
-    WHERE d.classid = 'pg_catalog.pg_statistic_ext'::pg_catalog.regclass
-), dependents AS (
-    SELECT coalesce(pg_catalog.jsonb_agg((
-        SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
-            'schema', n.nspname, 'name', c.relname, 'kind', c.relkind,
-            'bytes', CASE WHEN c.relkind IN ('r', 'm') THEN pg_catalog.pg_relation_size(c.oid) ELSE 0 END)
-            ORDER BY n.nspname, c.relname), '[]'::pg_catalog.jsonb)
-        FROM locked l JOIN pg_catalog.pg_class c ON c.oid = l.oid
-        JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-        WHERE l.at = o.at AND c.relkind IN ('r', 'p', 'm', 'v', 'f', 'S')
-    ) ORDER BY o.at), '[]'::pg_catalog.jsonb) AS value
-    FROM objects o
 )

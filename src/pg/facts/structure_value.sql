@@ -41,40 +41,20 @@
         FROM kin k JOIN members m ON m.oid = k.oid WHERE k.at = a.at AND k.role = 'parent'),
     'is_partition', c.relispartition,
     'partition_key', CASE WHEN c.relkind = 'p' THEN pg_catalog.pg_get_partkeydef(c.oid) END,
+    'partition_columns', (
+        SELECT coalesce(pg_catalog.jsonb_agg(t.attname), '[]'::pg_catalog.jsonb)
+        FROM pg_catalog.pg_partitioned_table p JOIN pg_catalog.pg_attribute t
+            ON t.attrelid = p.partrelid AND t.attnum = ANY (p.partattrs::pg_catalog.int2[])
+        WHERE p.partrelid = c.oid),
+    'is_typed', c.reloftype <> 0,
     'default_partition', (
+        SELECT m.value FROM kin k JOIN members m ON m.oid = k.oid WHERE k.at = a.at AND k.role = 'default'),
+    'parent_default', (
         SELECT m.value FROM kin k JOIN members m ON m.oid = k.oid
-        WHERE k.at = a.at AND k.role = 'default' ORDER BY k.level LIMIT 1),
+        WHERE k.at = a.at AND k.role = 'parent_default' LIMIT 1),
     'detach_pending', (
         SELECT coalesce(pg_catalog.jsonb_agg(m.value ORDER BY k.oid), '[]'::pg_catalog.jsonb)
         FROM kin k JOIN members m ON m.oid = k.oid WHERE k.at = a.at AND k.role = 'pending'),
-    'referenced_by', (
-        SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
-            'name', k.conname, 'table', m.value,
-            'columns', (
-                SELECT pg_catalog.jsonb_agg(t.attname ORDER BY y.at)
-                FROM pg_catalog.unnest(k.conkey) WITH ORDINALITY AS y (attnum, at)
-                JOIN pg_catalog.pg_attribute t ON t.attrelid = k.conrelid AND t.attnum = y.attnum),
-            'referenced_columns', (
-                SELECT pg_catalog.jsonb_agg(t.attname ORDER BY y.at)
-                FROM pg_catalog.unnest(k.confkey) WITH ORDINALITY AS y (attnum, at)
-                JOIN pg_catalog.pg_attribute t ON t.attrelid = k.confrelid AND t.attnum = y.attnum),
-            'index', (SELECT x.relname FROM pg_catalog.pg_class x WHERE x.oid = k.conindid)) ORDER BY k.oid),
-            '[]'::pg_catalog.jsonb)
-        FROM referring f JOIN pg_catalog.pg_constraint k ON k.oid = f.oid JOIN members m ON m.oid = f.table_oid
-        WHERE f.at = a.at
-        -- of a partitioned table's key those of its partitions are parts
-        AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint p WHERE p.oid = k.conparentid AND p.confrelid = c.oid)),
-    'views', (
-        SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
-            'schema', vn.nspname, 'name', vc.relname, 'kind', vc.relkind,
-            'columns', coalesce(v.columns, '[]'::pg_catalog.jsonb)) ORDER BY vc.oid), '[]'::pg_catalog.jsonb)
-        FROM views v JOIN pg_catalog.pg_class vc ON vc.oid = v.view
-        JOIN pg_catalog.pg_namespace vn ON vn.oid = vc.relnamespace WHERE v.at = a.at),
-    'column_users', (
-        SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
-            'what', g.what, 'name', g.name, 'columns', g.columns) ORDER BY g.what, g.name), '[]'::pg_catalog.jsonb)
-        FROM (SELECT u.what, u.name, pg_catalog.jsonb_agg(DISTINCT u.attname) AS columns
-              FROM named_uses u WHERE u.at = a.at GROUP BY u.what, u.name) g),
     'sequences', (
         SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
             'schema', sn.nspname, 'name', s.relname) ORDER BY s.oid), '[]'::pg_catalog.jsonb)
@@ -82,6 +62,7 @@
         JOIN pg_catalog.pg_namespace sn ON sn.oid = s.relnamespace
         WHERE d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid = c.oid
         AND d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.deptype IN ('a', 'i')),
+    'has_policies', EXISTS (SELECT FROM pg_catalog.pg_policy p WHERE p.polrelid = c.oid),
     'published', EXISTS (
         SELECT FROM pg_catalog.pg_publication p
         WHERE (p.puballtables AND c.relkind IN ('r', 'p') AND c.relpersistence = 'p')
@@ -92,9 +73,4 @@
         (SELECT s.spcname FROM pg_catalog.pg_tablespace s WHERE s.oid = c.reltablespace)::pg_catalog.text, ''),
     'unlogged', c.relpersistence = 'u',
     'populated', c.relkind = 'm' AND c.relispopulated,
-    'row_type_used', EXISTS (
-        SELECT FROM pg_catalog.pg_type t JOIN pg_catalog.pg_depend d
-            ON d.refclassid = 'pg_catalog.pg_type'::pg_catalog.regclass AND d.refobjid IN (t.oid, t.typarray)
-        WHERE t.oid = c.reltype AND d.refobjid <> 0
-        AND d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objsubid > 0),
-    'query', CASE WHEN c.relkind IN ('v', 'm') THEN pg_catalog.pg_get_viewdef(c.oid) END),
+    'query', CASE WHEN c.relkind IN ('v', 'm') THEN pg_catalog.pg_get_viewdef(c.oid) END){dependents},

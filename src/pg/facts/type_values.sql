@@ -1,10 +1,10 @@
-domains (oid, base, modifier, constrained) AS (
-    SELECT t.oid, t.typbasetype, t.typtypmod,
+domains (oid, base, modifier, calls, constrained) AS (
+    SELECT t.oid, t.typbasetype, t.typtypmod, coalesce(t.typdefault LIKE '%(%', false),
         t.typnotnull OR EXISTS (SELECT FROM pg_catalog.pg_constraint k WHERE k.contypid = t.oid)
     FROM pg_catalog.pg_type t
     WHERE t.typtype = 'd' AND t.oid IN ({type_oids})
     UNION ALL
-    SELECT d.oid, t.typbasetype, t.typtypmod,
+    SELECT d.oid, t.typbasetype, t.typtypmod, d.calls OR coalesce(t.typdefault LIKE '%(%', false),
         d.constrained OR t.typnotnull OR EXISTS (SELECT FROM pg_catalog.pg_constraint k WHERE k.contypid = t.oid)
     FROM domains d JOIN pg_catalog.pg_type t ON t.oid = d.base AND t.typtype = 'd'
 ), type_values AS (
@@ -20,6 +20,9 @@ domains (oid, base, modifier, constrained) AS (
                 WHERE d.oid = t.oid),
             'constrained', coalesce(
                 (SELECT pg_catalog.bool_or(d.constrained) FROM domains d WHERE d.oid = t.oid), false),
+            'default_calls', coalesce(
+                (SELECT pg_catalog.bool_or(d.calls) FROM domains d WHERE d.oid = t.oid), false),
+            'composite', t.typtype = 'c',
             'coercible_from', (
                 SELECT coalesce(pg_catalog.jsonb_agg(k.castsource::pg_catalog.int8 ORDER BY k.castsource),
                     '[]'::pg_catalog.jsonb)

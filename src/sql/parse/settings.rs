@@ -1,0 +1,100 @@
+//! `SET` and `RESET` of what changes how the statements after it are read.
+
+use pg_query::NodeEnum;
+use pg_query::protobuf::{VariableSetKind, a_const};
+
+/// A `SET` or `RESET` of one parameter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setting {
+    /// The parameter, in lower case: `search_path`, `timezone` …
+    pub name: String,
+    /// `SET LOCAL`.
+    pub local: bool,
+    /// The values as written; `None` for its default.
+    pub values: Option<Vec<String>>,
+}
+
+/// The setting that a statement makes; `None` for any other statement, and for values that aren't
+/// words, strings or numbers.
+pub fn setting(sql: &str) -> Option<Setting> {
+    let parsed = pg_query::parse(sql, pg_query::ParserOptions::DEFAULT).ok()?;
+    let [only] = parsed.protobuf.stmts.as_slice() else {
+        return None;
+    };
+    let NodeEnum::VariableSetStmt(set) = only.stmt.as_deref()?.node.as_ref()? else {
+        return None;
+    };
+    let values = match set.kind() {
+        VariableSetKind::VarSetValue => {
+            let values: Option<Vec<String>> = set
+                .args
+                .iter()
+                .map(|node| value(node.node.as_ref()?))
+                .collect();
+            Some(values?)
+        }
+        VariableSetKind::VarSetDefault | VariableSetKind::VarReset => None,
+        VariableSetKind::VarSetCurrent
+        | VariableSetKind::VarSetMulti
+        | VariableSetKind::VarResetAll
+        | VariableSetKind::Undefined => return None,
+    };
+    Some(Setting {
+        name: set.name.to_ascii_lowercase(),
+        local: set.is_local,
+        values,
+    })
+}
+
+fn value(node: &NodeEnum) -> Option<String> {
+    let NodeEnum::AConst(constant) = node else {
+        return None;
+    };
+    match constant.val.as_ref()? {
+        a_const::Val::Sval(text) => Some(text.sval.clone()),
+        a_const::Val::Ival(number) => Some(number.ival.to_string()),
+        a_const::Val::Fval(number) => Some(number.fval.clone()),
+        a_const::Val::Boolval(_) | a_const::Val::Bsval(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::setting;
+
+    #[test]
+    fn what_a_script_sets_is_read() {
+        for (sql, expected) in [
+            (
+                "SET search_path TO app, \"Public\"",
+                Some(("search_path", false, Some(vec!["app", "Public"]))),
+            ),
+            (
+                "set local search_path = 'app'",
+                Some(("search_path", true, Some(vec!["app"]))),
+            ),
+            (
+                "SET SCHEMA 'app'",
+                Some(("search_path", false, Some(vec!["app"]))),
+            ),
+            ("RESET search_path", Some(("search_path", false, None))),
+            (
+                "SET TIME ZONE 'UTC'",
+                Some(("timezone", false, Some(vec!["UTC"]))),
+            ),
+            (
+                "SET timezone TO 0",
+                Some(("timezone", false, Some(vec!["0"]))),
+            ),
+            ("SELECT 1", None),
+        ] {
+            let found = setting(sql);
+            let found = found.as_ref().map(|own| {
+                let values = own.values.as_ref();
+                let values = values.map(|own| own.iter().map(String::as_str).collect());
+                (own.name.as_str(), own.local, values)
+            });
+            assert_eq!(found, expected, "{sql}");
+        }
+    }
+}
