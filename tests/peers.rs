@@ -23,7 +23,6 @@ use lockkeeper::sql::lexer::LexicalMode;
 use lockkeeper::sql::parse::{Parsed, parse};
 
 use self::page::{Answer, Page};
-use self::pattern::Pattern;
 
 /// The version that squawk assumes, and the one that lockkeeper judges for: it knows no 19, for which squawk has one
 /// rule more.
@@ -32,27 +31,6 @@ const VERSIONS: [(&str, u32); 3] = [("15", 150_000), ("18", 180_000), ("19", 180
 const NO_RULE: &str = "syntax-error";
 /// What it doesn't take for the name of a rule.
 const NO_NAMES: [&str; 2] = [NO_RULE, "unused-ignore"];
-/// Statements that squawk flags rightly, and that lockkeeper will: not in the page, for they are no exceptions.
-const AWAITED: &[(&str, &str)] = &[
-    ("require-concurrent-reindex", "REINDEX …TABLE …"),
-    (
-        "changing-column-type",
-        "ALTER TYPE … ALTER ATTRIBUTE … CASCADE",
-    ),
-    ("ban-drop-column", "ALTER TYPE … DROP ATTRIBUTE …"),
-    ("ban-drop-view", "DROP VIEW …"),
-    ("ban-drop-sequence", "DROP SEQUENCE …"),
-    ("renaming-object", "ALTER {SEQUENCE, SCHEMA} … RENAME TO …"),
-    (
-        "ban-set-schema",
-        "ALTER {TABLE, FOREIGN TABLE, VIEW, MATERIALIZED VIEW, SEQUENCE} … SET SCHEMA …",
-    ),
-    (
-        "ban-alter-row-level-security",
-        "ALTER TABLE … FORCE ROW LEVEL SECURITY",
-    ),
-];
-
 /// A statement that the parser reads.
 struct Statement {
     sql: String,
@@ -115,10 +93,6 @@ fn the_page_lists_rules_that_there_are() {
 #[test]
 fn what_squawk_flags_is_flagged_or_explained() {
     let page = Page::read();
-    let awaited: Vec<(&str, Pattern)> = AWAITED
-        .iter()
-        .map(|(rule, text)| (*rule, Pattern::new(text)))
-        .collect();
     let (statements, refused) = statements();
     assert!(
         statements.len() > 500,
@@ -135,7 +109,7 @@ fn what_squawk_flags_is_flagged_or_explained() {
     for (assumed, version) in VERSIONS {
         let flagged = files.flagged(&optional.join(","), assumed);
         for (statement, rules) in statements.iter().zip(flagged) {
-            compare(statement, &rules, version, &page, &awaited, &mut seen);
+            compare(statement, &rules, version, &page, &mut seen);
         }
     }
     report(&statements, refused, &seen);
@@ -147,7 +121,7 @@ fn what_squawk_flags_is_flagged_or_explained() {
     );
     if std::env::var_os("LOCKKEEPER_TEST_REGRESS").is_some() {
         assert_eq!(
-            stale(&page, &awaited, &seen),
+            stale(&page, &seen),
             BTreeSet::new(),
             "nothing shows this any more"
         );
@@ -215,7 +189,6 @@ fn compare(
     squawks: &BTreeSet<String>,
     version: u32,
     page: &Page,
-    awaited: &[(&str, Pattern)],
     seen: &mut Seen,
 ) {
     let judgement = judge(statement, version);
@@ -249,13 +222,7 @@ fn compare(
             .exceptions
             .iter()
             .filter(|exception| exception.rules.contains(rule));
-        let awaited = awaited
-            .iter()
-            .filter(|(name, _)| name == rule)
-            .map(|(_, pattern)| pattern);
-        let mut patterns = exceptions
-            .flat_map(|exception| &exception.patterns)
-            .chain(awaited);
+        let mut patterns = exceptions.flat_map(|exception| &exception.patterns);
         match patterns.find(|pattern| pattern.is_met(&statement.written)) {
             Some(pattern) => {
                 let key = (rule.clone(), pattern.text.clone());
@@ -272,13 +239,10 @@ fn compare(
 }
 
 /// What the page says, and nothing shows.
-fn stale(page: &Page, awaited: &[(&str, Pattern)], seen: &Seen) -> BTreeSet<(String, String)> {
+fn stale(page: &Page, seen: &Seen) -> BTreeSet<(String, String)> {
     let mut stale = BTreeSet::new();
     for (rule, answer) in &page.answers {
-        let is_awaited = awaited.iter().any(|(name, _)| name == rule);
-        if let Answer::Rules(own) = answer
-            && !is_awaited
-        {
+        if let Answer::Rules(own) = answer {
             stale.extend(own.iter().map(|name| (rule.clone(), name.clone())));
         }
     }
@@ -292,8 +256,7 @@ fn stale(page: &Page, awaited: &[(&str, Pattern)], seen: &Seen) -> BTreeSet<(Str
                 .map(move |pattern| (rule.as_str(), pattern))
         })
     });
-    let awaited = awaited.iter().map(|(rule, pattern)| (*rule, pattern));
-    for (rule, pattern) in excepted.chain(awaited) {
+    for (rule, pattern) in excepted {
         let key = (rule.to_owned(), pattern.text.clone());
         let Some(statements) = seen.exceptions.get(&key) else {
             stale.insert(key);

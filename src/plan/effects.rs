@@ -66,6 +66,13 @@ impl Effects {
         self.builds.extend(other.builds);
     }
 
+    /// Both.
+    #[must_use]
+    pub fn and(mut self, other: Effects) -> Effects {
+        self.add(other);
+        self
+    }
+
     /// The strongest lock of all.
     pub fn strongest(&self) -> Option<LockMode> {
         self.locks.values().copied().max()

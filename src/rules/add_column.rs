@@ -44,44 +44,7 @@ const BATCH_ROWS: u32 = 1000;
 
 /// The steps in its place, or why there are none.
 pub(super) fn recipe(column: &ColumnDefinition, target: &Target) -> Result<Vec<Step>, String> {
-    if column
-        .generated
-        .as_ref()
-        .is_some_and(|generated| generated.stored)
-    {
-        return Err(format!(
-            "A stored generated column has no safe way. Add a plain column, fill it by a trigger and in batches{}.",
-            if target.known.version() >= 180_000 {
-                ", or make it VIRTUAL, which is computed when it is read"
-            } else {
-                ""
-            }
-        ));
-    }
-    if target.known.is_constrained(column) {
-        return Err(format!(
-            "A column of the domain {0} has no safe way. Add it with the type under {0}, and the domain's \
-            conditions as \
-             CHECK constraints, which are then added NOT VALID and validated.",
-            column.type_name.sql
-        ));
-    }
-    if target.known.has_calling_default(column) {
-        return Err(format!(
-            "The default of the domain {0} may differ from row to row, and would be written into every row. Give the \
-             column a DEFAULT of its own: NULL, or a constant.",
-            column.type_name.sql
-        ));
-    }
-    if demands_values(column) {
-        return Err(format!(
-            "The rows that are there have no value for it, and the server would refuse at the first of them. Give it a \
-             DEFAULT, or add it without NOT NULL, fill it in batches, and then SET NOT NULL: ALTER TABLE {} ADD COLUMN \
-             {}.",
-            target.relation.qualified(),
-            column.bare
-        ));
-    }
+    check_possible(column, target)?;
     let mut all = Vec::new();
     let is_volatile = column
         .default
@@ -141,6 +104,49 @@ pub(super) fn recipe(column: &ColumnDefinition, target: &Target) -> Result<Vec<S
 fn not_null_name<'a>(column: &'a ColumnDefinition, target: &Target) -> Option<&'a str> {
     let keeps = target.known.version() >= not_null::NAMED_VERSION;
     column.not_null_name.as_deref().filter(|_| keeps)
+}
+
+/// Refuses the columns that have no safe way.
+fn check_possible(column: &ColumnDefinition, target: &Target) -> Result<(), String> {
+    if column
+        .generated
+        .as_ref()
+        .is_some_and(|generated| generated.stored)
+    {
+        return Err(format!(
+            "A stored generated column has no safe way. Add a plain column, fill it by a trigger and in batches{}.",
+            if target.known.version() >= 180_000 {
+                ", or make it VIRTUAL, which is computed when it is read"
+            } else {
+                ""
+            }
+        ));
+    }
+    if target.known.is_constrained(column) {
+        return Err(format!(
+            "A column of the domain {0} has no safe way. Add it with the type under {0}, and the domain's \
+            conditions as \
+             CHECK constraints, which are then added NOT VALID and validated.",
+            column.type_name.sql
+        ));
+    }
+    if target.known.has_calling_default(column) {
+        return Err(format!(
+            "The default of the domain {0} may differ from row to row, and would be written into every row. Give the \
+             column a DEFAULT of its own: NULL, or a constant.",
+            column.type_name.sql
+        ));
+    }
+    if demands_values(column) {
+        return Err(format!(
+            "The rows that are there have no value for it, and the server would refuse at the first of them. Give it a \
+             DEFAULT, or add it without NOT NULL, fill it in batches, and then SET NOT NULL: ALTER TABLE {} ADD COLUMN \
+             {}.",
+            target.relation.qualified(),
+            column.bare
+        ));
+    }
+    Ok(())
 }
 
 /// NOT NULL with nothing to fill the rows with.

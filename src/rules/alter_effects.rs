@@ -124,23 +124,19 @@ pub(super) fn of_action(kind: &ActionKind, target: &Target) -> Effects {
         ActionKind::SetAccessMethod { method } => set_access_method(method.as_deref(), target),
         ActionKind::SetOptions { names } => target.alone(options_lock(names)),
         ActionKind::ClusterMark => target.alone(ShareUpdateExclusive),
-        ActionKind::Inherit { parent } => {
-            let mut effects = target.alone(AccessExclusive);
-            effects.add_lock(target.known.qualified(parent), ShareUpdateExclusive);
-            effects
-        }
-        ActionKind::NoInherit { parent } => {
-            let mut effects = target.alone(AccessExclusive);
-            effects.add_lock(target.known.qualified(parent), AccessShare);
-            effects
-        }
+        ActionKind::Inherit { parent } => target.alone(AccessExclusive).and(Effects::lock(
+            target.known.qualified(parent),
+            ShareUpdateExclusive,
+        )),
+        ActionKind::NoInherit { parent } => target
+            .alone(AccessExclusive)
+            .and(Effects::lock(target.known.qualified(parent), AccessShare)),
         ActionKind::ReplicaIdentity { index } => {
-            let mut effects = target.alone(AccessExclusive);
-            if let Some(index) = index {
-                let name = Name::qualified(&target.relation.schema, index);
-                effects.add_lock(name, LockMode::Share);
-            }
-            effects
+            let name = |index| Name::qualified(&target.relation.schema, index);
+            let lock = |index| Effects::lock(name(index), LockMode::Share);
+            target
+                .alone(AccessExclusive)
+                .and(index.as_ref().map_or_else(Effects::none, lock))
         }
         ActionKind::Trigger => target.all(ShareRowExclusive),
         ActionKind::OwnerTo => owner_to(target),
@@ -156,6 +152,9 @@ pub(super) fn of_action(kind: &ActionKind, target: &Target) -> Effects {
 /// A composite type has no rows; the tables that are made `OF` it follow it with CASCADE.
 fn attribute(change: AttributeChange, cascade: bool, target: &Target) -> Effects {
     let mut effects = target.alone(LockMode::AccessExclusive);
+    if target.relation.assumed && cascade && change == AttributeChange::SetType {
+        effects.add_rewrite(target.relation.qualified()); // whatever is OF it
+    }
     for table in target
         .relation
         .details

@@ -7,7 +7,7 @@ use super::decide::{Case, Finding, Way, as_sent, is_costly, locks_of};
 use super::known::Known;
 use super::{
     Action as PolicyAction, Judgement, Rule, add_column, alter_type, check_constraint, drop_column,
-    drop_object, foreign_key, names, not_null, other, partition, steps, table_rewrite,
+    drop_object, foreign_key, names, not_null, other, partition, settled, steps, table_rewrite,
     unique_constraint,
 };
 use crate::catalog::{Constraint, ConstraintKind, Depth, FactRequest, Relation, RelationKind};
@@ -16,7 +16,7 @@ use crate::plan::effects::Effects;
 use crate::plan::{Context, Step, StepLock, Undo};
 use crate::sql::alter_table::{
     Action, ActionKind, AlterTable, AttributeChange, ColumnDefinition, ConstraintDefinition,
-    ConstraintDefinitionKind, Expression, TypeName,
+    ConstraintDefinitionKind, Expression,
 };
 use crate::sql::name::quote_identifier;
 use crate::sql::statement::ObjectKind;
@@ -198,10 +198,10 @@ pub(super) fn judge(alter: &AlterTable, source: &str, known: Known) -> Judgement
             _ => of_action(&action.kind, &after_drops),
         };
         let nothing = match alter.object {
-            ObjectKind::Table => settled(&action.kind, &target),
+            ObjectKind::Table => settled::settled(&action.kind, &target),
             _ => None, // the server refuses an ALTER VIEW of a table
         };
-        let is_doomed = alter.actions.len() == 1 && is_refused(&action.kind, &target);
+        let is_doomed = alter.actions.len() == 1 && settled::is_refused(&action.kind, &target);
         findings.push(match nothing {
             Some(nothing) => nothing,
             None if is_doomed => Finding::harmless(),
@@ -496,181 +496,6 @@ fn constraint_finding(
             Way::Steps(foreign_key::recipe(constraint, target)),
         ),
     }
-}
-
-/// Whether the server is known to refuse a sub-command before it reads or builds anything: then its
-/// own error is what the client should see.
-fn is_refused(kind: &ActionKind, target: &Target) -> bool {
-    let details = &target.relation.details;
-    let is_table = matches!(
-        target.relation.kind,
-        RelationKind::Table | RelationKind::PartitionedTable | RelationKind::ForeignTable
-    );
-    if target.relation.assumed || target.known.facts.assumed {
-        return false;
-    }
-    let is_missing = |column: &String| details.column(column).is_none();
-    match kind {
-        ActionKind::SetNotNull { column } | ActionKind::SetType { column, .. } => {
-            is_table && is_missing(column)
-        }
-        ActionKind::AddColumn {
-            column,
-            if_not_exists: false,
-        } => !is_missing(&column.name),
-        ActionKind::AddConstraint(constraint) => {
-            let is_taken = |name: &String| details.constraint(name).is_some();
-            !is_table
-                || constraint.name.as_ref().is_some_and(is_taken)
-                || constraint_is_refused(&constraint.kind, target)
-        }
-        _ => false,
-    }
-}
-
-fn constraint_is_refused(kind: &ConstraintDefinitionKind, target: &Target) -> bool {
-    let details = &target.relation.details;
-    let is_missing = |column: &String| details.column(column).is_none();
-    match kind {
-        ConstraintDefinitionKind::Unique {
-            primary,
-            columns,
-            include,
-            ..
-        } => {
-            let lacks_key = |key: &String| !columns.contains(key);
-            let has_primary = |own: &Constraint| own.kind == ConstraintKind::PrimaryKey;
-            columns.iter().chain(include).any(is_missing)
-                || details.partition_columns.iter().any(lacks_key)
-                || (*primary && details.constraints.iter().any(has_primary))
-        }
-        ConstraintDefinitionKind::ForeignKey {
-            columns,
-            referenced,
-            ..
-        } => {
-            let is_table = |relation: &Relation| {
-                matches!(
-                    relation.kind,
-                    RelationKind::Table | RelationKind::PartitionedTable
-                )
-            };
-            columns.iter().any(is_missing)
-                || !target.known.relation(referenced).is_some_and(is_table)
-        }
-        ConstraintDefinitionKind::NotNull { column } => is_missing(column),
-        ConstraintDefinitionKind::Check { .. }
-        | ConstraintDefinitionKind::UsingIndex { .. }
-        | ConstraintDefinitionKind::Exclude => false,
-    }
-}
-
-/// What the catalog already says; PostgreSQL's own NOTICEs
-/// (`src/backend/commands/tablecmds.c`).
-fn settled(kind: &ActionKind, target: &Target) -> Option<Finding> {
-    let is_ours = target.relation.kind == RelationKind::Table && !target.relation.is_system();
-    // A longer name is cut, and the server says so.
-    const LONGEST_NAME: usize = 60;
-    let is_long = kind.name().is_some_and(|name| name.len() >= LONGEST_NAME);
-    let facts = target.known.facts;
-    if facts.assumed || facts.session.read_only || !is_ours || is_long {
-        return None;
-    }
-    let details = &target.relation.details;
-    let table = &target.relation.name;
-    let notices = match kind {
-        ActionKind::AddColumn {
-            column,
-            if_not_exists: true,
-        } if details.column(&column.name).is_some()
-            && !details.is_partition
-            && !details.is_typed =>
-        {
-            vec![(
-                "42701",
-                format!(
-                    "column \"{}\" of relation \"{table}\" already exists, skipping",
-                    column.name
-                ),
-            )]
-        }
-        ActionKind::DropColumn {
-            column,
-            if_exists: true,
-            ..
-        } if details.column(column).is_none() && !is_system_column(column) && !details.is_typed => {
-            vec![(
-                "00000",
-                format!("column \"{column}\" of relation \"{table}\" does not exist, skipping"),
-            )]
-        }
-        ActionKind::DropConstraint {
-            name,
-            if_exists: true,
-            ..
-        } if details.constraint(name).is_none() => vec![(
-            "00000",
-            format!("constraint \"{name}\" of relation \"{table}\" does not exist, skipping"),
-        )],
-        ActionKind::SetNotNull { column }
-            if details.column(column).is_some_and(|found| found.not_null)
-                && details.descendants.is_empty() =>
-        {
-            Vec::new()
-        }
-        ActionKind::SetType {
-            column,
-            to,
-            using: None,
-            ..
-        } if is_built_in(to, target)
-            && alter_type::change(kind, target) == alter_type::TypeChange::Same
-            && details.views.is_empty()
-            && details.descendants.is_empty()
-            && !details.is_partition
-            && !details.is_typed
-            && !details
-                .column_users
-                .iter()
-                .any(|user| user.columns.contains(column)) =>
-        {
-            Vec::new()
-        }
-        ActionKind::ValidateConstraint { name }
-            if details
-                .constraint(name)
-                .is_some_and(|found| found.validated && can_be_validated(found.kind)) =>
-        {
-            Vec::new()
-        }
-        _ => return None,
-    };
-    Some(Finding {
-        rule: None,
-        way: Way::Nothing(notices),
-    })
-}
-
-fn can_be_validated(kind: ConstraintKind) -> bool {
-    matches!(
-        kind,
-        ConstraintKind::Check | ConstraintKind::ForeignKey | ConstraintKind::NotNull
-    )
-}
-
-/// Columns that every table has and none can lose (`SysAtt` of `src/backend/catalog/heap.c`).
-fn is_system_column(name: &str) -> bool {
-    ["ctid", "xmin", "cmin", "xmax", "cmax", "tableoid"].contains(&name)
-}
-
-/// A type of PostgreSQL's own: everybody may use it (`FirstNormalObjectId` of
-/// `src/include/access/transam.h`).
-fn is_built_in(to: &TypeName, target: &Target) -> bool {
-    const FIRST_NORMAL_OID: u32 = 16_384;
-    target
-        .known
-        .type_of(&to.sql)
-        .is_some_and(|of_type| of_type.oid < FIRST_NORMAL_OID)
 }
 
 /// PostgreSQL's own order of sub-commands (`AlterTablePass` of `src/backend/commands/tablecmds.c`),

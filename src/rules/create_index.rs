@@ -155,10 +155,12 @@ pub fn judge(create: &CreateIndex, source: &str, facts: &Facts, policy: &Policy)
         return Judgement::by(&BLOCKS_WRITES, Verdict::Pass(plain(create, source, table)));
     };
     let verdict =
-        if table.temporary || (create.only && table.kind == RelationKind::PartitionedTable) {
+        // Without the partition key the server refuses it at once.
+        if table.temporary
+            || (create.only && table.kind == RelationKind::PartitionedTable)
+            || lacks_partition_key(create, table)
+        {
             Verdict::Pass(plain(create, source, table))
-        } else if lacks_partition_key(create, table) {
-            Verdict::Pass(plain(create, source, table)) // the server refuses it at once
         } else if table.kind == RelationKind::PartitionedTable {
             return partitioned(create, source, table, facts, policy);
         } else if table.extension.is_some() {

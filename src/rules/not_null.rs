@@ -93,6 +93,7 @@ pub(super) fn recipe_of(
         set.undo = Undo::Irreversible {
             why: "it was NOT NULL before, though its children weren't".to_owned(),
         };
+        set.check = Check::Nothing; // only the children show it
     }
     if is_proven(target.relation, column) {
         return vec![set];

@@ -260,6 +260,11 @@ impl Lexer {
         }
     }
 
+    /// Whether what was read so far ends within a `/* */` comment.
+    pub fn is_in_comment(&self) -> bool {
+        matches!(self.state, State::BlockComment { .. })
+    }
+
     /// Ends the text and emits the tokens that were waiting for more.
     pub fn finish(&mut self, emit: &mut impl FnMut(Token)) {
         // A blank ends every token that has no end mark of its own.

@@ -463,6 +463,27 @@ impl Shadow {
         }
     }
 
+    fn set_schema(&mut self, names: &[Name], schema: &str) {
+        for name in names {
+            if self.materialize(name).is_none() {
+                continue;
+            }
+            let Some(relation) = self.relation_mut(name) else {
+                continue;
+            };
+            let old = relation.qualified();
+            schema.clone_into(&mut relation.schema);
+            for index in &mut relation.indexes {
+                if Some(&index.schema) == old.schema.as_ref() {
+                    schema.clone_into(&mut index.schema);
+                }
+            }
+            let new = relation.qualified();
+            self.gone.remove(&new);
+            self.gone.insert(old);
+        }
+    }
+
     fn other(&mut self, other: &OtherDdl) {
         if let Some(name) = &other.creates {
             self.create_other(other, name);
@@ -475,25 +496,7 @@ impl Shadow {
                     }
                 }
             }
-            OtherKind::SetSchema { schema } => {
-                for name in &other.relations {
-                    if self.materialize(name).is_none() {
-                        continue;
-                    }
-                    if let Some(relation) = self.relation_mut(name) {
-                        let old = relation.qualified();
-                        schema.clone_into(&mut relation.schema);
-                        for index in &mut relation.indexes {
-                            if Some(&index.schema) == old.schema.as_ref() {
-                                schema.clone_into(&mut index.schema);
-                            }
-                        }
-                        let new = relation.qualified();
-                        self.gone.remove(&new);
-                        self.gone.insert(old);
-                    }
-                }
-            }
+            OtherKind::SetSchema { schema } => self.set_schema(&other.relations, schema),
             OtherKind::AlterDomain {
                 domain,
                 change: DomainChange::Constrain | DomainChange::ConstrainNotValid,
@@ -502,12 +505,8 @@ impl Shadow {
                     of_type.constrained |= name.name == domain.name;
                 }
             }
-            OtherKind::Policy => {
-                for name in other
-                    .relations
-                    .iter()
-                    .filter(|_| other.tag == "CREATE POLICY")
-                {
+            OtherKind::Policy if other.tag == "CREATE POLICY" => {
+                for name in &other.relations {
                     if let Some(table) = self.relation_mut(name) {
                         table.details.has_policies = true;
                     }
@@ -521,6 +520,7 @@ impl Shadow {
             OtherKind::CreateTrigger
             | OtherKind::DropTrigger
             | OtherKind::Rule
+            | OtherKind::Policy
             | OtherKind::CreateView
             | OtherKind::ReplaceView
             | OtherKind::CreateTableAs

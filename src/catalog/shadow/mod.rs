@@ -283,6 +283,9 @@ impl Shadow {
     fn taken(&self, request: &FactRequest, first: &Relation) -> Vec<Taken> {
         let mut taken = Vec::new();
         // One look at everything: there may be many candidates, and many relations.
+        if request.candidates.is_empty() {
+            return taken;
+        }
         let relations = self.relations.iter().flat_map(|relation| {
             let indexes = relation.indexes.iter().map(|index| &index.name);
             indexes.chain([&relation.name])

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::catalog::shadow::Shadow;
 use crate::catalog::{ASSUMED_BYTES, Depth, FactRequest, Facts, Relation, SessionFacts};
-use crate::exec::session::{Command, Session as _};
-use crate::pg::introspect;
+use crate::exec::session::{Command, RunError, Session as _};
+use crate::pg::introspect::{self, FactsError};
 use crate::pg::login::Login;
 use crate::sql::name::{Name, quote_literal};
 use crate::sql::parse::settings::Setting;
@@ -36,6 +36,15 @@ pub(super) struct Script {
     followed: BTreeSet<Name>,
     /// What it has set, in order: names are resolved, and times read, as that says.
     settings: Vec<Setting>,
+}
+
+/// Why there are no facts.
+#[derive(Debug)]
+pub(super) enum NoFacts {
+    /// The server refuses the question about one statement.
+    OfThis(String),
+    /// Nothing can be asked.
+    AtAll(String),
 }
 
 impl Catalog {
@@ -103,25 +112,36 @@ impl Catalog {
     }
 
     /// The facts that a statement's judgement needs.
+    ///
+    /// # Errors
+    /// [`NoFacts`].
     pub(super) async fn answer(
         &mut self,
         request: &FactRequest,
         statement: &Statement,
-    ) -> Result<Facts, String> {
+    ) -> Result<Facts, NoFacts> {
         let Some(login) = &mut self.server else {
             return Ok(self.script.shadow.answer_about(request, statement));
         };
         if self.in_force != self.script.settings {
             self.in_force.clone_from(&self.script.settings);
-            put_in_force(login, &self.in_force).await?;
+            let put = put_in_force(login, &self.in_force).await;
+            put.map_err(NoFacts::AtAll)?;
         }
         let request = FactRequest {
             depth: Depth::Full,
             ..request.clone()
         };
-        let facts = introspect::facts(login, &request, PATIENCE)
-            .await
-            .map_err(|error| format!("the server tells no facts: {error}"))?;
+        let facts =
+            introspect::facts(login, &request, PATIENCE)
+                .await
+                .map_err(|error| match error {
+                    FactsError::Run(RunError::Sql(fields)) => NoFacts::OfThis(format!(
+                        "the server tells no facts of it: {}",
+                        fields.message
+                    )),
+                    error => NoFacts::AtAll(format!("the server tells no facts: {error}")),
+                })?;
         Ok(self.script.laid_over(facts, &request))
     }
 

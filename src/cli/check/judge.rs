@@ -1,6 +1,6 @@
 //! Judges the statements of scripts, one after the other.
 
-use super::catalog::{Catalog, Script as Made};
+use super::catalog::{Catalog, NoFacts, Script as Made};
 use super::report::{Finding, Size, Word};
 use super::script::{self, Piece};
 use crate::audit::event::recorded_sql;
@@ -72,6 +72,12 @@ impl Judge {
         let script = script::take_apart(text);
         for (line, note) in script.notes {
             self.note(line, "", note);
+        }
+        if let Some(line) = script.open_comment {
+            self.findings.push(Finding {
+                remarks: vec!["unterminated /* comment".to_owned()],
+                ..self.finding(line, "", Word::Error)
+            });
         }
         if in_transaction {
             self.begin(1);
@@ -265,7 +271,15 @@ impl Judge {
         line: usize,
     ) -> Result<Finding, String> {
         let request = rules::facts_needed(&parsed.statement);
-        let facts = self.catalog.answer(&request, &parsed.statement).await?;
+        let facts = match self.catalog.answer(&request, &parsed.statement).await {
+            Ok(facts) => facts,
+            Err(NoFacts::AtAll(why)) => return Err(why),
+            Err(NoFacts::OfThis(why)) => {
+                let mut finding = self.finding(line, &shown(parsed, source), Word::Note);
+                finding.remarks.push(why);
+                return Ok(finding);
+            }
+        };
         let mut policy = self.policy.clone();
         policy.overrides.extend(allowed);
         let judgement = if facts.relations.len() == request.relations.len() {

@@ -20,6 +20,8 @@ pub(crate) struct Script {
     pub(crate) pieces: Vec<Piece>,
     /// What the reader of a report should know: line, and text.
     pub(crate) notes: Vec<(usize, String)>,
+    /// The line of a `/*` that has no end.
+    pub(crate) open_comment: Option<usize>,
 }
 
 /// Takes a script apart.
@@ -67,6 +69,8 @@ struct Reader {
     /// COPY's data is being skipped.
     in_data: bool,
     ended: bool,
+    /// The line at which a `/*` begins that has no end yet.
+    open_comment: Option<usize>,
 }
 
 /// How far the open statement reads `COPY … FROM STDIN`.
@@ -93,6 +97,7 @@ impl Default for Reader {
             copy: Reading::No,
             in_data: false,
             ended: false,
+            open_comment: None,
         }
     }
 }
@@ -116,6 +121,11 @@ impl Reader {
                 tokens = self.lex(&line);
             }
         }
+        self.open_comment = match self.open_comment {
+            _ if !self.lexer.is_in_comment() => None,
+            None => Some(self.number),
+            since => since,
+        };
         self.text.push_str(&line);
         for token in &tokens {
             self.token(token);
@@ -227,6 +237,7 @@ impl Reader {
 
     fn finish(mut self) -> Script {
         let mut tokens = Vec::new();
+        self.script.open_comment = self.open_comment;
         self.lexer.finish(&mut |token| tokens.push(token));
         for token in &tokens {
             self.token(token);
