@@ -536,6 +536,67 @@ fn functions_and_the_time_zone() {
 }
 
 #[test]
+fn what_is_listed_of_objects() {
+    each(|_, session| {
+        session.0.ok("CREATE OR REPLACE FUNCTION kept(n int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT n'");
+        session
+            .0
+            .ok("CREATE INDEX base_kept ON base (kept(a)); CLUSTER orgs USING orgs_pkey");
+        session.0.ok("ALTER TABLE fast ADD CHECK (kept(a) > 0)");
+        session.0.ok("CREATE TABLE unkept (a int DEFAULT kept(1))");
+        let object = |kind, name| ObjectRequest { kind, name };
+        let named = Name::unqualified;
+        let request = FactRequest {
+            objects: vec![
+                object(ObjectClass::Stored, named("kept")),
+                object(ObjectClass::Stored, Name::qualified("app", "noise")),
+                object(ObjectClass::Referring, named("orgs")),
+                object(ObjectClass::Referring, named("events")),
+                object(ObjectClass::Behind, named("few")),
+                object(ObjectClass::Publication, named("pub")),
+                object(ObjectClass::Tablespace, named("pg_global")),
+                object(ObjectClass::Tables, named("app")),
+                object(ObjectClass::Clustered, named("")),
+                object(ObjectClass::Relation, named("users_id_seq")),
+                object(ObjectClass::Server, named("nosuch")),
+                object(ObjectClass::Behind, named("nosuch")),
+            ],
+            own_locks: true,
+            ..FactRequest::default()
+        };
+        let facts = ask(session, &request);
+        session.0.ok(
+            "DROP TABLE unkept; DROP FUNCTION kept CASCADE; ALTER TABLE orgs SET WITHOUT CLUSTER",
+        );
+        let names: Vec<String> = facts
+            .objects
+            .iter()
+            .map(|all| {
+                let names = all.iter().map(|own| own.name.as_str());
+                names.collect::<Vec<_>>().join(" ")
+            })
+            .collect();
+        let expected = [
+            "base fast",
+            "",
+            "orders orgs users",
+            "events events_1 events_2 events_2_1 events_rest",
+            "few names users",
+            "users",
+            "",
+            "a b",
+            "orgs",
+            "users users_id_seq",
+            "",
+            "",
+        ];
+        assert_eq!(names, expected);
+        assert_eq!(facts.objects[2][1].indexes, ["orgs_pkey", "orgs_code_key"]);
+        assert!(!facts.own_locks);
+    });
+}
+
+#[test]
 fn what_depends_on_objects() {
     each(|_, session| {
         session.0.ok("DROP ROLE IF EXISTS someone");

@@ -78,6 +78,8 @@ pub enum ObjectClass {
     Tablespace,
     /// A schema: its tables and materialised views; without a name those of the database.
     Tables,
+    /// A function: the tables with indexes, CHECKs or generated columns that keep its results.
+    Stored,
     /// The tables that were clustered before; without a name.
     Clustered,
 }

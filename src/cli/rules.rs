@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::unusable;
-use crate::catalog::SessionFacts;
 use crate::catalog::shadow::Shadow;
+use crate::catalog::{DependentRelation, ObjectClass, ObjectRequest, RelationKind, SessionFacts};
 use crate::rules::{self, Judgement, Policy, RULES, Rule};
 use crate::sql::lexer::LexicalMode;
 use crate::sql::name::Name;
@@ -201,6 +201,18 @@ impl World {
                          users_email_check CHECK (email <> '') NOT VALID";
         let more = if self.is_half_done {
             shadow.set_own_locks(true);
+            let keeps = ObjectRequest {
+                kind: ObjectClass::Stored,
+                name: Name::unqualified("norm"),
+            };
+            let users = DependentRelation {
+                schema: "public".to_owned(),
+                name: "users".to_owned(),
+                kind: RelationKind::Table,
+                bytes: EXAMPLE_BYTES,
+                indexes: Vec::new(),
+            };
+            shadow.add_dependents(keeps, vec![users]);
             half_done
         } else {
             ""

@@ -202,6 +202,7 @@ fn listing(class: ObjectClass) -> Option<&'static str> {
         ObjectClass::Publication => Some(include_str!("facts/of_publication.sql")),
         ObjectClass::Tablespace => Some(include_str!("facts/of_tablespace.sql")),
         ObjectClass::Tables => Some(include_str!("facts/of_tables.sql")),
+        ObjectClass::Stored => Some(include_str!("facts/of_stored.sql")),
         ObjectClass::Clustered => Some(include_str!("facts/of_clustered.sql")),
     }
 }
@@ -260,6 +261,7 @@ fn class(class: ObjectClass) -> &'static str {
         ObjectClass::Publication => "publication",
         ObjectClass::Tablespace => "tablespace",
         ObjectClass::Tables => "tables",
+        ObjectClass::Stored => "stored",
         ObjectClass::Clustered => "clustered",
     }
 }

@@ -102,6 +102,7 @@ pub const RULES: &[&Rule] = &[
     &other::REFRESH_NEEDS_INDEX,
     &other::DOMAIN_SCANS,
     &other::ENUM_RENAMES,
+    &other::REPLACES_FUNCTION,
     &other::ROW_SECURITY,
     &other::PUBLISHES_ALL,
     &other::EVENT_TRIGGERS,

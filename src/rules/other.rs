@@ -157,6 +157,18 @@ pub const EVENT_TRIGGERS: Rule = Rule {
     example: "CREATE EVENT TRIGGER audit ON ddl_command_end EXECUTE FUNCTION audit_ddl()",
 };
 
+/// What was computed stays.
+pub const REPLACES_FUNCTION: Rule = Rule {
+    name: "replace-function-unchecked",
+    hazard: "Indexes, CHECKs and generated columns keep what the old function gave: nothing is computed or checked \
+             anew, and queries may find wrong rows.",
+    remedy: "It runs, and the client is told. REINDEX (CONCURRENTLY) its indexes, and validate its CHECKs again.",
+    manual: "https://www.postgresql.org/docs/current/sql-createfunction.html",
+    action: Action::Notice,
+    versions: "alike",
+    example: "CREATE OR REPLACE FUNCTION norm(text) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT lower($1)'",
+};
+
 /// Old clients meet a value that they don't know.
 pub const ENUM_RENAMES: Rule = Rule {
     name: "enum-rename-breaks-clients",
@@ -250,7 +262,7 @@ fn depth_needed(kind: &OtherKind) -> Depth {
         | OtherKind::EventTrigger
         | OtherKind::PrepareTransaction
         | OtherKind::Script
-        | OtherKind::CreateFunction
+        | OtherKind::ReplaceFunction { .. }
         | OtherKind::Harmless => Depth::Outline,
     }
 }
@@ -273,6 +285,7 @@ fn objects_needed(other: &OtherDdl) -> Vec<ObjectRequest> {
         }
         OtherKind::Truncate { cascade: true, .. } => of_relations(ObjectClass::Referring),
         OtherKind::LockTable { .. } => of_relations(ObjectClass::Behind),
+        OtherKind::ReplaceFunction { name } => vec![request(ObjectClass::Stored, name.clone())],
         OtherKind::ReindexMany { scope, .. } => match scope {
             ReindexScope::Schema(schema) => {
                 vec![request(ObjectClass::Tables, Name::unqualified(schema))]
@@ -390,6 +403,9 @@ fn find(other: &OtherDdl, effects: &Effects, known: Known) -> Finding {
         OtherKind::AlterSystem => no_way(&ALTERS_SYSTEM),
         OtherKind::DropDatabase => no_way(&DROPS_DATABASE),
         OtherKind::PrepareTransaction if known.facts.own_locks => no_way(&PREPARES),
+        OtherKind::ReplaceFunction { .. } if keeps_results(known) => {
+            Finding::as_sent(&REPLACES_FUNCTION)
+        }
         OtherKind::EventTrigger => Finding::as_sent(&EVENT_TRIGGERS),
         OtherKind::EnumRenameValue => Finding::as_sent(&ENUM_RENAMES),
         OtherKind::PublicationAll => Finding::as_sent(&PUBLISHES_ALL),
@@ -405,6 +421,11 @@ fn is_in_use(relation: &Relation, known: Known) -> bool {
     );
     let is_small = has_rows && known.is_small(relation);
     !relation.created_here && !relation.temporary && !is_small
+}
+
+/// Whether anything keeps what a function gave.
+fn keeps_results(known: Known) -> bool {
+    known.facts.objects.iter().any(|tables| !tables.is_empty())
 }
 
 /// Bytes of what depends on the objects asked for.

@@ -76,7 +76,7 @@ pub(super) fn of(other: &OtherDdl, known: Known) -> Effects {
         | OtherKind::EventTrigger
         | OtherKind::PrepareTransaction
         | OtherKind::Script
-        | OtherKind::CreateFunction
+        | OtherKind::ReplaceFunction { .. }
         | OtherKind::Harmless => Effects::none(),
     }
 }

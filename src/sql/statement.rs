@@ -517,7 +517,10 @@ pub enum OtherKind {
     /// `CREATE SCHEMA` with elements, each of them a schema change.
     CreateSchema(Vec<Statement>),
     /// `CREATE OR REPLACE FUNCTION` and `PROCEDURE`.
-    CreateFunction,
+    ReplaceFunction {
+        /// Its name.
+        name: Name,
+    },
     /// What takes no lock on a relation that exists: types, domains, operators, casts, roles, grants
     /// on other objects, foreign servers, databases' settings …
     Harmless,

@@ -13,8 +13,8 @@
 //! A line of `facts:` says settings, or one thing. Words are parted by spaces, lists by commas, parts by colons;
 //! within `"…"` and `(…)` none of them parts anything. A name may be quoted, and stands in `public` without a schema.
 //!
-//! * Settings: `version=`, `small_table=`, `timezone=`, `own-locks`, and timeouts: milliseconds with `:session` (SET by the client),
-//!   `:client` (at start-up) or nothing (by a role, a database, the configuration file).
+//! * Settings: `version=`, `small_table=`, `timezone=`, `own-locks`, and timeouts: milliseconds with `:session` (SET by
+//!   the client), `:client` (at start-up) or nothing (by a role, a database, the configuration file).
 //! * `table`, `partitioned`, `matview`, `view`, `sequence`, `foreign` NAME and any of: a size, `rows=`, `temporary`,
 //!   `not-owned`, `created-here`, `extension=`, `unlogged`, `published`, `row-type-used`, `unpopulated`, `tablespace=`,
 //!   `am=`, `key="RANGE (at)"`, `query="…"`, `sequences=`, and the lists `columns=`, `constraints=`, `indexes=`,
@@ -35,7 +35,7 @@
 //! * `view` and `matview` NAME … `on` TABLE(columns),OTHER: what they read, said before.
 //! * `type` NAME `domain` BASE, `constrained` or not; `type` NAME `enum`.
 //! * `function` NAME `volatile`, `stable` or `immutable`.
-//! * `dependents schema|type|function|extension|statistics|role` NAME `=` TABLE SIZE, TABLE SIZE.
+//! * `dependents schema|type|function|extension|statistics|role|stored` NAME `=` TABLE SIZE, TABLE SIZE.
 
 use lockkeeper::catalog::shadow::{Child, Shadow, ViewLink, built_in, new_index, sql_of};
 use lockkeeper::catalog::{
@@ -520,6 +520,7 @@ impl World {
             "extension" => ObjectClass::Extension,
             "statistics" => ObjectClass::Statistics,
             "role" => ObjectClass::Role,
+            "stored" => ObjectClass::Stored,
             _ => return Err(format!("what is `{class}`?")),
         };
         if sign != "=" {

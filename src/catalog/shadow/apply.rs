@@ -552,7 +552,7 @@ impl Shadow {
             | OtherKind::EventTrigger
             | OtherKind::PrepareTransaction
             | OtherKind::Script
-            | OtherKind::CreateFunction
+            | OtherKind::ReplaceFunction { .. }
             | OtherKind::Harmless => {}
         }
     }

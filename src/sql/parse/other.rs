@@ -392,11 +392,9 @@ fn object_ddl(node: &NodeEnum) -> Option<Found> {
             } else {
                 "CREATE FUNCTION"
             };
-            let kind = if create.replace {
-                OtherKind::CreateFunction
-            } else {
-                OtherKind::Harmless
-            };
+            let name = named_by(strings(&create.funcname)).filter(|_| create.replace);
+            let replace = |name| OtherKind::ReplaceFunction { name };
+            let kind = name.map_or(OtherKind::Harmless, replace);
             found(tag, kind)
         }
         NodeEnum::AlterFunctionStmt(_) => found("ALTER FUNCTION", OtherKind::AlterObject),
