@@ -10,7 +10,9 @@ use super::{
     drop_object, foreign_key, names, not_null, other, partition, settled, steps, table_rewrite,
     unique_constraint,
 };
-use crate::catalog::{Constraint, ConstraintKind, Depth, FactRequest, Relation, RelationKind};
+use crate::catalog::{
+    Constraint, ConstraintKind, Depth, FactRequest, ForeignKey, Relation, RelationKind,
+};
 use crate::lock::LockMode;
 use crate::plan::effects::Effects;
 use crate::plan::{Context, Step, StepLock, Undo};
@@ -295,6 +297,14 @@ fn with_new_constraints(alter: &AlterTable, mut relation: Relation) -> Relation 
     relation
 }
 
+/// Whether CASCADE takes foreign keys that rest on a constraint of a table that isn't small.
+fn drops_keys_of_others(name: &str, target: &Target) -> bool {
+    let details = &target.relation.details;
+    let index = details.constraint(name).and_then(|own| own.index.as_ref());
+    let rests = |key: &ForeignKey| key.index.is_some() && key.index.as_ref() == index;
+    !target.known.is_small(target.relation) && details.referenced_by.iter().any(rests)
+}
+
 /// What CASCADE takes with columns and constraints, in words.
 fn what_cascades(alter: &AlterTable, relation: &Relation) -> String {
     let details = &relation.details;
@@ -419,6 +429,11 @@ fn find(action: &Action, effects: &Effects, target: &Target) -> Finding {
             &alter_type::REWRITES,
             Way::Impossible(alter_type::REWRITES.remedy.to_owned()),
         ),
+        ActionKind::DropConstraint {
+            name,
+            cascade: true,
+            ..
+        } if drops_keys_of_others(name, target) => Finding::as_sent(&drop_object::TAKES_MORE),
         kind if costly => table_rewrite::finding(kind),
         ActionKind::RowSecurity { hides: true }
             if !target.known.is_small(target.relation) && !target.relation.details.has_policies =>

@@ -60,7 +60,7 @@ pub(super) struct Case<'a> {
     pub(super) known: Known<'a>,
     /// Its command tag.
     pub(super) tag: &'static str,
-    /// What is to be said besides the rules' hazards; may be empty.
+    /// What is to be said besides the rules' hazards, where the client is told of them; may be empty.
     pub(super) note: String,
     /// What it does as sent.
     pub(super) effects: Effects,
@@ -188,7 +188,7 @@ impl Case<'_> {
             steps: vec![self.as_sent.clone()],
         };
         match strictest {
-            Action::Allow => Verdict::Pass(as_sent(self.note.clone())),
+            Action::Allow => Verdict::Pass(as_sent(String::new())),
             Action::Notice => Verdict::Pass(as_sent(self.noted(notice_of(rules)))),
             Action::Queue => Verdict::Queue(as_sent(self.noted(notice_of(rules)))),
             Action::Reject => Verdict::Reject(self.refusal(rules, &advice_of(findings, rules))),

@@ -29,6 +29,17 @@ pub const LOSES_DATA: Rule = Rule {
     example: "DROP TABLE users",
 };
 
+/// More goes than what is named.
+pub const TAKES_MORE: Rule = Rule {
+    name: "cascade-drops-more",
+    hazard: "CASCADE drops foreign keys of other tables, which then take any value.",
+    remedy: "It runs under a short lock_timeout, and the client is told which.",
+    manual: "https://www.postgresql.org/docs/current/ddl-depend.html",
+    action: Action::Notice,
+    versions: "alike",
+    example: "ALTER TABLE orders DROP CONSTRAINT orders_pkey CASCADE",
+};
+
 /// Clients fail.
 pub const BREAKS_CLIENTS: Rule = Rule {
     name: "drop-breaks-clients",
@@ -158,7 +169,7 @@ fn judge_relations(drop: &DropObjects, source: &str, known: Known) -> Judgement 
         findings = vec![Finding::of(&LOCKS_OTHERS, Way::Steps(steps))];
     }
     let are_small = found.iter().all(|relation| known.is_small(relation));
-    if is_own || known.facts.assumed && found.iter().all(|relation| relation.created_here) {
+    if is_own {
         findings = vec![Finding::harmless()];
     } else if matches!(drop.kind, DropKind::View | DropKind::Sequence) {
         findings = vec![Finding::as_sent(&BREAKS_CLIENTS)];

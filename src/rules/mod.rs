@@ -97,6 +97,7 @@ pub const RULES: &[&Rule] = &[
     &drop_object::LOCKS_OTHERS,
     &drop_object::CASCADES,
     &drop_object::BREAKS_CLIENTS,
+    &drop_object::TAKES_MORE,
     &other::TRUNCATES,
     &other::REFRESHES,
     &other::REFRESH_NEEDS_INDEX,
