@@ -201,7 +201,7 @@ pub struct SessionFacts {
     pub transaction_timeout: Option<Setting>,
     /// `client_min_messages`, such as `notice`.
     pub client_min_messages: String,
-    /// `default_transaction_read_only`: the server refuses even what changes nothing.
+    /// `default_transaction_read_only`, or a standby: the server refuses even what changes nothing.
     #[serde(default)]
     pub read_only: bool,
     /// The session's TimeZone never differs from UTC: `timestamp` and `timestamptz` are then read
@@ -352,7 +352,7 @@ pub struct Details {
     /// Of a partition: its parent's default partition.
     #[serde(default)]
     pub parent_default: Option<Member>,
-    /// Partitions of it that are half detached (`pg_inherits.inhdetachpending`).
+    /// Partitions of it, of every level, that are half detached (`pg_inherits.inhdetachpending`).
     pub detach_pending: Vec<Member>,
     /// Foreign keys of other tables that refer to it ([`Depth::Full`]).
     #[serde(default)]

@@ -14,7 +14,7 @@ use crate::sql::name::Name;
 /// SQLSTATE `active_sql_transaction`: the statement refuses a transaction block.
 const ACTIVE_SQL_TRANSACTION: &str = "25001";
 /// SQLSTATE `insufficient_privilege`.
-const INSUFFICIENT_PRIVILEGE: &str = "42501";
+pub const INSUFFICIENT_PRIVILEGE: &str = "42501";
 /// Tries of a command of ours that cleans up, should a late cancel request hit it.
 const CLEANUP_TRIES: u32 = 3;
 /// How long cleaning up may take when lockkeeper is ending.

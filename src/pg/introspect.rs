@@ -17,7 +17,8 @@ use crate::catalog::{
     DependentRelation, FactRequest, Facts, Relation, Taken, Type, UNKNOWN_MODIFIER, Volatility,
     shadow,
 };
-use crate::exec::session::{Command, Reply, RunError, Session};
+use crate::exec::acquire::array_literal;
+use crate::exec::session::{Command, Reply, RunError, Session, says_true};
 
 /// Facts that could not be had.
 #[derive(Debug, Error)]
@@ -75,6 +76,24 @@ pub async fn facts<S: Session>(
         own_locks: catalog.own_locks,
         assumed: false,
     })
+}
+
+/// Whether a request names a schema that the role may not use.
+pub async fn lacks_schema<S: Session>(session: &mut S, request: &FactRequest) -> bool {
+    const SQL: &str = "SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace n
+        WHERE n.nspname = ANY ($1::pg_catalog.name[])
+        AND NOT pg_catalog.has_schema_privilege(n.oid, 'USAGE'))";
+    let objects = request.objects.iter().map(|object| &object.name);
+    let names = request.relations.iter().chain(&request.functions);
+    let schemas: Vec<String> = names
+        .chain(objects)
+        .filter_map(|name| name.schema.clone())
+        .collect();
+    let query = Command::with(SQL, vec![array_literal(&schemas)]);
+    session
+        .run(&[query])
+        .await
+        .is_ok_and(|replies| says_true(&replies))
 }
 
 /// The server told the type; its modifier is told here, for PostgreSQL's own types.

@@ -11,7 +11,8 @@ WITH settings AS (
 SELECT ((SELECT pg_catalog.jsonb_object_agg(t.name, t.value) FROM timeouts t)
     || pg_catalog.jsonb_build_object(
         'version', pg_catalog.current_setting('server_version_num')::pg_catalog.int4,
-        'read_only', pg_catalog.current_setting('default_transaction_read_only')::pg_catalog.bool,
+        'read_only', pg_catalog.current_setting('default_transaction_read_only')::pg_catalog.bool
+            OR pg_catalog.pg_is_in_recovery(),
         -- zones that have never had another offset
         'time_zone_is_utc', pg_catalog.upper(pg_catalog.current_setting('TimeZone')) IN (
             'UTC', 'UCT', 'GMT', 'GMT0', 'GMT+0', 'GMT-0', 'ZULU', 'UNIVERSAL', 'GREENWICH', 'ETC/UTC', 'ETC/UCT',

@@ -11,11 +11,12 @@ use super::server_session::{ServerSession, flush_client};
 use super::session::{Session, SessionError};
 use crate::audit::event::{ErrorEntry, Event, RelationEntry, Who, recorded_sql};
 use crate::audit::log;
+use crate::catalog::shadow::Shadow;
 use crate::catalog::{FactRequest, Facts, SessionFacts};
 use crate::config::{Config, Mode};
 use crate::error::{self, Interrupt};
 use crate::exec::acquire::{QUERY_CANCELED, Tries};
-use crate::exec::runner::{self, Progress, Setup};
+use crate::exec::runner::{self, INSUFFICIENT_PRIVILEGE, Progress, Setup};
 use crate::exec::session::{Command, RunError, Session as _, says_true};
 use crate::metrics;
 use crate::pg::introspect::{self, FactsError};
@@ -225,6 +226,29 @@ async fn facts(
     }
 }
 
+/// What is assumed where the role may not read the catalog; `None` where the server has another
+/// reason, such as a schema that the role may not use, and will give it for the statement too.
+async fn worst(
+    server: &mut ServerSession<'_>,
+    request: &FactRequest,
+    parsed: &Parsed,
+    fields: &ErrorFields,
+    budget: Duration,
+) -> Option<Facts> {
+    if fields.sqlstate != INSUFFICIENT_PRIVILEGE || introspect::lacks_schema(server, request).await
+    {
+        tracing::debug!(error = fields.message, "no facts");
+        return None;
+    }
+    tracing::warn!(
+        error = fields.message,
+        "the catalog can't be read: the worst is assumed"
+    );
+    let settings = introspect::facts(server, &FactRequest::default(), budget).await;
+    let settings = settings.map(|facts| facts.session).unwrap_or_default();
+    Some(Shadow::assuming(settings).answer_about(request, &parsed.statement))
+}
+
 /// Limits within those that the client has set itself.
 fn within(mut limits: Limits, settings: &SessionFacts) -> Limits {
     let own_timeout = &settings.lock_timeout;
@@ -272,10 +296,16 @@ impl Case<'_> {
             {
                 return self.never_began(server, *fields);
             }
-            Err(failure) => {
+            Err(FactsError::Run(RunError::Stale)) => return Ending::Again,
+            Err(FactsError::Unexpected(what)) => {
+                // The catalog changes while it is read.
+                tracing::debug!(what, "facts that make no sense");
+                return Ending::Again;
+            }
+            Err(FactsError::Run(RunError::Sql(fields))) => {
                 // What the server can't tell, it will say itself about the statement.
-                tracing::debug!(error = %failure, "no facts");
-                Facts::default()
+                let worst = worst(server, &request, self.parsed, &fields, budget).await;
+                worst.unwrap_or_default()
             }
         };
         server.obey(&facts.session.client_min_messages);

@@ -562,7 +562,11 @@ fn drop_constraint(name: &str, cascade: bool, target: &Target) -> Effects {
 fn validate(name: &str, target: &Target) -> Effects {
     let mode = LockMode::ShareUpdateExclusive;
     let Some(constraint) = target.constraint(name) else {
-        return target.alone(mode);
+        return if target.relation.assumed {
+            target.scanned(mode) // it isn't valid yet, for all that is known
+        } else {
+            target.alone(mode)
+        };
     };
     if constraint.validated {
         return target.alone(mode);

@@ -141,6 +141,10 @@ pub fn judge(create: &CreateIndex, source: &str, facts: &Facts, policy: &Policy)
     if !table.owned || !is_table || table.created_here {
         return Judgement::untouched(); // refused by the server, or nobody's traffic
     }
+    if let Some(half) = table.details.detach_pending.first() {
+        let refusal = super::partition::unfinished(table, half);
+        return Judgement::by(&super::partition::DETACH_PENDING, Verdict::Reject(refusal));
+    }
     let taken = create
         .name
         .as_ref()

@@ -220,7 +220,13 @@ pub(super) fn that_use(
         (None, Some(index)) => key.index.as_deref() == Some(index),
         (None, None) => true,
     });
-    let views = views.map(|view| format!("view {}", view.qualified()));
+    let views = views.map(|view| {
+        let what = match view.kind {
+            RelationKind::MaterializedView => "materialized view",
+            _ => "view",
+        };
+        format!("{what} {}", view.qualified())
+    });
     let keys = keys.map(|key| {
         let name = crate::sql::name::quote_identifier(&key.name);
         format!("foreign key {name} of {}", key.table.qualified())

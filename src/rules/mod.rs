@@ -279,7 +279,8 @@ pub fn as_carried_out(
         }
     };
     let is_plain = |step: &Step| step.context == Context::Transaction;
-    if is_index || (plan.steps.len() == 1 && plan.steps.iter().all(is_plain)) {
+    let is_checked = is_index && !facts.assumed; // an index that isn't known can't be looked at
+    if is_checked || (plan.steps.len() == 1 && plan.steps.iter().all(is_plain)) {
         return judgement;
     }
     let verdict = if judgement.effects.takes_long() {

@@ -95,7 +95,13 @@ pub(super) fn recipe_of(
         };
         set.check = Check::Nothing; // only the children show it
     }
-    if is_proven(target.relation, column) {
+    let has_heirs = !target.only && !target.relation.details.descendants.is_empty();
+    let is_proven_for_all = if has_heirs {
+        is_proven_for_heirs(target.relation, column)
+    } else {
+        is_proven(target.relation, column)
+    };
+    if is_proven_for_all {
         return vec![set];
     }
     let half_done = target.relation.details.constraints.iter().find(|found| {
@@ -110,16 +116,17 @@ pub(super) fn recipe_of(
     }
     let chosen = || steps::free_name(target, column, "not_null");
     let name = name.map_or_else(chosen, str::to_owned);
-    if target.known.version() >= NAMED_VERSION {
-        let body = format!("NOT NULL {quoted}{behind}");
-        return steps::add_and_validate(target, &name, &body);
-    }
-    // The CHECK of a parent alone.
+    // What a parent has alone.
     let alone = if target.only && !target.relation.details.descendants.is_empty() {
         " NO INHERIT"
     } else {
         ""
     };
+    if target.known.version() >= NAMED_VERSION {
+        let behind = if behind.is_empty() { alone } else { behind };
+        let body = format!("NOT NULL {quoted}{behind}");
+        return steps::add_and_validate(target, &name, &body);
+    }
     let body = format!("CHECK ({quoted} IS NOT NULL){alone}");
     let mut all = steps::add_and_validate(target, &name, &body);
     all.push(set);

@@ -139,7 +139,7 @@ pub const PREPARES: Rule = Rule {
     name: "prepare-transaction-keeps-locks",
     hazard: "A prepared transaction keeps the locks of its schema changes until COMMIT PREPARED, whatever becomes of \
              its session.",
-    remedy: "It is refused after a schema change: COMMIT instead.",
+    remedy: "`lockkeeper check` refuses it after a schema change: COMMIT instead.",
     manual: "https://www.postgresql.org/docs/current/sql-prepare-transaction.html",
     action: Action::Reject,
     versions: "alike",
@@ -291,7 +291,10 @@ fn objects_needed(other: &OtherDdl) -> Vec<ObjectRequest> {
                 vec![request(ObjectClass::Tables, Name::unqualified(schema))]
             }
             ReindexScope::Database => vec![request(ObjectClass::Tables, Name::unqualified(""))],
-            ReindexScope::System => Vec::new(),
+            ReindexScope::System => vec![request(
+                ObjectClass::Tables,
+                Name::unqualified("pg_catalog"),
+            )],
         },
         OtherKind::Cluster if other.relations.is_empty() => {
             vec![request(ObjectClass::Clustered, Name::unqualified(""))]
@@ -391,6 +394,16 @@ fn find(other: &OtherDdl, effects: &Effects, known: Known) -> Finding {
             concurrently: false,
             scope: ReindexScope::Schema(_) | ReindexScope::Database,
         } => no_way(&REINDEXES_MANY),
+        OtherKind::ReindexMany {
+            scope: ReindexScope::System,
+            ..
+        } => Finding::of(
+            &REINDEXES_MANY,
+            Way::Impossible(
+                "The server's catalogs can't be rebuilt concurrently: rebuild the one that needs it, in a quiet hour."
+                    .to_owned(),
+            ),
+        ),
         OtherKind::MoveAll { .. } => no_way(&MOVES_ALL),
         OtherKind::SetSchema { .. } if found(other, known).any(|one| is_in_use(one, known)) => {
             Finding::as_sent(&super::rename::BREAKS_CLIENTS)

@@ -10,9 +10,7 @@ use crate::catalog::{Relation, RelationKind};
 use crate::lock::LockMode;
 use crate::plan::effects::Effects;
 use crate::sql::name::Name;
-use crate::sql::statement::{
-    DomainChange, ObjectKind, OtherDdl, OtherKind, ReindexScope, Statement,
-};
+use crate::sql::statement::{DomainChange, ObjectKind, OtherDdl, OtherKind, Statement};
 
 /// What it does to what exists.
 pub(super) fn of(other: &OtherDdl, known: Known) -> Effects {
@@ -42,10 +40,7 @@ pub(super) fn of(other: &OtherDdl, known: Known) -> Effects {
         OtherKind::Cluster | OtherKind::VacuumFull => {
             repack(other, known).and(of_listed(known, LockMode::AccessExclusive, Work::Rewrite))
         }
-        OtherKind::ReindexMany {
-            concurrently,
-            scope,
-        } => reindex_many(*concurrently, scope, known),
+        OtherKind::ReindexMany { concurrently, .. } => reindex_many(*concurrently, known),
         OtherKind::MoveAll { object, .. } => move_all(*object, known),
         OtherKind::Vacuum => vacuum(other, known),
         OtherKind::ExtensionMember => all(ShareUpdateExclusive),
@@ -233,10 +228,7 @@ fn of_listed(known: Known, mode: LockMode, work: Work) -> Effects {
 }
 
 /// `ReindexMultipleTables` of `src/backend/commands/indexcmds.c`: one table after the other.
-fn reindex_many(concurrently: bool, scope: &ReindexScope, known: Known) -> Effects {
-    if *scope == ReindexScope::System {
-        return Effects::none(); // the catalogs
-    }
+fn reindex_many(concurrently: bool, known: Known) -> Effects {
     if concurrently {
         return of_listed(known, LockMode::ShareUpdateExclusive, Work::Build);
     }

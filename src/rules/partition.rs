@@ -8,7 +8,7 @@
 use super::alter_effects::{Target, index_of};
 use super::decide::{Finding, Way};
 use super::known::{Known, family, leaves};
-use super::{Action, Rule, steps};
+use super::{Action, Refusal, Rule, other, steps};
 use crate::catalog::{Constraint, Member, Relation, RelationKind};
 use crate::lock::LockMode;
 use crate::plan::effects::Effects;
@@ -56,7 +56,7 @@ pub const CREATE_BLOCKS: Rule = Rule {
 pub const DETACH_PENDING: Rule = Rule {
     name: "partition-detach-pending",
     hazard: "A partition is half detached, for DETACH CONCURRENTLY was interrupted: a change of its parent passes it \
-             by, and it can then not be detached to the end.",
+             by, and it may then not be detached to the end.",
     remedy: "It is refused: finish first, by DETACH PARTITION … FINALIZE.",
     manual: "https://www.postgresql.org/docs/current/sql-altertable.html",
     action: Action::Reject,
@@ -453,12 +453,26 @@ pub(super) fn pending(alter: &AlterTable, relation: &Relation) -> Option<Finding
     if alter.actions.iter().any(|action| finishes(&action.kind)) {
         return None;
     }
-    let advice = format!(
-        "Finish it first: ALTER TABLE {} DETACH PARTITION {} FINALIZE.",
+    let way = Way::Impossible(finish(relation, half));
+    Some(Finding::of(&DETACH_PENDING, way))
+}
+
+fn finish(relation: &Relation, half: &Member) -> String {
+    format!(
+        "Finish it first: ALTER TABLE {} DETACH PARTITION {} FINALIZE (or of the partition above it).",
         relation.qualified(),
         half.qualified()
-    );
-    Some(Finding::of(&DETACH_PENDING, Way::Impossible(advice)))
+    )
+}
+
+/// The refusal of an index on the whole.
+pub(super) fn unfinished(relation: &Relation, half: &Member) -> Refusal {
+    Refusal {
+        sqlstate: other::REFUSED,
+        message: DETACH_PENDING.hazard.trim_end_matches('.').to_owned(),
+        detail: format!("The partition is {}.", half.qualified()),
+        hint: finish(relation, half),
+    }
 }
 
 /// The steps in the place of `CREATE TABLE … PARTITION OF`, or why there are none.

@@ -1,6 +1,9 @@
 //! What a client may say against the policy: comments that allow a rule, and `lockkeeper.mode`. Those who are listed
 //! may, the others are told; both are recorded.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use serde_json::{Value, json};
 
 use crate::harness::{Proxy, database, limited, psql, shared, start_server};
@@ -271,5 +274,74 @@ fn a_role_that_is_set_is_not_the_session_user() {
         wire.run("SET ROLE boss");
         wire.run("SET lockkeeper.mode = off");
         assert!(is_guarded(&mut wire));
+    });
+}
+
+/// What may not be read is taken for the worst: it isn't run unguarded.
+#[test]
+fn a_catalog_that_cannot_be_read_is_no_way_around() {
+    limited(|| {
+        let server = start_server(|_| {});
+        let proxy = Proxy::start(&server, |_, _| {});
+        let mut direct = Wire::session(&crate::harness::place(&server), "postgres");
+        for sql in [
+            "CREATE ROLE owner LOGIN",
+            "CREATE SCHEMA hidden; CREATE TABLE hidden.t (a int)",
+            "CREATE SCHEMA app AUTHORIZATION owner; CREATE TABLE app.t (a int); ALTER TABLE app.t OWNER TO owner",
+            "REVOKE SELECT ON pg_catalog.pg_inherits, pg_catalog.pg_index FROM PUBLIC",
+        ] {
+            direct.run(sql);
+        }
+        let mut wire = Wire::connect(proxy.place());
+        wire.start(&[("user", "owner"), ("database", "postgres")]);
+        for sql in [
+            "CREATE INDEX ON app.t (a)",
+            "ALTER TABLE app.t ALTER COLUMN a TYPE bigint",
+        ] {
+            assert_eq!(sqlstate(&wire.query(sql)), "LK001", "{sql}");
+        }
+        assert_eq!(
+            sqlstate(&wire.query("ALTER TABLE app.t ADD COLUMN b int")),
+            ""
+        );
+        // The server's own reason is the server's to give.
+        assert_eq!(
+            sqlstate(&wire.query("CREATE INDEX ON hidden.t (a)")),
+            "42501"
+        );
+    });
+}
+
+/// Facts are asked for while the catalog changes: what is refused stays refused.
+#[test]
+fn a_catalog_that_changes_is_no_way_around() {
+    const ROUNDS: usize = 40;
+    limited(|| {
+        let proxy = proxy(&[]);
+        let name = with_table();
+        let place = crate::harness::place(shared());
+        Wire::session(&place, &name)
+            .run("INSERT INTO t SELECT i, i FROM generate_series(1, 1000) i");
+        let ended = Arc::new(AtomicBool::new(false));
+        let other = {
+            let (ended, name) = (Arc::clone(&ended), name.clone());
+            std::thread::spawn(move || {
+                let mut direct = Wire::session(&place, &name);
+                while !ended.load(Ordering::Relaxed) {
+                    direct.query("CREATE INDEX changing ON t (a)");
+                    direct.query("CREATE TABLE heir () INHERITS (t)");
+                    direct.query("DROP TABLE heir");
+                    direct.query("DROP INDEX changing");
+                }
+            })
+        };
+        let mut wire = proxy.session(&name);
+        let ends: Vec<String> = (0..ROUNDS)
+            .map(|_| sqlstate(&wire.query("ALTER TABLE t ALTER COLUMN b TYPE bigint")))
+            .collect();
+        ended.store(true, Ordering::Relaxed);
+        other.join().unwrap();
+        let refused = |end: &String| ["LK001", "55P03", "40001"].contains(&end.as_str());
+        assert!(ends.iter().all(refused), "{ends:?}");
     });
 }

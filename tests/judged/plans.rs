@@ -6,7 +6,8 @@ use lockkeeper::catalog::Facts;
 use lockkeeper::exec::check;
 use lockkeeper::exec::runner::{self, Outcome, Setup};
 use lockkeeper::exec::session::{Session, says_true};
-use lockkeeper::plan::{Check, Limits, Plan, Step, Undo};
+use lockkeeper::lock::LockMode;
+use lockkeeper::plan::{Check, Context, Limits, Plan, Step, Undo};
 use lockkeeper::rules::Verdict;
 
 use crate::client::Client;
@@ -147,6 +148,12 @@ fn again(client: &mut Client, step: &Step) -> Option<String> {
         Ok(judged) => judged?,
         Err(problem) => return Some(format!("{}, judged again, {problem}", step.sql)),
     };
+    let effects = &judged.judgement.effects;
+    // REFRESH … CONCURRENTLY stops nobody but another one.
+    let is_brief = step.context == Context::Transaction && !step.sql.starts_with("REFRESH");
+    if is_brief && effects.takes_long() && effects.strongest() >= Some(LockMode::Share) {
+        return Some(format!("{} takes long under its lock", step.sql));
+    }
     let plan = match &judged.judgement.verdict {
         Verdict::Untouched | Verdict::NoOp(_) => return None,
         Verdict::Pass(plan) | Verdict::Queue(plan) | Verdict::Rewrite(plan) => plan,

@@ -484,17 +484,21 @@ impl Shadow {
         }
     }
 
+    fn each_named(&mut self, other: &OtherDdl, change: impl Fn(&mut Relation)) {
+        for name in &other.relations {
+            if let Some(relation) = self.relation_mut(name) {
+                change(relation);
+            }
+        }
+    }
+
     fn other(&mut self, other: &OtherDdl) {
         if let Some(name) = &other.creates {
             self.create_other(other, name);
         }
         match &other.kind {
             OtherKind::RefreshMaterializedView { without_data, .. } => {
-                for name in &other.relations {
-                    if let Some(view) = self.relation_mut(name) {
-                        view.details.populated = !without_data;
-                    }
-                }
+                self.each_named(other, |view| view.details.populated = !without_data);
             }
             OtherKind::SetSchema { schema } => self.set_schema(&other.relations, schema),
             OtherKind::AlterDomain {
@@ -505,12 +509,12 @@ impl Shadow {
                     of_type.constrained |= name.name == domain.name;
                 }
             }
+            OtherKind::ReplaceFunction { name } => {
+                let name = self.at_home(name);
+                self.replaced.insert(name);
+            }
             OtherKind::Policy if other.tag == "CREATE POLICY" => {
-                for name in &other.relations {
-                    if let Some(table) = self.relation_mut(name) {
-                        table.details.has_policies = true;
-                    }
-                }
+                self.each_named(other, |table| table.details.has_policies = true);
             }
             OtherKind::CreateSchema(elements) => {
                 for element in elements {
@@ -552,7 +556,6 @@ impl Shadow {
             | OtherKind::EventTrigger
             | OtherKind::PrepareTransaction
             | OtherKind::Script
-            | OtherKind::ReplaceFunction { .. }
             | OtherKind::Harmless => {}
         }
     }

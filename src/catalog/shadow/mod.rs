@@ -34,6 +34,8 @@ pub struct Shadow {
     partitioned_indexes: BTreeSet<u32>,
     types: Vec<(Name, Type)>,
     functions: Vec<(Name, Volatility)>,
+    /// Functions that a script has made anew or altered.
+    replaced: BTreeSet<Name>,
     objects: Vec<(ObjectRequest, Vec<DependentRelation>)>,
     session: SessionFacts,
     /// The open transaction holds locks that stop others.
@@ -85,6 +87,7 @@ impl Shadow {
             partitioned_indexes: BTreeSet::new(),
             types: Vec::new(),
             functions: Vec::new(),
+            replaced: BTreeSet::new(),
             objects: Vec::new(),
             session,
             own_locks: false,
@@ -102,6 +105,11 @@ impl Shadow {
             assumes: true,
             ..Shadow::new(session)
         }
+    }
+
+    /// The session's settings, to be read.
+    pub fn session(&self) -> &SessionFacts {
+        &self.session
     }
 
     /// The session's settings.
@@ -173,6 +181,18 @@ impl Shadow {
     /// Adds what a view reads.
     pub fn add_view(&mut self, link: ViewLink) {
         self.views.push(link);
+    }
+
+    /// Whether a name was dropped, or given away.
+    pub fn is_gone(&self, name: &Name) -> bool {
+        self.gone.contains(name)
+    }
+
+    /// The volatility of a function that was replaced, of which nothing more is known.
+    pub fn replaced(&self, name: &Name) -> Option<Volatility> {
+        self.replaced
+            .contains(&self.at_home(name))
+            .then_some(Volatility::Volatile)
     }
 
     /// Says that a partition is half detached.
@@ -377,6 +397,9 @@ impl Shadow {
     }
 
     fn volatility(&self, name: &Name) -> Option<Volatility> {
+        if let Some(replaced) = self.replaced(name) {
+            return Some(replaced);
+        }
         let is_system = name
             .schema
             .as_deref()

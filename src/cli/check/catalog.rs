@@ -10,7 +10,7 @@ use crate::exec::session::{Command, RunError, Session as _};
 use crate::pg::introspect::{self, FactsError};
 use crate::pg::login::Login;
 use crate::sql::name::{Name, quote_literal};
-use crate::sql::parse::settings::Setting;
+use crate::sql::parse::settings::{self, Setting};
 use crate::sql::statement::Statement;
 
 /// The settings that a script's statements are read by.
@@ -93,7 +93,10 @@ impl Catalog {
 
     /// The script sets something; only what changes how its statements are read counts.
     pub(super) fn set(&mut self, setting: Setting) {
-        if [SEARCH_PATH, TIME_ZONE].contains(&setting.name.as_str()) {
+        if setting.name == settings::ALL {
+            self.script.settings.clear();
+            self.script.obey_settings();
+        } else if [SEARCH_PATH, TIME_ZONE].contains(&setting.name.as_str()) {
             self.script.settings.push(setting);
             self.script.obey_settings();
         }
@@ -143,6 +146,29 @@ impl Catalog {
                     error => NoFacts::AtAll(format!("the server tells no facts: {error}")),
                 })?;
         Ok(self.script.laid_over(facts, &request))
+    }
+
+    /// What is assumed of what nobody tells about.
+    pub(super) fn worst(&self, request: &FactRequest, statement: &Statement) -> Facts {
+        let session = self.script.shadow.session().clone();
+        Shadow::assuming(session).answer_about(request, statement)
+    }
+
+    /// Looks at what a statement makes only where it isn't there yet. Who may not ask finds out at
+    /// the next question.
+    pub(super) async fn look_at_made(&mut self, statement: &Statement) {
+        let made = match statement {
+            Statement::CreateTable(create) if create.if_not_exists => Some(&create.name),
+            Statement::Other(other) => other.creates.as_ref(),
+            _ => None,
+        };
+        if let Some(name) = made.filter(|_| self.server.is_some()) {
+            let request = FactRequest {
+                relations: vec![name.clone()],
+                ..FactRequest::default()
+            };
+            let _ = self.answer(&request, statement).await;
+        }
     }
 
     /// The script's next statement has been judged: from now on it has run.
@@ -217,7 +243,10 @@ impl Script {
         let types = server.types.into_iter().zip(own.types);
         let functions = server.functions.into_iter().zip(own.functions);
         let objects = server.objects.into_iter().zip(own.objects);
+        let place = relations.iter().flatten().next();
+        let place = place.map(|first| first.schema.clone()).unwrap_or_default();
         let mut taken = server.taken;
+        taken.retain(|taken| !self.shadow.is_gone(&Name::qualified(&place, &taken.name)));
         let is_new = |name: &String| taken.iter().all(|other| other.name != *name);
         let added: Vec<_> = own
             .taken
@@ -232,7 +261,10 @@ impl Script {
             taken,
             taken_constraints,
             types: types.map(|(server, own)| server.or(own)).collect(),
-            functions: functions.map(|(server, own)| server.or(own)).collect(),
+            functions: functions
+                .zip(&request.functions)
+                .map(|((server, own), name)| self.shadow.replaced(name).or(server).or(own))
+                .collect(),
             objects: objects
                 .map(|(mut server, own)| {
                     server.extend(own);

@@ -225,6 +225,7 @@ impl Judge {
                 self.catalog.set(setting);
             }
         } else {
+            self.catalog.look_at_made(&parsed.statement).await;
             self.catalog.apply(&parsed.statement);
         }
         Ok(())
@@ -271,13 +272,13 @@ impl Judge {
         line: usize,
     ) -> Result<Finding, String> {
         let request = rules::facts_needed(&parsed.statement);
+        let mut remarks = Vec::new();
         let facts = match self.catalog.answer(&request, &parsed.statement).await {
             Ok(facts) => facts,
             Err(NoFacts::AtAll(why)) => return Err(why),
             Err(NoFacts::OfThis(why)) => {
-                let mut finding = self.finding(line, &shown(parsed, source), Word::Note);
-                finding.remarks.push(why);
-                return Ok(finding);
+                remarks.push(format!("{why}; the worst is assumed"));
+                self.catalog.worst(&request, &parsed.statement)
             }
         };
         let mut policy = self.policy.clone();
@@ -289,7 +290,8 @@ impl Judge {
         };
         let mut finding = self.finding(line, &shown(parsed, source), Word::of(&judgement.verdict));
         finding.sizes = sizes(&facts);
-        finding.remarks = self.in_block(&judgement);
+        remarks.extend(self.in_block(&judgement));
+        finding.remarks = remarks;
         let strongest = judgement.effects.strongest();
         if self.block.is_some() && strongest >= Some(crate::lock::LockMode::Share) {
             self.catalog.holds_locks();

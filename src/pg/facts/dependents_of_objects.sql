@@ -2,7 +2,7 @@ dependents AS (
     SELECT coalesce(pg_catalog.jsonb_agg((
         SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
             'schema', n.nspname, 'name', c.relname, 'kind', c.relkind,
-            'bytes', CASE WHEN c.relkind IN ('r', 'm', 'i') THEN pg_catalog.pg_relation_size(c.oid) ELSE 0 END,
+            'bytes', CASE WHEN c.relkind IN ('r', 'm', 'i') THEN coalesce(pg_catalog.pg_relation_size(c.oid), 0) ELSE 0 END,
             'indexes', (
                 SELECT coalesce(pg_catalog.jsonb_agg(x.relname ORDER BY x.oid), '[]'::pg_catalog.jsonb)
                 FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid

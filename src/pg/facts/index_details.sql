@@ -1,5 +1,5 @@
 'method', (SELECT m.amname FROM pg_catalog.pg_am m WHERE m.oid = c.relam),
-'definition', pg_catalog.pg_get_indexdef(i.indexrelid),
+'definition', coalesce(pg_catalog.pg_get_indexdef(i.indexrelid), ''),
 'columns', (
     SELECT coalesce(pg_catalog.jsonb_agg(t.attname ORDER BY y.at), '[]'::pg_catalog.jsonb)
     FROM pg_catalog.unnest(i.indkey::pg_catalog.int2[]) WITH ORDINALITY AS y (attnum, at)

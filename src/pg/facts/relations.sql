@@ -38,11 +38,11 @@ asked AS (
         'created_here', c.xmin::pg_catalog.text =
             coalesce((pg_catalog.pg_current_xact_id_if_assigned()::pg_catalog.text::pg_catalog.int8
                       % 4294967296)::pg_catalog.text, ''),
-        'owned', pg_catalog.pg_has_role(c.relowner, 'USAGE'),
+        'owned', coalesce(pg_catalog.pg_has_role(c.relowner, 'USAGE'), false),
         'bytes', CASE WHEN c.relkind IN ('p', 'I')
             THEN (SELECT coalesce(pg_catalog.sum(pg_catalog.pg_relation_size(p.relid)), 0)
                   FROM pg_catalog.pg_partition_tree(c.oid) p WHERE p.isleaf)
-            WHEN c.relkind IN ('r', 'm', 'i', 't') THEN pg_catalog.pg_relation_size(c.oid) ELSE 0 END,
+            WHEN c.relkind IN ('r', 'm', 'i', 't') THEN coalesce(pg_catalog.pg_relation_size(c.oid), 0) ELSE 0 END,
         'rows', c.reltuples::pg_catalog.int8,
         'extension', (
             SELECT e.extname FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid

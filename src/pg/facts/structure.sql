@@ -19,7 +19,7 @@ descendants (at, oid, level) AS (
     JOIN pg_catalog.pg_partitioned_table p ON p.partrelid = i.inhparent WHERE p.partdefid <> 0
     UNION ALL
     -- inhdetachpending is there since PostgreSQL 14
-    SELECT a.at, 'pending', i.inhrelid, 1 FROM asked a JOIN pg_catalog.pg_inherits i ON i.inhparent = a.oid
+    SELECT d.at, 'pending', d.oid, 1 FROM descendants d JOIN pg_catalog.pg_inherits i ON i.inhrelid = d.oid
     WHERE (pg_catalog.to_jsonb(i) ->> 'inhdetachpending')::pg_catalog.bool
     UNION ALL
     SELECT a.at, 'referenced', k.confrelid, 1 FROM asked a JOIN pg_catalog.pg_constraint k ON k.conrelid = a.oid
@@ -31,7 +31,7 @@ descendants (at, oid, level) AS (
         'bytes', CASE WHEN c.relkind IN ('p', 'I')
             THEN (SELECT coalesce(pg_catalog.sum(pg_catalog.pg_relation_size(p.relid)), 0)
                   FROM pg_catalog.pg_partition_tree(c.oid) p WHERE p.isleaf)
-            WHEN c.relkind IN ('r', 'm', 'i', 't') THEN pg_catalog.pg_relation_size(c.oid) ELSE 0 END,
+            WHEN c.relkind IN ('r', 'm', 'i', 't') THEN coalesce(pg_catalog.pg_relation_size(c.oid), 0) ELSE 0 END,
         'indexes', (
             SELECT coalesce(pg_catalog.jsonb_agg(x.relname ORDER BY x.oid), '[]'::pg_catalog.jsonb)
             FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid WHERE i.indrelid = c.oid),
@@ -40,7 +40,7 @@ descendants (at, oid, level) AS (
             FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class t ON t.oid = i.indrelid
             JOIN pg_catalog.pg_namespace tn ON tn.oid = t.relnamespace WHERE i.indexrelid = c.oid),
         'index_definitions', (
-            SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.pg_get_indexdef(i.indexrelid) ORDER BY i.indexrelid),
+            SELECT coalesce(pg_catalog.jsonb_agg(coalesce(pg_catalog.pg_get_indexdef(i.indexrelid), '') ORDER BY i.indexrelid),
                 '[]'::pg_catalog.jsonb)
             FROM pg_catalog.pg_index i WHERE i.indrelid = c.oid AND i.indisvalid),
         -- it takes a lock that stays, and of the default partition it names all others
@@ -54,7 +54,7 @@ descendants (at, oid, level) AS (
                 SELECT FROM pg_catalog.pg_constraint k WHERE k.conrelid = c.oid AND k.contype = 'n'
                 AND k.conkey[1] = t.attnum AND NOT k.convalidated)),
         'constraints', (
-            SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.pg_get_constraintdef(k.oid) ORDER BY k.oid),
+            SELECT coalesce(pg_catalog.jsonb_agg(coalesce(pg_catalog.pg_get_constraintdef(k.oid), '') ORDER BY k.oid),
                 '[]'::pg_catalog.jsonb)
             FROM pg_catalog.pg_constraint k WHERE k.conrelid = c.oid AND k.convalidated)) AS value
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace

@@ -3,7 +3,7 @@
         SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
             'name', t.attname,
             'type', v.value || pg_catalog.jsonb_build_object('modifier', t.atttypmod),
-            'type_sql', pg_catalog.format_type(t.atttypid, t.atttypmod),
+            'type_sql', coalesce(pg_catalog.format_type(t.atttypid, t.atttypmod), ''),
             'collation', t.attcollation::pg_catalog.int8,
             'collation_name', CASE WHEN t.attcollation <> v.typcollation THEN (
                 SELECT pg_catalog.quote_ident(cn.nspname) || '.' || pg_catalog.quote_ident(k.collname)
@@ -27,7 +27,7 @@
                 SELECT coalesce(pg_catalog.jsonb_agg(t.attname ORDER BY y.at), '[]'::pg_catalog.jsonb)
                 FROM pg_catalog.unnest(k.conkey) WITH ORDINALITY AS y (attnum, at)
                 JOIN pg_catalog.pg_attribute t ON t.attrelid = k.conrelid AND t.attnum = y.attnum),
-            'definition', pg_catalog.pg_get_constraintdef(k.oid),
+            'definition', coalesce(pg_catalog.pg_get_constraintdef(k.oid), ''),
             'expression', pg_catalog.pg_get_expr(k.conbin, k.conrelid),
             'index', (SELECT x.relname FROM pg_catalog.pg_class x WHERE x.oid = k.conindid),
             'references', (SELECT m.value FROM members m WHERE m.oid = k.confrelid),

@@ -1,12 +1,15 @@
 //! `SET` and `RESET` of what changes how the statements after it are read.
 
 use pg_query::NodeEnum;
-use pg_query::protobuf::{VariableSetKind, a_const};
+use pg_query::protobuf::{DiscardMode, VariableSetKind, a_const};
 
-/// A `SET` or `RESET` of one parameter.
+/// What `RESET ALL` and `DISCARD ALL` reset.
+pub const ALL: &str = "all";
+
+/// A `SET` or `RESET` of one parameter, or of all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Setting {
-    /// The parameter, in lower case: `search_path`, `timezone` …
+    /// The parameter, in lower case: `search_path`, `timezone` …; or [`ALL`].
     pub name: String,
     /// `SET LOCAL`.
     pub local: bool,
@@ -21,8 +24,17 @@ pub fn setting(sql: &str) -> Option<Setting> {
     let [only] = parsed.protobuf.stmts.as_slice() else {
         return None;
     };
-    let NodeEnum::VariableSetStmt(set) = only.stmt.as_deref()?.node.as_ref()? else {
-        return None;
+    let all = Setting {
+        name: ALL.to_owned(),
+        local: false,
+        values: None,
+    };
+    let set = match only.stmt.as_deref()?.node.as_ref()? {
+        NodeEnum::VariableSetStmt(set) => set,
+        NodeEnum::DiscardStmt(discard) if discard.target() == DiscardMode::DiscardAll => {
+            return Some(all);
+        }
+        _ => return None,
     };
     let values = match set.kind() {
         VariableSetKind::VarSetValue => {
@@ -34,9 +46,9 @@ pub fn setting(sql: &str) -> Option<Setting> {
             Some(values?)
         }
         VariableSetKind::VarSetDefault | VariableSetKind::VarReset => None,
+        VariableSetKind::VarResetAll => return Some(all),
         VariableSetKind::VarSetCurrent
         | VariableSetKind::VarSetMulti
-        | VariableSetKind::VarResetAll
         | VariableSetKind::Undefined => return None,
     };
     Some(Setting {
@@ -86,6 +98,9 @@ mod tests {
                 "SET timezone TO 0",
                 Some(("timezone", false, Some(vec!["0"]))),
             ),
+            ("DISCARD ALL", Some(("all", false, None))),
+            ("RESET ALL", Some(("all", false, None))),
+            ("DISCARD TEMP", None),
             ("SELECT 1", None),
         ] {
             let found = setting(sql);
