@@ -421,6 +421,84 @@ fn a_servers_facts_count() {
     assert_eq!(String::from_utf8(tables.stdout).unwrap().trim(), "1");
 }
 
+/// The verdicts of a script's statements that mention `the_`.
+fn verdicts(url: Option<&str>, script: &str) -> Vec<String> {
+    let mut arguments = vec!["check", "--format", "json"];
+    arguments.extend(url.iter().flat_map(|url| ["--database-url", url]));
+    arguments.push("-");
+    let said = run(&mut program(&arguments), script);
+    let rows = json(&said).into_iter();
+    let rows = rows.filter(|row| row["sql"].as_str().unwrap().contains("the_"));
+    rows.map(|row| row["verdict"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+#[test]
+fn names_are_found_where_the_script_looks() {
+    let make = "CREATE SCHEMA IF NOT EXISTS far; CREATE TABLE IF NOT EXISTS far.big AS SELECT i AS a, repeat('x', 100) AS b \
+                FROM generate_series(1, 20000) i; DROP INDEX IF EXISTS far.big_a;";
+    let psql = server().binaries().join("psql");
+    let made = Command::new(psql)
+        .args(["-qX", "-h", "127.0.0.1", "-U", "postgres", "-p"])
+        .arg(server().port().to_string())
+        .args(["-c", make])
+        .status();
+    assert!(made.unwrap().success());
+    let url = url("postgres");
+    let index = "CREATE INDEX the_index ON big (a);";
+    for (script, verdict) in [
+        (format!("SET search_path = far; {index}"), "rewrite"),
+        (format!("SET search_path TO nosuch, far; {index}"), "rewrite"),
+        (format!("BEGIN; SET LOCAL search_path = far; COMMIT; {index}"), "pass"), // there is none
+        (format!("SET search_path = far; RESET ALL; {index}"), "pass"),
+        (format!("SET search_path = far; BEGIN; RESET search_path; ROLLBACK; {index}"), "rewrite"),
+        ("CREATE TABLE IF NOT EXISTS far.big (a int); CREATE INDEX the_index ON far.big (a);".to_owned(), "rewrite"),
+        ("DROP TABLE far.big; CREATE TABLE far.big (a int); CREATE INDEX the_index ON far.big (a);".to_owned(), "pass"),
+        ("ALTER TABLE far.big SET SCHEMA public; CREATE INDEX the_index ON public.big (a);".to_owned(), "rewrite"),
+        ("CREATE INDEX big_a ON far.big (a); DROP INDEX far.big_a; CREATE INDEX big_a ON far.big (a /* the_ */);".to_owned(),
+            "rewrite"),
+    ] {
+        assert_eq!(verdicts(Some(&url), &script), [verdict], "{script}");
+    }
+}
+
+#[test]
+fn what_a_script_leaves_unsaid_is_the_worst() {
+    for (script, verdict) in [
+        ("REINDEX TABLE the_table", "rewrite"),
+        ("REINDEX SYSTEM the_database", "reject"),
+        (
+            "ALTER TABLE the_table VALIDATE CONSTRAINT c, ADD COLUMN z int",
+            "rewrite",
+        ),
+        (
+            "ALTER TABLE the_table ADD PRIMARY KEY USING INDEX i",
+            "rewrite",
+        ),
+        ("ALTER TABLE the_table SET LOGGED", "reject"),
+        ("ALTER TABLE the_table ADD COLUMN z int NOT NULL", "reject"),
+        (
+            "BEGIN; ALTER TABLE x ADD COLUMN z int; PREPARE TRANSACTION 'the_name'",
+            "reject",
+        ),
+        ("BEGIN; SELECT 1; PREPARE TRANSACTION 'the_name'", "pass"),
+        (
+            "SET timezone = 'UTC'; ALTER TABLE the_table ALTER COLUMN c TYPE timestamptz",
+            "reject",
+        ),
+    ] {
+        assert_eq!(verdicts(None, script), [verdict], "{script}");
+    }
+    let open = run(
+        &mut program(&["check", "-"]),
+        "SELECT 1;\n/* the rest\nDROP TABLE t;",
+    );
+    assert!(
+        open.code == 2 && open.out.contains("unterminated"),
+        "{open:?}"
+    );
+}
+
 #[test]
 fn passwords_are_never_shown() {
     for url in [
