@@ -435,8 +435,8 @@ fn verdicts(url: Option<&str>, script: &str) -> Vec<String> {
 
 #[test]
 fn names_are_found_where_the_script_looks() {
-    let make = "CREATE SCHEMA IF NOT EXISTS far; CREATE TABLE IF NOT EXISTS far.big AS SELECT i AS a, repeat('x', 100) AS b \
-                FROM generate_series(1, 20000) i; DROP INDEX IF EXISTS far.big_a;";
+    let make = "CREATE SCHEMA IF NOT EXISTS far; CREATE TABLE IF NOT EXISTS far.big AS \
+                SELECT i AS a, repeat('x', 100) AS b FROM generate_series(1, 20000) i; DROP INDEX IF EXISTS far.big_a;";
     let psql = server().binaries().join("psql");
     let made = Command::new(psql)
         .args(["-qX", "-h", "127.0.0.1", "-U", "postgres", "-p"])
@@ -455,7 +455,8 @@ fn names_are_found_where_the_script_looks() {
         ("CREATE TABLE IF NOT EXISTS far.big (a int); CREATE INDEX the_index ON far.big (a);".to_owned(), "rewrite"),
         ("DROP TABLE far.big; CREATE TABLE far.big (a int); CREATE INDEX the_index ON far.big (a);".to_owned(), "pass"),
         ("ALTER TABLE far.big SET SCHEMA public; CREATE INDEX the_index ON public.big (a);".to_owned(), "rewrite"),
-        ("CREATE INDEX big_a ON far.big (a); DROP INDEX far.big_a; CREATE INDEX big_a ON far.big (a /* the_ */);".to_owned(),
+        ("CREATE INDEX big_a ON far.big (a); DROP INDEX far.big_a; \
+             CREATE INDEX big_a ON far.big (a /* the_ */);".to_owned(),
             "rewrite"),
     ] {
         assert_eq!(verdicts(Some(&url), &script), [verdict], "{script}");

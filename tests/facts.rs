@@ -544,6 +544,9 @@ fn what_is_listed_of_objects() {
             .ok("CREATE INDEX base_kept ON base (kept(a)); CLUSTER orgs USING orgs_pkey");
         session.0.ok("ALTER TABLE fast ADD CHECK (kept(a) > 0)");
         session.0.ok("CREATE TABLE unkept (a int DEFAULT kept(1))");
+        session
+            .0
+            .ok("CREATE TABLE keyed (a int) PARTITION BY RANGE (kept(a))");
         let object = |kind, name| ObjectRequest { kind, name };
         let named = Name::unqualified;
         let request = FactRequest {
@@ -566,7 +569,7 @@ fn what_is_listed_of_objects() {
         };
         let facts = ask(session, &request);
         session.0.ok(
-            "DROP TABLE unkept; DROP FUNCTION kept CASCADE; ALTER TABLE orgs SET WITHOUT CLUSTER",
+            "DROP TABLE unkept, keyed; DROP FUNCTION kept CASCADE; ALTER TABLE orgs SET WITHOUT CLUSTER",
         );
         let names: Vec<String> = facts
             .objects
@@ -577,7 +580,7 @@ fn what_is_listed_of_objects() {
             })
             .collect();
         let expected = [
-            "base fast",
+            "base fast keyed",
             "",
             "orders orgs users",
             "events events_1 events_2 events_2_1 events_rest",

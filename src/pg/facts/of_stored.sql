@@ -1,4 +1,4 @@
--- what keeps results of a function: expression and partial indexes, CHECKs, stored generated columns
+-- what keeps results of a function: expression and partial indexes, CHECKs, stored generated columns, partition keys
 SELECT x.at, x.oid FROM (
     SELECT o.at, d.classid, d.objid, d.objsubid
     FROM objects o JOIN pg_catalog.pg_proc p ON p.proname = o.name
@@ -7,6 +7,9 @@ SELECT x.at, x.oid FROM (
     WHERE o.kind = 'stored'
     AND CASE WHEN o.schema = '' THEN pg_catalog.pg_function_is_visible(p.oid) ELSE n.nspname = o.schema END
 ) f CROSS JOIN LATERAL (
+    SELECT f.at, c.oid FROM pg_catalog.pg_class c
+    WHERE f.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND c.oid = f.objid AND c.relkind = 'p'
+    UNION ALL
     SELECT f.at, i.indrelid AS oid FROM pg_catalog.pg_index i
     WHERE f.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND i.indexrelid = f.objid
     UNION ALL
