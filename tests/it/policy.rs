@@ -345,3 +345,40 @@ fn a_catalog_that_changes_is_no_way_around() {
         assert!(ends.iter().all(refused), "{ends:?}");
     });
 }
+
+/// Other roles' builds, of which this one sees nothing but NULLs, make nobody blind.
+#[test]
+fn a_build_of_another_role_is_no_way_around() {
+    limited(|| {
+        let server = start_server(|_| {});
+        let proxy = Proxy::start(&server, |config, _| {
+            config.guard.small_table = bytesize::ByteSize::b(0);
+        });
+        let place = crate::harness::place(&server);
+        let mut direct = Wire::session(&place, "postgres");
+        for sql in [
+            "CREATE ROLE owner LOGIN; CREATE TABLE other (a int)",
+            "CREATE SCHEMA app AUTHORIZATION owner; CREATE TABLE app.t AS SELECT 1 AS a",
+            "CREATE INDEX t_a ON app.t (a); ALTER TABLE app.t OWNER TO owner",
+        ] {
+            direct.run(sql);
+        }
+        let mut blocker = Wire::session(&place, "postgres");
+        blocker.query("BEGIN; INSERT INTO other VALUES (1)");
+        let build = std::thread::spawn(move || {
+            sqlstate(
+                &Wire::session(&place, "postgres").query("CREATE INDEX CONCURRENTLY ON other (a)"),
+            )
+        });
+        crate::harness::eventually("the build waits", || {
+            let building = direct.query("SELECT FROM pg_stat_progress_create_index");
+            building.iter().any(|frame| frame.tag == b'D')
+        });
+        let mut wire = Wire::connect(proxy.place());
+        wire.start(&[("user", "owner"), ("database", "postgres")]);
+        let frames = wire.query("ALTER TABLE app.t ALTER COLUMN a TYPE bigint");
+        assert_eq!(sqlstate(&frames), "LK001");
+        blocker.query("COMMIT");
+        assert_eq!(build.join().unwrap(), "");
+    });
+}

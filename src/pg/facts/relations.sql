@@ -20,9 +20,10 @@ asked AS (
                 SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
                 AND d.objid = i.indexrelid AND d.deptype = 'i'
                 AND d.refclassid = 'pg_catalog.pg_constraint'::pg_catalog.regclass),
-            -- parameter 7 of pg_stat_progress_create_index is index_relid
-            'building', i.indexrelid::pg_catalog.int8 IN (
-                SELECT b.param7 FROM pg_catalog.pg_stat_get_progress_info('CREATE INDEX') b),
+            -- parameter 7 of pg_stat_progress_create_index is index_relid; of other roles' builds it is NULL
+            'building', EXISTS (
+                SELECT FROM pg_catalog.pg_stat_get_progress_info('CREATE INDEX') b
+                WHERE b.param7 = i.indexrelid::pg_catalog.int8),
             'dependents', (
                 SELECT pg_catalog.count(*) FROM pg_catalog.pg_depend d
                 WHERE d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid = i.indexrelid
