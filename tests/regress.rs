@@ -110,8 +110,8 @@ fn without_notices(output: &[u8]) -> Vec<u8> {
         .collect()
 }
 
-/// The files that the documentation lists as differing in `enforce`: true for those that differ by NOTICEs only, nothing
-/// for those of which that depends on who waits for whom.
+/// The files that the documentation lists as differing in `enforce`: true for those that differ by NOTICEs only, `None`
+/// where that depends on who waits for whom.
 fn documented() -> BTreeMap<String, Option<bool>> {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/transparency.md");
     let page = fs::read_to_string(page).unwrap();
