@@ -91,16 +91,8 @@ fn effects(rename: &Rename, relation: &Relation, known: Known) -> Effects {
 /// Judges `RENAME`.
 pub(super) fn judge(rename: &Rename, source: &str, known: Known) -> Judgement {
     if rename.target == RenameTarget::Schema {
-        let effects = Effects::none();
-        let case = Case {
-            known,
-            tag: rename.tag,
-            note: String::new(),
-            as_sent: as_sent(rename.tag, source, &effects),
-            effects,
-            findings: vec![Finding::as_sent(&BREAKS_CLIENTS)],
-        };
-        return case.decide(super::only_steps);
+        let finding = Finding::as_sent(&BREAKS_CLIENTS);
+        return decided(rename, source, known, Effects::none(), finding);
     }
     let found = rename
         .relation
@@ -129,6 +121,16 @@ pub(super) fn judge(rename: &Rename, source: &str, known: Known) -> Judgement {
         | RenameTarget::Schema
         | RenameTarget::Other => Finding::harmless(),
     };
+    decided(rename, source, known, effects, finding)
+}
+
+fn decided(
+    rename: &Rename,
+    source: &str,
+    known: Known,
+    effects: Effects,
+    finding: Finding,
+) -> Judgement {
     let case = Case {
         known,
         tag: rename.tag,

@@ -16,7 +16,7 @@
 //! * Settings: `version=`, `small_table=`, `timezone=`, `own-locks`, and timeouts: milliseconds with `:session` (SET by
 //!   the client), `:client` (at start-up) or nothing (by a role, a database, the configuration file).
 //! * `table`, `partitioned`, `matview`, `view`, `sequence`, `foreign` NAME and any of: a size, `rows=`, `temporary`,
-//!   `not-owned`, `created-here`, `extension=`, `unlogged`, `published`, `row-type-used`, `unpopulated`, `tablespace=`,
+//!   `not-owned`, `created-here`, `extension=`, `unlogged`, `published`, `unpopulated`, `tablespace=`,
 //!   `am=`, `key="RANGE (at)"`, `query="…"`, `sequences=`, and the lists `columns=`, `constraints=`, `indexes=`,
 //!   `uses=`.
 //! * A column: `name:type` with any of `:notnull :default=EXPRESSION :identity :generated=EXPRESSION :inherited
