@@ -113,4 +113,68 @@ pub trait Session {
     fn notice(&mut self, message: &str, detail: &str);
     /// Time since the statement came.
     fn elapsed(&self) -> Duration;
+    /// Tells those who look from outside where the plan stands.
+    fn stage(&mut self, _stage: Stage) {}
+    /// The plan has come to a point at which tests can hold it.
+    fn reached(&mut self, _point: Point) -> impl Future<Output = ()> {
+        async {}
+    }
+}
+
+/// Where a plan stands, for those who look from outside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stage {
+    /// Facts are taken, the statement is judged.
+    Judging,
+    /// It waits in lockkeeper's queue behind plans of these numbers.
+    Queued {
+        /// Numbers of plans.
+        behind: Vec<u64>,
+    },
+    /// It waits for a window of time, or for an approval.
+    AwaitsWindow {
+        /// What for, for people.
+        until: String,
+    },
+    /// It waits for a lock.
+    AwaitsLock {
+        /// Who holds it, a line each, for people.
+        blockers: Vec<String>,
+    },
+    /// A step runs.
+    Runs {
+        /// Its number, from 1.
+        step: usize,
+        /// How many there are.
+        of: usize,
+        /// The step's title.
+        title: String,
+        /// How far it is, for people; empty when nobody knows.
+        progress: String,
+    },
+    /// What was done is taken back.
+    TakesBack,
+}
+
+/// A point in a plan's course.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Point {
+    /// The step's number, from 1, counted over the whole plan; steps that are taken back have that
+    /// of the step.
+    pub step: usize,
+    /// The moment.
+    pub moment: Moment,
+}
+
+/// A moment of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Moment {
+    /// Before it.
+    Before,
+    /// Its statements have been sent, and nothing has been answered.
+    During,
+    /// It is done and checked.
+    After,
+    /// What it did is about to be taken back.
+    Undoing,
 }
