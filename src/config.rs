@@ -1,6 +1,7 @@
 //! The settings: `config/lockkeeper.toml` is their manual. File, then environment, then flags; what
 //! is unknown is refused with the nearest valid name.
 
+pub mod locks;
 pub mod policy;
 
 use std::net::IpAddr;
@@ -12,6 +13,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, Serialize};
 use thiserror::Error;
 
+pub use locks::{Builds, CancelBlockers, Locks, OperatorSettings};
 pub use policy::PolicySettings;
 
 /// All settings, with their defaults.
@@ -24,8 +26,12 @@ pub struct Config {
     pub upstream: Upstream,
     /// What is done about schema changes.
     pub guard: Guard,
+    /// lockkeeper's own login.
+    pub operator: OperatorSettings,
     /// How locks are taken.
     pub locks: Locks,
+    /// How indexes are built.
+    pub builds: Builds,
     /// What is done about each rule.
     pub policy: PolicySettings,
     /// The record of schema changes.
@@ -65,8 +71,17 @@ const KEYS: &[&str] = &[
     "guard.scan_rate",
     "guard.notices",
     "guard.cache",
+    "operator.url",
+    "operator.database",
     "locks.budget",
+    "locks.look_age",
     "locks.deadline",
+    "locks.max_hold",
+    "locks.cancel_blockers",
+    "locks.cancel_after",
+    "builds.look_age",
+    "builds.wait",
+    "builds.deadline",
     "policy.rules",
     "policy.overrides",
     "policy.may_override",
@@ -233,18 +248,6 @@ impl Mode {
     }
 }
 
-/// `locks`.
-#[derive(Debug, Clone, Deserialize, Serialize)]
-#[serde(default)]
-pub struct Locks {
-    /// How long anyone may wait behind a strong lock request.
-    #[serde(with = "humantime_serde")]
-    pub budget: Duration,
-    /// How long a lock is tried for in all.
-    #[serde(with = "humantime_serde")]
-    pub deadline: Duration,
-}
-
 /// `audit`.
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(default)]
@@ -356,15 +359,6 @@ impl Default for Guard {
             scan_rate: ByteSize::mib(100),
             notices: true,
             cache: ByteSize::mib(16),
-        }
-    }
-}
-
-impl Default for Locks {
-    fn default() -> Self {
-        Locks {
-            budget: Duration::from_millis(100),
-            deadline: Duration::from_secs(600),
         }
     }
 }

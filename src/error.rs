@@ -1,5 +1,9 @@
 //! The one door from what went wrong inside to what a client sees.
 
+use std::time::Duration;
+
+use crate::exec::acquire::seconds;
+use crate::plan::Limits;
 use crate::rules::Refusal;
 use crate::wire::backend::ErrorFields;
 
@@ -74,6 +78,89 @@ pub fn statement_timeout() -> ErrorFields {
         message: "canceling statement due to statement timeout".to_owned(),
         ..fields("ERROR", "57014", "")
     }
+}
+
+/// The deadline has passed, and the lock was not to be had.
+pub fn lock_not_had(
+    sqlstate: &str,
+    so_far: &str,
+    waited: Duration,
+    limits: Limits,
+    holders: &str,
+) -> ErrorFields {
+    let message = format!(
+        "could not get the lock in {}: {so_far}; a try takes {} at most",
+        seconds(waited),
+        seconds(limits.budget),
+    );
+    let hint = format!(
+        "Nothing was changed by this step. End the transactions that hold the lock, or raise locks.deadline, now {} (or \
+         the session's lock_timeout, which is the deadline when it is set).",
+        seconds(limits.deadline)
+    );
+    ErrorFields {
+        detail: holders.to_owned(),
+        ..with_hint(fields("ERROR", sqlstate, message), &hint)
+    }
+}
+
+/// The deadline has passed, and others are still at work on the same relations.
+pub fn turn_did_not_come(sqlstate: &str, waited: Duration, ahead: &[String]) -> ErrorFields {
+    let message = format!(
+        "other schema changes of the same tables were still at work after {}",
+        seconds(waited)
+    );
+    ErrorFields {
+        detail: ahead.join("\n"),
+        ..with_hint(
+            fields("ERROR", sqlstate, message),
+            "Nothing was changed. Send the statement again when they are done, or raise locks.deadline.",
+        )
+    }
+}
+
+/// A step that held its strong lock for as long as it may.
+pub fn held_too_long(title: &str, max_hold: Duration) -> ErrorFields {
+    let message = format!(
+        "{title} was not done after {} under its lock, and was rolled back",
+        seconds(max_hold)
+    );
+    with_hint(
+        fields("ERROR", "57014", message),
+        "Others waited for it meanwhile. If it must hold the lock for longer, raise locks.max_hold.",
+    )
+}
+
+/// Old transactions that a build doesn't start beside.
+pub fn snapshot_stays(waited: Duration, look_age: Duration, lines: &str) -> ErrorFields {
+    let message = format!(
+        "the build was not begun: transactions older than {} were still open after {}",
+        seconds(look_age),
+        seconds(waited)
+    );
+    ErrorFields {
+        detail: lines.to_owned(),
+        ..with_hint(
+            fields("ERROR", "55P03", message),
+            "Nothing was changed. A concurrent build waits for every older transaction of the database before it ends: \
+             end them, or raise builds.look_age.",
+        )
+    }
+}
+
+/// A concurrent build that took longer than it may.
+pub fn build_took_too_long(limit: Duration) -> ErrorFields {
+    with_hint(
+        fields(
+            "ERROR",
+            "57014",
+            format!(
+                "the build was not done after {}, and was cancelled",
+                seconds(limit)
+            ),
+        ),
+        "See builds.deadline.",
+    )
 }
 
 /// A step whose success isn't borne out by the catalog.

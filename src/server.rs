@@ -3,6 +3,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -14,8 +15,11 @@ use tokio::sync::watch;
 
 use crate::audit::log::AuditLog;
 use crate::config::{ClientTls, Config, Mode, ServerTls};
+use crate::exec::failpoint::Failpoints;
+use crate::exec::places::Places;
 use crate::http;
 use crate::metrics::AllMetrics;
+use crate::operator::{Operator, State};
 use crate::proxy::address::Address;
 use crate::proxy::cancel::CancelRegistry;
 use crate::proxy::listener::{Listener, Threads, bind_tcp};
@@ -25,6 +29,8 @@ use crate::proxy::worker::{Phase, Shared};
 
 /// The port that a bare Unix directory among the listeners stands for.
 pub const DEFAULT_LISTEN_PORT: u16 = 6432;
+/// How long the operator's first login is waited for, before it is said that there is none.
+const OPERATOR_START: Duration = Duration::from_secs(10);
 /// How long sessions may take to say goodbye after the grace is over.
 const LAST_WORDS: Duration = Duration::from_secs(6);
 
@@ -83,7 +89,6 @@ impl Reloader {
 }
 
 /// A server that is bound and not yet serving.
-#[derive(Debug)]
 pub struct Server {
     listeners: Vec<Listener>,
     http: Option<TcpListener>,
@@ -91,6 +96,15 @@ pub struct Server {
     setup: Arc<watch::Sender<Arc<Setup>>>,
     phase: watch::Sender<Phase>,
     metrics: Option<PrometheusHandle>,
+    operating: Pin<Box<dyn Future<Output = ()> + Send>>,
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server")
+            .field("listeners", &self.listeners)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Server {
@@ -131,8 +145,12 @@ impl Server {
         };
         let (phase, receiver) = watch::channel(Phase::Running);
         let (setup, setups) = watch::channel(Arc::new(setup));
+        let (operator, serving) = Operator::new(setups.clone());
         let shared = Shared {
             setup: setups,
+            operator,
+            places: Places::default(),
+            failpoints: Failpoints::default(),
             cancels: Arc::new(CancelRegistry::default()),
             audit,
             metrics: AllMetrics::default(),
@@ -146,6 +164,7 @@ impl Server {
             setup: Arc::new(setup),
             phase,
             metrics,
+            operating: Box::pin(serving),
         })
     }
 
@@ -175,6 +194,11 @@ impl Server {
         Arc::clone(&self.shared.clients)
     }
 
+    /// Points at which tests hold a plan.
+    pub fn failpoints(&self) -> Failpoints {
+        self.shared.failpoints.clone()
+    }
+
     /// The address of `/metrics` and kin.
     pub fn http_address(&self) -> Option<SocketAddr> {
         self.http
@@ -193,6 +217,9 @@ impl Server {
         close: impl Future<Output = ()>,
     ) -> Result<(), StartError> {
         self.announce();
+        let operating = tokio::spawn(self.operating);
+        let operator = self.shared.operator.clone();
+        tokio::spawn(announce_operator(operator));
         let config = &self.setup.borrow().config.clone();
         let count = match config.runtime.threads {
             // A few busy threads cost less than many that keep falling asleep, and the server and
@@ -247,6 +274,7 @@ impl Server {
         if let Some(http) = http {
             http.abort();
         }
+        operating.abort();
         tracing::info!("ended");
         Ok(())
     }
@@ -286,6 +314,19 @@ impl Server {
         if config.audit.file.is_none() {
             tracing::info!("no audit.file: schema changes are recorded in this log only");
         }
+    }
+}
+
+/// Says what lockkeeper's own login can and can't do.
+async fn announce_operator(operator: Operator) {
+    const NO_LOOK: &str =
+        "locks are asked for without looking first, and concurrent builds aren't watched";
+    match operator.started(OPERATOR_START).await {
+        State::Off => tracing::warn!("operator.url is empty: {NO_LOOK}"),
+        State::Failed(why) => tracing::warn!("the operator can't log in ({why}): {NO_LOOK}"),
+        State::NotYet => tracing::warn!("the operator isn't logged in yet: until then {NO_LOOK}"),
+        State::Ready { lacks } if lacks.is_empty() => tracing::info!("the operator is logged in"),
+        State::Ready { lacks } => tracing::warn!("the operator lacks rights: {}", lacks.join("; ")),
     }
 }
 

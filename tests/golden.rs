@@ -55,11 +55,7 @@ const JUDGED: &[&str] = &[
 const RUN: &[&str] = &["exec_failures"];
 
 /// Budget and deadline of the runs.
-const LIMITS: Limits = Limits {
-    budget: Duration::from_millis(90),
-    deadline: Duration::from_secs(20),
-    statement_timeout: None,
-};
+const LIMITS: Limits = Limits::asking(Duration::from_millis(90), Duration::from_secs(20));
 
 /// What the judge says, as the proxy would ask it.
 struct Judged {
@@ -269,6 +265,7 @@ impl Run {
             settings: session,
             limits,
             relations: &relations,
+            places: None,
         };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .build()

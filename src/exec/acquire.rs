@@ -4,10 +4,13 @@
 
 use std::time::Duration;
 
+use super::look::{LockSet, Sight};
 use super::runner::Progress;
-use super::session::{Command, RunError, Session};
+use super::session::{Command, RunError, Session, Stage};
+use crate::operator::Operator;
 use crate::plan::Limits;
 use crate::sql::name::Name;
+use crate::wire::backend::ErrorFields;
 
 /// SQLSTATE `lock_not_available`.
 pub const LOCK_NOT_AVAILABLE: &str = "55P03";
@@ -18,6 +21,10 @@ pub const QUERY_CANCELED: &str = "57014";
 
 /// The shortest sleep between two tries.
 const MIN_SLEEP: Duration = Duration::from_millis(100);
+/// The sleep between two looks, beside the look itself.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+/// Those in the way who are named.
+const MAX_BLOCKERS: usize = 5;
 /// Sleep after a try, in multiples of the time that it took.
 const SLEEP_FACTOR: u32 = 10;
 /// When the client is first told that it waits.
@@ -30,7 +37,13 @@ const NOTICE_INTERVAL: Duration = Duration::from_secs(10);
 pub struct Tries<'a> {
     relations: &'a [Name],
     limits: Limits,
+    began: Option<Duration>,
     next_notice: Duration,
+    /// Looks in vain since the last try.
+    looks: u32,
+    /// Who was in the way at the last look, oldest transaction first.
+    blockers: Vec<String>,
+    evicted: Vec<(u32, i64)>,
 }
 
 impl<'a> Tries<'a> {
@@ -39,7 +52,52 @@ impl<'a> Tries<'a> {
         Tries {
             relations,
             limits,
+            began: None,
             next_notice: FIRST_NOTICE,
+            looks: 0,
+            blockers: Vec::new(),
+            evicted: Vec::new(),
+        }
+    }
+
+    /// Waits until nobody is in the way who won't be gone soon, as far as that can be seen.
+    ///
+    /// # Errors
+    /// 55P03 with who is in the way when the deadline has passed; 57014 when it was interrupted.
+    pub async fn until_clear<S: Session>(
+        &mut self,
+        session: &mut S,
+        set: &LockSet,
+        progress: &mut Progress,
+    ) -> Result<(), RunError> {
+        let Some(operator) = session.operator().filter(|_| !set.wanted.is_empty()) else {
+            return Ok(());
+        };
+        let main = set.wanted.iter().max_by_key(|wanted| wanted.mode);
+        let main = main.map_or(0, |wanted| wanted.oid);
+        loop {
+            interrupted(session)?;
+            let before = self.start(session);
+            let Some(snapshot) = operator.look(&set.oids()).await else {
+                return Ok(()); // it can't be seen: asking with a short timeout must do
+            };
+            progress.looks += 1;
+            let sight = operator.with_ages(set.database, main, |ages| {
+                ages.note(snapshot.at_ms, set.users(&snapshot));
+                let Limits {
+                    look_age, budget, ..
+                } = self.limits;
+                set.sight(&snapshot, ages, look_age, budget, self.looks)
+            });
+            if sight.is_clear {
+                self.looks = 0;
+                return Ok(());
+            }
+            self.looks += 1;
+            self.evict(session, &operator, &sight).await;
+            self.blockers = sight.blockers;
+            self.pause(session, LOOK_AGAIN, progress).await?;
+            progress.waited += session.elapsed().saturating_sub(before);
         }
     }
 
@@ -60,77 +118,153 @@ impl<'a> Tries<'a> {
             return Err(error);
         }
         progress.waited += spent;
-        if let Some(interrupt) = session.interrupt() {
-            return Err(RunError::Sql(Box::new(crate::error::interrupted(
-                interrupt,
-            ))));
-        }
+        interrupted(session)?;
         let sleep = (spent * SLEEP_FACTOR).max(MIN_SLEEP);
         let sleep = sleep + jitter(sleep, progress.attempts);
+        self.looks = 0;
+        match self.pause(session, sleep, progress).await {
+            // It is about the lock that the server didn't give.
+            Err(RunError::Sql(report)) if report.sqlstate == LOCK_NOT_AVAILABLE => {
+                Err(reported(error, *report))
+            }
+            result => result,
+        }
+    }
+
+    /// When the first look or try was.
+    fn start<S: Session>(&mut self, session: &S) -> Duration {
+        let now = session.elapsed();
+        if self.began.is_none() {
+            self.began = Some(now);
+            // What came before is no wait for this lock, but the client has heard nothing for as long.
+            self.next_notice = now.max(FIRST_NOTICE).min(now + FIRST_NOTICE);
+        }
+        now
+    }
+
+    /// Sleeps before another look or try; tells the client when that is due.
+    async fn pause<S: Session>(
+        &mut self,
+        session: &mut S,
+        sleep: Duration,
+        progress: &Progress,
+    ) -> Result<(), RunError> {
+        let now = self.start(session);
+        let waited = now.saturating_sub(self.began.unwrap_or(now));
         if let Some(timeout) = self.limits.statement_timeout
-            && session.elapsed() + sleep >= timeout
+            && now + sleep >= timeout
         {
-            session
-                .sleep(timeout.saturating_sub(session.elapsed()))
-                .await;
+            session.sleep(timeout.saturating_sub(now)).await;
             return Err(RunError::Sql(Box::new(crate::error::statement_timeout())));
         }
-        if session.elapsed() + sleep > self.limits.deadline {
-            return Err(self.report(session, error, progress).await);
+        if waited + sleep > self.limits.deadline {
+            let holders = self.holders(session).await;
+            let fields = crate::error::lock_not_had(
+                LOCK_NOT_AVAILABLE,
+                &self.so_far(progress),
+                waited,
+                self.limits,
+                &holders,
+            );
+            return Err(RunError::Sql(Box::new(fields)));
         }
-        if session.elapsed() >= self.next_notice
-            || spent + sleep + session.elapsed() >= self.next_notice
-        {
-            let holders = holders(session, self.relations).await;
+        session.stage(Stage::AwaitsLock {
+            blockers: self.blockers.clone(),
+        });
+        if now >= self.next_notice || now + sleep > self.next_notice {
+            let holders = self.holders(session).await;
             let message = format!(
-                "waiting for a lock: {} in {}, the next in {}",
-                tries(progress.attempts.max(1)),
-                seconds(session.elapsed()),
-                seconds(sleep)
+                "waiting for a lock for {}: {}",
+                seconds(waited),
+                self.so_far(progress)
             );
             session.notice(&message, &holders);
             self.next_notice = session.elapsed() + NOTICE_INTERVAL;
         }
         session.sleep(sleep).await;
-        Ok(())
+        interrupted(session)
     }
 
-    async fn report<S: Session>(
-        &self,
-        session: &mut S,
-        error: RunError,
-        progress: &Progress,
-    ) -> RunError {
-        let RunError::Sql(mut fields) = error else {
-            return error;
+    /// What was tried, for people.
+    fn so_far(&self, progress: &Progress) -> String {
+        let tries = match progress.attempts {
+            0 => "not asked for yet".to_owned(),
+            1 => "1 try".to_owned(),
+            count => format!("{count} tries"),
         };
-        let holders = holders(session, self.relations).await;
-        fields.message = format!(
-            "lockkeeper: could not get the lock: {} of at most {} in {}; the deadline is {}",
-            tries(progress.attempts),
-            seconds(self.limits.budget),
-            seconds(session.elapsed()),
-            seconds(self.limits.deadline),
-        );
-        fields.detail = holders;
-        fields.hint = "Nothing was changed. End the transactions that hold the lock, or raise locks.deadline (or the \
-                       session's lock_timeout, which is the deadline when it is set)."
-            .to_owned();
-        RunError::Sql(fields)
+        if self.looks > 0 {
+            format!("{tries}; the way isn't clear")
+        } else {
+            tries
+        }
     }
+
+    /// Who is in the way, for people.
+    async fn holders<S: Session>(&self, session: &mut S) -> String {
+        if self.blockers.is_empty() {
+            holders(session, self.relations).await
+        } else {
+            let shown = self.blockers.iter().take(MAX_BLOCKERS);
+            shown.cloned().collect::<Vec<_>>().join("\n")
+        }
+    }
+
+    /// Ends transactions that have written nothing and are in the way for too long, if that is
+    /// wanted.
+    async fn evict<S: Session>(&mut self, session: &mut S, operator: &Operator, sight: &Sight) {
+        let Some(after) = self.limits.cancel_after else {
+            return;
+        };
+        for reader in sight.readers.iter().filter(|reader| reader.age >= after) {
+            let key = (reader.pid, reader.began_ms);
+            if self.evicted.contains(&key) {
+                continue;
+            }
+            self.evicted.push(key);
+            let (pid, began_ms) = key;
+            if operator.evict(pid, began_ms, reader.is_idle).await {
+                let verb = if reader.is_idle {
+                    "terminated"
+                } else {
+                    "cancelled"
+                };
+                tracing::warn!(
+                    pid,
+                    "{verb}, for it was in the way of a schema change: {}",
+                    reader.line
+                );
+                session.notice(
+                    &format!("{verb}, for it was in the way: {}", reader.line),
+                    "",
+                );
+            }
+        }
+    }
+}
+
+/// The server's error with the report's words.
+fn reported(error: RunError, report: ErrorFields) -> RunError {
+    let RunError::Sql(mut fields) = error else {
+        return error;
+    };
+    fields.message = report.message;
+    fields.detail = report.detail;
+    fields.hint = report.hint;
+    RunError::Sql(fields)
+}
+
+/// 57014, as the server says it, when the plan was interrupted while no statement ran.
+pub(super) fn interrupted<S: Session>(session: &S) -> Result<(), RunError> {
+    let Some(interrupt) = session.interrupt() else {
+        return Ok(());
+    };
+    let fields = crate::error::interrupted(interrupt);
+    Err(RunError::Sql(Box::new(fields)))
 }
 
 /// Up to a quarter more, so that two sessions don't keep step; no clock and no randomness needed.
 fn jitter(sleep: Duration, attempt: u32) -> Duration {
     sleep / 64 * (attempt.wrapping_mul(7) % 17)
-}
-
-fn tries(count: u32) -> String {
-    if count == 1 {
-        "1 try".to_owned()
-    } else {
-        format!("{count} tries")
-    }
 }
 
 /// A duration in seconds, for people.

@@ -2,6 +2,12 @@
 //! one in the tests.
 
 pub mod acquire;
+pub mod ask;
 pub mod check;
+pub mod failpoint;
+pub mod look;
+pub mod places;
 pub mod runner;
 pub mod session;
+pub mod wanted;
+pub mod watchdog;

@@ -3,18 +3,28 @@
 
 use std::time::Duration;
 
-use super::acquire::{DEADLOCK_DETECTED, QUERY_CANCELED, Tries};
+use super::acquire::{DEADLOCK_DETECTED, QUERY_CANCELED, Tries, interrupted};
+use super::ask::{StatementTime, in_transaction};
 use super::check::{oid_array, verify};
-use super::session::{Command, Notices, Reply, RunError, Session, says_true};
+use super::look::LockSet;
+use super::places::{Applicant, Key, Places};
+use super::session::{Command, Moment, Notices, Point, Reply, RunError, Session, Stage, says_true};
+use super::wanted;
 use crate::catalog::{SessionFacts, Setting};
 use crate::error::Interrupt;
-use crate::plan::{Check, Context, Leftovers, Limits, Plan, Step, StepLock, Undo};
+use crate::plan::{Check, Context, Leftovers, Limits, Plan, Step, Undo};
 use crate::sql::name::Name;
 
 /// SQLSTATE `active_sql_transaction`: the statement refuses a transaction block.
-const ACTIVE_SQL_TRANSACTION: &str = "25001";
+pub(super) const ACTIVE_SQL_TRANSACTION: &str = "25001";
 /// SQLSTATE `insufficient_privilege`.
 pub const INSUFFICIENT_PRIVILEGE: &str = "42501";
+/// How often it is looked whether an old snapshot is gone.
+const SNAPSHOT_INTERVAL: Duration = Duration::from_millis(250);
+/// When a client is first told that a build waits.
+const FIRST_NOTICE: Duration = Duration::from_secs(2);
+/// The least time between two such NOTICEs.
+const NOTICE_INTERVAL: Duration = Duration::from_secs(10);
 /// Tries of a command of ours that cleans up, should a late cancel request hit it.
 const CLEANUP_TRIES: u32 = 3;
 /// How long cleaning up may take when lockkeeper is ending.
@@ -25,8 +35,14 @@ const CLEANUP_AT_SHUTDOWN: Duration = Duration::from_secs(3);
 pub struct Progress {
     /// Tries to get a lock, over all steps.
     pub attempts: u32,
-    /// Time spent in tries that failed.
+    /// Looks whether the way is clear.
+    pub looks: u32,
+    /// Time spent in tries that failed, and in waiting for the way to be clear.
     pub waited: Duration,
+    /// Steps that ran, done or failed.
+    pub steps: usize,
+    /// A step was committed that standbys may not have yet.
+    pub is_synchronous: bool,
     /// SQL of the steps that were done.
     pub executed: Vec<String>,
     /// What was taken back, for people.
@@ -55,13 +71,28 @@ pub struct Setup<'a> {
     pub limits: Limits,
     /// Relations whose lock holders are named to the client.
     pub relations: &'a [Name],
+    /// Where builds queue, and as whom; `None` where nobody else builds.
+    pub places: Option<(&'a Places, &'a Applicant)>,
 }
 
 /// Runs a plan to its end.
 pub async fn run<S: Session>(session: &mut S, plan: &Plan, setup: Setup<'_>) -> Outcome {
     let mut progress = Progress::default();
-    let result = run_steps(session, &plan.steps, setup, &mut progress).await;
+    let mut result = run_steps(session, &plan.steps, setup, &mut progress).await;
+    if result.is_ok() && progress.is_synchronous {
+        result = wait_for_standbys(session).await.and(result);
+    }
     Outcome { result, progress }
+}
+
+/// Standbys that a commit waits for have what was committed without waiting for them.
+async fn wait_for_standbys<S: Session>(session: &mut S) -> Result<(), RunError> {
+    const SQL: &str = "SELECT pg_catalog.pg_logical_emit_message(true, 'lockkeeper', '')";
+    match session.run(&[Command::own(SQL)]).await {
+        Err(RunError::Gone) => Err(RunError::Gone),
+        // What was done is done; a cancel request ends only the wait, as it does in PostgreSQL.
+        Ok(_) | Err(_) => Ok(()),
+    }
 }
 
 async fn run_steps<S: Session>(
@@ -76,8 +107,20 @@ async fn run_steps<S: Session>(
             return Err(error);
         }
         progress.last_sql.clone_from(&step.sql);
+        progress.steps += 1;
+        let number = progress.steps;
+        session.stage(Stage::Runs {
+            step: number,
+            of: steps.len(),
+            title: step.title.clone(),
+            progress: String::new(),
+        });
+        session.reached(point(number, Moment::Before)).await;
         match run_step(session, step, setup, progress).await {
-            Ok(done) => tag = done,
+            Ok(done) => {
+                session.reached(point(number, Moment::After)).await;
+                tag = done;
+            }
             Err(RunError::Gone) => return Err(RunError::Gone),
             Err(error) => {
                 take_back(session, &steps[..at], setup, progress).await?;
@@ -89,6 +132,10 @@ async fn run_steps<S: Session>(
     Ok(tag)
 }
 
+fn point(step: usize, moment: Moment) -> Point {
+    Point { step, moment }
+}
+
 /// Takes back the steps that were done before one failed, last first; what can't be taken back is
 /// named.
 async fn take_back<S: Session>(
@@ -97,7 +144,11 @@ async fn take_back<S: Session>(
     setup: Setup<'_>,
     progress: &mut Progress,
 ) -> Result<(), RunError> {
-    for step in done.iter().rev() {
+    if !done.is_empty() {
+        session.stage(Stage::TakesBack);
+    }
+    for (at, step) in done.iter().enumerate().rev() {
+        session.reached(point(at + 1, Moment::Undoing)).await;
         let sql = match &step.undo {
             Undo::Sql(sql) => sql,
             Undo::DropInvalidIndexes(_) => {
@@ -114,7 +165,7 @@ async fn take_back<S: Session>(
             check: Check::Nothing,
             ..step.clone()
         };
-        match in_transaction(session, &undo, setup, None, progress).await {
+        match in_transaction(session, &undo, setup, StatementTime::Unlimited, progress).await {
             Ok(_) => progress
                 .undone
                 .push(format!("{sql} was run: {} is taken back.", step.title)),
@@ -163,16 +214,33 @@ async fn run_step<S: Session>(
     setup: Setup<'_>,
     progress: &mut Progress,
 ) -> Result<String, RunError> {
+    let _slot = match &step.context {
+        Context::Long | Context::Batches | Context::Concurrent { .. } => {
+            slot(session, setup, progress).await?
+        }
+        Context::Transaction | Context::Brief { .. } | Context::Autocommit => None,
+    };
+    interrupted(session)?;
     let done = match &step.context {
-        Context::Transaction => in_transaction(session, step, setup, None, progress).await,
-        Context::Long => in_transaction(session, step, setup, Some(Duration::ZERO), progress).await,
+        Context::Transaction => {
+            let time = if step.takes_long {
+                StatementTime::AsSet
+            } else {
+                StatementTime::Held
+            };
+            in_transaction(session, step, setup, time, progress).await
+        }
+        Context::Long => {
+            in_transaction(session, step, setup, StatementTime::Unlimited, progress).await
+        }
         Context::Batches => in_batches(session, step, setup, progress).await,
         Context::Autocommit => in_autocommit(session, step, setup, progress).await,
         Context::Concurrent { clear } => {
             concurrently(session, step, clear.as_ref(), setup, progress).await
         }
         Context::Brief { otherwise } => {
-            match in_transaction(session, step, setup, Some(setup.limits.budget), progress).await {
+            let time = StatementTime::Within(setup.limits.budget);
+            match in_transaction(session, step, setup, time, progress).await {
                 Err(error)
                     if error.sqlstate() == QUERY_CANCELED && session.interrupt().is_none() =>
                 {
@@ -197,7 +265,7 @@ async fn in_batches<S: Session>(
     progress: &mut Progress,
 ) -> Result<String, RunError> {
     loop {
-        let tag = in_transaction(session, step, setup, None, progress).await?;
+        let tag = in_transaction(session, step, setup, StatementTime::AsSet, progress).await?;
         if tag.rsplit(' ').next().is_none_or(|rows| rows == "0") {
             return Ok(tag);
         }
@@ -205,72 +273,27 @@ async fn in_batches<S: Session>(
     }
 }
 
-/// A step in a transaction of its own under a lock timeout, tried until it has its lock.
-async fn in_transaction<S: Session>(
+/// The one slot of the database's online builds.
+async fn slot<S: Session>(
     session: &mut S,
-    step: &Step,
     setup: Setup<'_>,
-    statement_timeout: Option<Duration>,
     progress: &mut Progress,
-) -> Result<String, RunError> {
-    let mut locks = step.lock_first.as_slice();
-    let (mut batch, mut at) = transaction(step, locks, setup, statement_timeout);
-    let mut tries = Tries::new(setup.relations, setup.limits);
-    loop {
-        let began = session.elapsed();
-        progress.attempts += 1;
-        match session.run(&batch).await {
-            Ok(mut replies) if at < replies.len() => return Ok(replies.swap_remove(at).tag),
-            Ok(_) => return Ok(String::new()),
-            Err(error) => {
-                let spent = session.elapsed().saturating_sub(began);
-                clean(session, &Command::own("ROLLBACK")).await?;
-                if error.sqlstate() == ACTIVE_SQL_TRANSACTION {
-                    return in_autocommit(session, step, setup, progress).await;
-                }
-                if error.sqlstate() == INSUFFICIENT_PRIVILEGE && !locks.is_empty() {
-                    // Who may refer to a table may not always lock it.
-                    locks = &[];
-                    (batch, at) = transaction(step, locks, setup, statement_timeout);
-                    continue;
-                }
-                tries.again(session, error, spent, progress).await?;
-            }
-        }
-        interrupted(session)?;
-    }
-}
-
-/// The commands of a step's transaction, and which of them does its work.
-fn transaction(
-    step: &Step,
-    locks: &[StepLock],
-    setup: Setup<'_>,
-    statement_timeout: Option<Duration>,
-) -> (Vec<Command>, usize) {
-    let mut batch = vec![
-        Command::own("BEGIN"),
-        Command::own(set_timeout("LOCAL lock_timeout", setup.limits.budget)),
-    ];
-    match statement_timeout {
-        None => {}
-        Some(Duration::ZERO) => batch.push(Command::own("SET LOCAL statement_timeout = 0")),
-        Some(timeout) => batch.push(Command::own(set_timeout(
-            "LOCAL statement_timeout",
-            timeout,
-        ))),
-    }
-    batch.extend(locks.iter().map(|lock| Command::own(lock.statement())));
-    let at = batch.len();
-    batch.push(work(step));
-    batch.extend(step.also.iter().map(Command::own));
-    batch.push(Command::own("COMMIT"));
-    (batch, at)
+) -> Result<Option<super::places::Place>, RunError> {
+    let Some((places, applicant)) = setup.places else {
+        return Ok(None);
+    };
+    let database = wanted::resolve(session, &[]).await?.database;
+    let place = places.enter(vec![Key::Build(database)], applicant.clone());
+    let waited = place
+        .turn(session, setup.limits, setup.limits.build_wait)
+        .await?;
+    progress.waited += waited;
+    Ok(Some(place))
 }
 
 /// A step outside a transaction block under the session's lock timeout, tried until it has its
 /// lock.
-async fn in_autocommit<S: Session>(
+pub(super) async fn in_autocommit<S: Session>(
     session: &mut S,
     step: &Step,
     setup: Setup<'_>,
@@ -284,6 +307,11 @@ async fn in_autocommit<S: Session>(
     }
     let mut tries = Tries::new(setup.relations, setup.limits);
     let result = loop {
+        if session.operator().is_some()
+            && let Err(error) = look(session, step, &mut tries, progress).await
+        {
+            break Err(error);
+        }
         let began = session.elapsed();
         progress.attempts += 1;
         match session.run(&[work(step)]).await {
@@ -306,6 +334,18 @@ async fn in_autocommit<S: Session>(
     result
 }
 
+/// Waits until the way is clear for a step; its lock set.
+async fn look<S: Session>(
+    session: &mut S,
+    step: &Step,
+    tries: &mut Tries<'_>,
+    progress: &mut Progress,
+) -> Result<LockSet, RunError> {
+    let set = wanted::resolve(session, &[step]).await?;
+    tries.until_clear(session, &set, progress).await?;
+    Ok(set)
+}
+
 /// A step that waits for other transactions and blocks nobody: without timeouts, checked, cleaned
 /// up when it fails.
 async fn concurrently<S: Session>(
@@ -316,7 +356,12 @@ async fn concurrently<S: Session>(
     progress: &mut Progress,
 ) -> Result<String, RunError> {
     let mut tries = Tries::new(setup.relations, setup.limits);
+    let mut pid = 0;
     loop {
+        if session.operator().is_some() {
+            pid = look(session, step, &mut tries, progress).await?.pid;
+            until_no_old_snapshot(session, pid, setup, progress).await?;
+        }
         if let Some(table) = clear {
             wait_until_clear(session, table, setup, progress).await?;
         }
@@ -329,7 +374,9 @@ async fn concurrently<S: Session>(
         let began = session.elapsed();
         progress.attempts += 1;
         set_no_timeouts(session, setup.settings).await?;
-        let mut result = session.run(&[work(step)]).await.map(tag_of);
+        let limit = setup.limits.build_deadline;
+        let work = [work(step)];
+        let mut result = session.run_watched(&work, pid, limit).await.map(tag_of);
         if result.is_ok() {
             result = verify(session, &step.check).await.and(result);
         }
@@ -384,8 +431,50 @@ async fn wait_until_clear<S: Session>(
     }
 }
 
+/// Waits until the database has no snapshot that a build would have to wait for at its end: until
+/// then it would keep vacuums and other schema changes out for nothing.
+async fn until_no_old_snapshot<S: Session>(
+    session: &mut S,
+    pid: u32,
+    setup: Setup<'_>,
+    progress: &mut Progress,
+) -> Result<(), RunError> {
+    let Some(operator) = session.operator() else {
+        return Ok(());
+    };
+    let Limits {
+        deadline,
+        build_look_age,
+        ..
+    } = setup.limits;
+    let began = session.elapsed();
+    let mut next_notice = began + FIRST_NOTICE;
+    loop {
+        interrupted(session)?;
+        let old = operator.old_snapshots(pid, build_look_age).await;
+        let old = old.unwrap_or_default();
+        let waited = session.elapsed().saturating_sub(began);
+        if old.is_empty() {
+            progress.waited += waited;
+            return Ok(());
+        }
+        if waited >= deadline {
+            let fields = crate::error::snapshot_stays(waited, build_look_age, &old.join("\n"));
+            return Err(RunError::Sql(Box::new(fields)));
+        }
+        if session.elapsed() >= next_notice {
+            let message =
+                "the build waits for old transactions: it would have to wait for them at its end";
+            session.notice(message, &old.join("\n"));
+            next_notice = session.elapsed() + NOTICE_INTERVAL;
+        }
+        session.stage(Stage::AwaitsLock { blockers: old });
+        session.sleep(SNAPSHOT_INTERVAL).await;
+    }
+}
+
 /// The command that does a step's work.
-fn work(step: &Step) -> Command {
+pub(super) fn work(step: &Step) -> Command {
     let notices = if step.hides_warnings {
         Notices::AllButWarnings
     } else {
@@ -406,15 +495,6 @@ fn tag_of(mut replies: Vec<Reply>) -> String {
     replies.pop().map(|reply| reply.tag).unwrap_or_default()
 }
 
-/// 57014, as the server says it, when the plan was interrupted while no statement ran.
-fn interrupted<S: Session>(session: &S) -> Result<(), RunError> {
-    let Some(interrupt) = session.interrupt() else {
-        return Ok(());
-    };
-    let fields = crate::error::interrupted(interrupt);
-    Err(RunError::Sql(Box::new(fields)))
-}
-
 pub(super) async fn run_own<S: Session>(
     session: &mut S,
     batch: &[Command],
@@ -430,13 +510,13 @@ pub(super) async fn run_own<S: Session>(
 }
 
 /// Runs a command that must not be lost to a late cancel request.
-async fn clean<S: Session>(session: &mut S, command: &Command) -> Result<(), RunError> {
+pub(super) async fn clean<S: Session>(session: &mut S, command: &Command) -> Result<(), RunError> {
     run_own(session, std::slice::from_ref(command))
         .await
         .map(drop)
 }
 
-fn set_timeout(name: &str, timeout: Duration) -> String {
+pub(super) fn set_timeout(name: &str, timeout: Duration) -> String {
     format!("SET {name} = {}", timeout.as_millis().max(1))
 }
 

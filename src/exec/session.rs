@@ -5,6 +5,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::error::Interrupt;
+use crate::operator::Operator;
 use crate::wire::backend::ErrorFields;
 
 /// One command of a batch.
@@ -113,12 +114,49 @@ pub trait Session {
     fn notice(&mut self, message: &str, detail: &str);
     /// Time since the statement came.
     fn elapsed(&self) -> Duration;
+    /// lockkeeper's own login, if there is one.
+    fn operator(&self) -> Option<Operator> {
+        None
+    }
+    /// As [`Session::run`]; when fewer than `locks` of the commands have been answered once the
+    /// budget is spent, it is cancelled, and fails with 55P03.
+    fn run_within(
+        &mut self,
+        batch: &[Command],
+        _locks: usize,
+        _budget: Duration,
+    ) -> impl Future<Output = Result<Vec<Reply>, RunError>> {
+        self.run(batch)
+    }
+    /// As [`Session::run`], for a command that takes long: the client is told how it goes. When
+    /// `limit` is spent (zero is none), it is cancelled.
+    fn run_watched(
+        &mut self,
+        batch: &[Command],
+        _pid: u32,
+        _limit: Duration,
+    ) -> impl Future<Output = Result<Vec<Reply>, RunError>> {
+        self.run(batch)
+    }
+    /// What this session's work does to others; `None` where it can't be seen.
+    fn pressure(&mut self) -> impl Future<Output = Option<Pressure>> {
+        async { None }
+    }
     /// Tells those who look from outside where the plan stands.
     fn stage(&mut self, _stage: Stage) {}
     /// The plan has come to a point at which tests can hold it.
     fn reached(&mut self, _point: Point) -> impl Future<Output = ()> {
         async {}
     }
+}
+
+/// What a session's work does to others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pressure {
+    /// How far the slowest standby is behind; `None` without one.
+    pub replication_lag: Option<Duration>,
+    /// Sessions that wait for a lock of this one's.
+    pub waiting_for_us: u32,
 }
 
 /// Where a plan stands, for those who look from outside.

@@ -39,6 +39,8 @@ pub struct Step {
     /// It only makes sense while this INVALID index, by OID, is still INVALID; otherwise the facts
     /// are stale.
     pub only_while_invalid: Option<u32>,
+    /// It reads, builds or writes a table under its locks: they are held for as long as that takes.
+    pub takes_long: bool,
     /// The server's WARNINGs about it aren't the client's: a later step takes care of what they say.
     pub hides_warnings: bool,
 }
@@ -218,6 +220,16 @@ pub enum Check {
     },
 }
 
+/// How old a holder's transaction may be when a lock is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LookAge {
+    /// By what the table's own transactions last.
+    #[default]
+    Auto,
+    /// So old.
+    Fixed(Duration),
+}
+
 /// Limits under which plans run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -227,6 +239,35 @@ pub struct Limits {
     pub deadline: Duration,
     /// The client's own `statement_timeout`: bounds waiting for locks, not concurrent steps.
     pub statement_timeout: Option<Duration>,
+    /// `locks.look_age`.
+    pub look_age: LookAge,
+    /// Transactions in the way that are older and have written nothing are ended; `None`: nobody's.
+    pub cancel_after: Option<Duration>,
+    /// `locks.max_hold`: how long a strong lock may be held for one step.
+    pub max_hold: Duration,
+    /// `builds.look_age`: no concurrent build starts while there is an older snapshot.
+    pub build_look_age: Duration,
+    /// How long a build waits for those before it.
+    pub build_wait: Duration,
+    /// `builds.deadline`; zero is no limit.
+    pub build_deadline: Duration,
+}
+
+impl Limits {
+    /// Limits on asking for locks, and none else.
+    pub const fn asking(budget: Duration, deadline: Duration) -> Limits {
+        Limits {
+            budget,
+            deadline,
+            statement_timeout: None,
+            look_age: LookAge::Auto,
+            cancel_after: None,
+            max_hold: Duration::from_secs(2),
+            build_look_age: Duration::MAX,
+            build_wait: Duration::MAX,
+            build_deadline: Duration::ZERO,
+        }
+    }
 }
 
 impl Plan {
@@ -252,6 +293,7 @@ impl Step {
             undo: Undo::NothingToUndo,
             check: Check::Nothing,
             only_while_invalid: None,
+            takes_long: false,
             hides_warnings: false,
         }
     }

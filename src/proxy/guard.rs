@@ -9,13 +9,15 @@ use super::inspect::{By, Intercept, Passed};
 use super::overrides::{self, Asked};
 use super::server_session::{ServerSession, flush_client};
 use super::session::{Session, SessionError};
+use super::turn::{self, Turn};
 use crate::audit::event::{ErrorEntry, Event, RelationEntry, Who, recorded_sql};
 use crate::audit::log;
 use crate::catalog::shadow::Shadow;
 use crate::catalog::{FactRequest, Facts, SessionFacts};
-use crate::config::{Config, Mode};
+use crate::config::{CancelBlockers, Config, Mode};
 use crate::error::{self, Interrupt};
 use crate::exec::acquire::{QUERY_CANCELED, Tries};
+use crate::exec::places::{Applicant, Place};
 use crate::exec::runner::{self, INSUFFICIENT_PRIVILEGE, Progress, Setup};
 use crate::exec::session::{Command, RunError, Session as _, says_true};
 use crate::metrics;
@@ -123,6 +125,7 @@ async fn enforce(session: &mut Session, intercept: &Intercept, parsed: &Parsed) 
         // With its semicolon and all: an error may speak of it.
         source: intercept.text.text.clone(),
         told: Cell::new(false),
+        place: Cell::new(None),
     };
     if intercept.by == By::Execute {
         match server.end_batch().await {
@@ -263,6 +266,25 @@ fn within(mut limits: Limits, settings: &SessionFacts) -> Limits {
     limits
 }
 
+/// The limits that the settings make.
+fn limits(config: &Config) -> Limits {
+    let locks = &config.locks;
+    Limits {
+        budget: ask_timeout(locks.budget),
+        deadline: locks.deadline,
+        statement_timeout: None,
+        look_age: locks.look_age,
+        cancel_after: match locks.cancel_blockers {
+            CancelBlockers::Off => None,
+            CancelBlockers::Readers => Some(locks.cancel_after),
+        },
+        max_hold: locks.max_hold,
+        build_look_age: config.builds.look_age,
+        build_wait: config.builds.wait,
+        build_deadline: config.builds.deadline,
+    }
+}
+
 /// One guarded statement.
 struct Case<'a> {
     intercept: &'a Intercept,
@@ -271,6 +293,8 @@ struct Case<'a> {
     source: String,
     /// The client has been told why its comments have no effect.
     told: Cell<bool>,
+    /// Its place in the queues of its relations.
+    place: Cell<Option<Place>>,
 }
 
 impl Case<'_> {
@@ -278,13 +302,8 @@ impl Case<'_> {
     async fn judge_and_run(&self, server: &mut ServerSession<'_>) -> Ending {
         let setup = server.session().worker.setup();
         let config = &setup.config;
-        let budget = ask_timeout(config.locks.budget);
-        let deadline = config.locks.deadline;
-        let limits = Limits {
-            budget,
-            deadline,
-            statement_timeout: None,
-        };
+        let limits = limits(config);
+        let budget = limits.budget;
         let request = rules::facts_needed(&self.parsed.statement);
         let facts = match facts(server, &request, limits).await {
             Ok(facts) => facts,
@@ -391,17 +410,46 @@ impl Case<'_> {
                 return Ending::Done(no_op.tag.to_owned());
             }
         };
+        let applicant = Applicant {
+            plan: 0,
+            what: self.in_short(server.session()),
+        };
+        match turn::wait(server, &plan, self.place.take(), &applicant, limits).await {
+            Ok(Turn::Come(place)) => self.place.set(place),
+            Ok(Turn::Late(place)) => {
+                self.place.set(place);
+                return Ending::Again;
+            }
+            Err(RunError::Sql(fields)) => return self.never_began(server, *fields),
+            Err(RunError::Gone) => return Ending::Gone,
+            Err(RunError::Stale) => return Ending::Again,
+        }
         if !plan.notice.is_empty() {
             server.notice(&plan.notice, "");
         }
         let relations = relation_names(self.parsed, facts);
+        let places = server.session().worker.shared.places.clone();
         let setup = Setup {
             settings: &facts.session,
             limits,
             relations: &relations,
+            places: Some((&places, &applicant)),
         };
         let outcome = runner::run(server, &plan, setup).await;
         self.finish(server, facts, &judgement, outcome)
+    }
+
+    /// The statement as others see it who wait for it.
+    fn in_short(&self, session: &Session) -> String {
+        const LONGEST: usize = 80;
+        let tag = self.parsed.statement.tag();
+        let is_secret = self.parsed.statement.may_hold_secret();
+        let sql = recorded_sql(&self.source, tag, is_secret);
+        let sql = crate::sql::name::clip(sql.trim(), LONGEST);
+        format!(
+            "{sql} ({}, process {})",
+            session.who.user, session.who.server_pid
+        )
     }
 
     /// Counts, explains and records a plan's end.
@@ -495,6 +543,7 @@ fn untouched_plan(parsed: &Parsed, source: &str) -> Plan {
         undo: Undo::NothingToUndo,
         check: Check::Nothing,
         only_while_invalid: None,
+        takes_long: false,
         hides_warnings: false,
         lock_first: Vec::new(),
         also: Vec::new(),

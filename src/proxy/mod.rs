@@ -16,4 +16,5 @@ pub mod session;
 pub mod setup;
 pub mod startup;
 pub mod tls;
+mod turn;
 pub mod worker;

@@ -9,12 +9,17 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
+use tokio::sync::mpsc;
 
 use super::session::{Session, SessionError};
 use super::startup;
 use super::worker::Phase;
 use crate::error::{self, Interrupt};
-use crate::exec::session::{Command, Notices, Reply, RunError};
+use crate::exec::acquire::{LOCK_NOT_AVAILABLE, QUERY_CANCELED};
+use crate::exec::session::{Command, Notices, Point, Pressure, Reply, RunError, Stage};
+use crate::exec::watchdog::{self, Watchdog};
+use crate::operator::Operator;
+use crate::operator::progress::Build;
 use crate::wire::backend::{self, ErrorFields};
 use crate::wire::frame::{HEADER_BYTES, Header};
 use crate::wire::frontend;
@@ -48,6 +53,15 @@ pub struct ServerSession<'a> {
     /// The client's own Parse has brought it the server's NOTICEs about the text.
     hides_parse_notices: bool,
     scratch: Vec<u8>,
+    /// When the locks of the batch that runs must have been had, and how many of its commands take
+    /// them.
+    locks_until: Option<(Pin<Box<tokio::time::Sleep>>, usize)>,
+    /// That time came.
+    out_of_time: bool,
+    /// The build that runs.
+    watched: Option<Watched>,
+    /// Where the plan stands.
+    stage: Option<Stage>,
 }
 
 /// One message of the server's.
@@ -84,6 +98,10 @@ impl<'a> ServerSession<'a> {
             hears_notices: true,
             hides_parse_notices: false,
             scratch: vec![0; 8192],
+            locks_until: None,
+            out_of_time: false,
+            watched: None,
+            stage: None,
         }
     }
 
@@ -135,12 +153,20 @@ impl<'a> ServerSession<'a> {
             if let Some(message) = self.take_message()? {
                 return Ok(message);
             }
-            let interrupt = std::future::poll_fn(|cx| self.poll_wait(cx)).await?;
-            if let Some(interrupt) = interrupt
-                && self.interrupt.is_none()
-            {
-                self.interrupt = Some(interrupt);
-                self.cancel_server();
+            match std::future::poll_fn(|cx| self.poll_wait(cx)).await? {
+                Wake::Server => {}
+                Wake::Interrupt(interrupt) if self.interrupt.is_none() => {
+                    self.interrupt = Some(interrupt);
+                    self.cancel_server();
+                }
+                Wake::Interrupt(_) => {}
+                Wake::OutOfTime => {
+                    self.out_of_time = true;
+                    self.cancel_server();
+                }
+                Wake::Told(message, detail) => {
+                    crate::exec::session::Session::notice(self, &message, &detail);
+                }
             }
         }
     }
@@ -160,11 +186,8 @@ impl<'a> ServerSession<'a> {
         Ok(Some(Message { header, frame }))
     }
 
-    /// Ready with `None` when the server sent something, with an interrupt when one came.
-    fn poll_wait(
-        &mut self,
-        cx: &mut std::task::Context<'_>,
-    ) -> Poll<Result<Option<Interrupt>, RunError>> {
+    /// Ready when the server sent something, or something else must be done.
+    fn poll_wait(&mut self, cx: &mut std::task::Context<'_>) -> Poll<Result<Wake, RunError>> {
         if let Some(cancelling) = &mut self.cancelling
             && cancelling.as_mut().poll(cx).is_ready()
         {
@@ -185,10 +208,46 @@ impl<'a> ServerSession<'a> {
             return if count == 0 {
                 Poll::Ready(Err(RunError::Gone))
             } else {
-                Poll::Ready(Ok(None))
+                Poll::Ready(Ok(Wake::Server))
             };
         }
-        self.poll_interrupt(cx).map(|interrupt| Ok(Some(interrupt)))
+        if let Some((until, _)) = &mut self.locks_until
+            && until.as_mut().poll(cx).is_ready()
+        {
+            self.locks_until = None;
+            return Poll::Ready(Ok(Wake::OutOfTime));
+        }
+        if let Some(wake) = self.poll_watched(cx) {
+            return Poll::Ready(Ok(wake));
+        }
+        self.poll_interrupt(cx)
+            .map(|interrupt| Ok(Wake::Interrupt(interrupt)))
+    }
+
+    /// What the watchdog has to say.
+    fn poll_watched(&mut self, cx: &mut std::task::Context<'_>) -> Option<Wake> {
+        let watched = self.watched.as_mut()?;
+        let Poll::Ready(seen) = watched.seen.poll_recv(cx) else {
+            return None;
+        };
+        let Some(seen) = seen else {
+            self.watched = None;
+            return None;
+        };
+        let elapsed = watched.began.elapsed();
+        let told = watched.watchdog.notice(&seen, elapsed);
+        let is_over = !watched.limit.is_zero() && elapsed >= watched.limit;
+        if let Some(Stage::Runs { progress, .. }) = &mut self.stage {
+            *progress = seen.words();
+        }
+        self.publish_stage();
+        if is_over {
+            self.watched = None;
+            return Some(Wake::OutOfTime);
+        }
+        // The waker is spent: the next poll comes with the next look.
+        cx.waker().wake_by_ref();
+        told.map(|(message, detail)| Wake::Told(message, detail))
     }
 
     /// Ready when the client has gone, or lockkeeper ends. A cancel request needs nothing here: it
@@ -222,6 +281,11 @@ impl<'a> ServerSession<'a> {
 
     /// Relays what the client must see though a plan runs; keeps what the plan asked for.
     fn take_in(&mut self, message: &Message, batch: &[Command], answers: &mut Answers) {
+        if let Some((_, locks)) = &self.locks_until
+            && answers.replies.len() >= *locks
+        {
+            self.locks_until = None;
+        }
         let relay = match message.header.tag {
             b'A' | b'S' => true,
             b'N' => {
@@ -282,9 +346,61 @@ impl<'a> ServerSession<'a> {
         }
     }
 
+    /// Whether an error comes from our own cancelling; asked once.
+    fn ran_out_of_time(&mut self, fields: &ErrorFields) -> bool {
+        std::mem::take(&mut self.out_of_time)
+            && fields.sqlstate == QUERY_CANCELED
+            && crate::exec::session::Session::interrupt(self).is_none()
+    }
+
+    fn publish_stage(&self) {}
+
     /// The session, to answer on.
     pub fn session(&mut self) -> &mut Session {
         self.session
+    }
+}
+
+/// Why a wait ended.
+enum Wake {
+    /// The server sent something.
+    Server,
+    /// The client has gone, or lockkeeper ends.
+    Interrupt(Interrupt),
+    /// What runs has had its time.
+    OutOfTime,
+    /// The client is to be told.
+    Told(String, String),
+}
+
+/// A build that is followed on the operator's login.
+struct Watched {
+    seen: mpsc::Receiver<Build>,
+    watchdog: Watchdog,
+    began: Instant,
+    /// Zero is none.
+    limit: Duration,
+}
+
+impl Watched {
+    /// Follows the build of a backend until this is dropped.
+    fn new(operator: Operator, pid: u32, limit: Duration) -> Watched {
+        let (tell, seen) = mpsc::channel(1);
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(watchdog::LOOK_INTERVAL).await;
+                let build = operator.build(pid).await.unwrap_or_default();
+                if tell.send(build).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Watched {
+            seen,
+            watchdog: Watchdog::default(),
+            began: Instant::now(),
+            limit,
+        }
     }
 }
 
@@ -333,6 +449,68 @@ impl crate::exec::session::Session for ServerSession<'_> {
         match answers.error {
             Some(error) => Err(RunError::Sql(Box::new(ErrorFields::parse(error.body())))),
             None => Ok(answers.replies),
+        }
+    }
+
+    fn operator(&self) -> Option<Operator> {
+        let operator = &self.session.worker.shared.operator;
+        operator.is_on().then(|| operator.clone())
+    }
+
+    async fn run_within(
+        &mut self,
+        batch: &[Command],
+        locks: usize,
+        budget: Duration,
+    ) -> Result<Vec<Reply>, RunError> {
+        if locks > 0 {
+            self.locks_until = Some((Box::pin(tokio::time::sleep(budget)), locks));
+        }
+        let result = self.run(batch).await;
+        self.locks_until = None;
+        match result {
+            Err(RunError::Sql(mut fields)) if self.ran_out_of_time(&fields) => {
+                LOCK_NOT_AVAILABLE.clone_into(&mut fields.sqlstate);
+                "canceling statement due to lock timeout".clone_into(&mut fields.message);
+                Err(RunError::Sql(fields))
+            }
+            result => result,
+        }
+    }
+
+    async fn run_watched(
+        &mut self,
+        batch: &[Command],
+        pid: u32,
+        limit: Duration,
+    ) -> Result<Vec<Reply>, RunError> {
+        let operator = self.operator().filter(|_| pid > 0);
+        self.watched = operator.map(|operator| Watched::new(operator, pid, limit));
+        let result = self.run(batch).await;
+        self.watched = None;
+        match result {
+            Err(RunError::Sql(fields)) if self.ran_out_of_time(&fields) => {
+                Err(RunError::Sql(Box::new(error::build_took_too_long(limit))))
+            }
+            result => result,
+        }
+    }
+
+    async fn pressure(&mut self) -> Option<Pressure> {
+        self.operator()?.pressure(self.session.who.server_pid).await
+    }
+
+    fn stage(&mut self, stage: Stage) {
+        self.stage = Some(stage);
+        self.publish_stage();
+    }
+
+    async fn reached(&mut self, point: Point) {
+        let failpoints = self.session.worker.shared.failpoints.clone();
+        if failpoints.is_armed() {
+            failpoints.reached(point).await;
+            // What happened meanwhile is noticed before the plan goes on.
+            self.sleep(Duration::from_millis(1)).await;
         }
     }
 

@@ -12,7 +12,10 @@ use tokio::sync::watch;
 use super::cancel::CancelRegistry;
 use super::setup::Setup;
 use crate::audit::log::AuditLog;
+use crate::exec::failpoint::Failpoints;
+use crate::exec::places::Places;
 use crate::metrics::{AllMetrics, Metrics};
+use crate::operator::Operator;
 use crate::sql::cache::ClassCache;
 
 /// Bytes read at once.
@@ -98,6 +101,12 @@ pub struct Shared {
     pub phase: watch::Receiver<Phase>,
     /// Clients now connected.
     pub clients: Arc<AtomicUsize>,
+    /// lockkeeper's own login.
+    pub operator: Operator,
+    /// Where schema changes queue.
+    pub places: Places,
+    /// Points at which tests hold a plan.
+    pub failpoints: Failpoints,
 }
 
 impl std::fmt::Debug for Shared {

@@ -555,9 +555,11 @@ fn compose(alter: &AlterTable, findings: &[Finding], target: &Target) -> Result<
             Way::Impossible(advice) => return Err(advice.clone()),
             Way::AsSent if matches!(action.kind, ActionKind::ValidateConstraint { .. }) => {
                 flush(&mut together, &mut all, target);
-                let mut step = steps::alter(target, &action.sql);
-                step.context = Context::Long;
-                all.push(step);
+                all.push(Step {
+                    context: Context::Long,
+                    locks: locks_of(&of_action(&action.kind, target)),
+                    ..steps::alter(target, &action.sql)
+                });
             }
             Way::AsSent => {
                 if together
@@ -593,7 +595,15 @@ fn flush(together: &mut Vec<&Action>, all: &mut Vec<Step>, target: &Target) {
         .rev()
         .map(|action| undo_of(&action.kind, target))
         .collect();
-    let mut step = steps::alter(target, &actions.join(", "));
+    let mut effects = Effects::none();
+    for action in together.iter() {
+        effects.add(of_action(&action.kind, target));
+    }
+    let mut step = Step {
+        locks: locks_of(&effects),
+        takes_long: effects.takes_long(),
+        ..steps::alter(target, &actions.join(", "))
+    };
     step.undo = match undo {
         Some(undo) => Undo::Sql(steps::alter_sql(target, &undo.join(", "))),
         None => Undo::Irreversible {

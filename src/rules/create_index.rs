@@ -262,6 +262,7 @@ fn plain(create: &CreateIndex, source: &str, table: &Relation) -> Plan {
         undo: Undo::NothingToUndo,
         check: Check::Nothing,
         only_while_invalid: None,
+        takes_long: true,
         hides_warnings: false,
         lock_first: Vec::new(),
         also: Vec::new(),
@@ -282,6 +283,7 @@ fn concurrently(
         let drop = super::drop_index::drop_concurrently(index, &table_name, table.kind);
         steps.push(Step {
             only_while_invalid: Some(index.oid),
+            takes_long: false,
             ..drop
         });
     }
@@ -300,6 +302,7 @@ fn concurrently(
             undo: Undo::NothingToUndo,
             check: Check::Nothing,
             only_while_invalid: None,
+            takes_long: false,
             hides_warnings: false,
             lock_first: Vec::new(),
             also: Vec::new(),
@@ -359,6 +362,7 @@ fn build_step(create: &CreateIndex, table: &Relation, name: &str, dropped: Optio
             name: name.to_owned(),
         },
         only_while_invalid: None,
+        takes_long: false,
         hides_warnings: false,
         lock_first: Vec::new(),
         also: Vec::new(),

@@ -99,6 +99,7 @@ pub(super) fn as_sent(title: &str, source: &str, effects: &Effects) -> Step {
         } else {
             Context::Transaction
         },
+        takes_long: effects.takes_long(),
         ..Step::brief(title.to_ascii_lowercase(), source)
     }
 }

@@ -243,9 +243,9 @@ fn by_policy(judgement: Judgement, mut effects: Effects, source: &str, known: Kn
     }
 }
 
-/// A judgement as it can be carried out today: outside the index family a plan of several steps is
-/// refused with its text when the statement as sent would read, build or write much; what only
-/// changes the catalog runs as sent, under a lock timeout.
+/// A judgement as it can be carried out: where the catalog can't be read, what a plan of several steps
+/// does can't be checked. It is refused with its text when the statement as sent would read, build or
+/// write much; what only changes the catalog runs as sent, under a lock timeout.
 pub fn as_carried_out(
     judgement: Judgement,
     parsed: &Parsed,
@@ -253,10 +253,6 @@ pub fn as_carried_out(
     facts: &Facts,
     policy: &Policy,
 ) -> Judgement {
-    let is_index = matches!(
-        parsed.statement,
-        Statement::CreateIndex(_) | Statement::DropIndex(_) | Statement::Reindex(_)
-    );
     let plan = match &judgement.verdict {
         Verdict::Rewrite(plan) => plan,
         Verdict::Queue(_) => {
@@ -279,8 +275,7 @@ pub fn as_carried_out(
         }
     };
     let is_plain = |step: &Step| step.context == Context::Transaction;
-    let is_checked = is_index && !facts.assumed; // an index that isn't known can't be looked at
-    if is_checked || (plan.steps.len() == 1 && plan.steps.iter().all(is_plain)) {
+    if !facts.assumed || (plan.steps.len() == 1 && plan.steps.iter().all(is_plain)) {
         return judgement;
     }
     let verdict = if judgement.effects.takes_long() {

@@ -15,11 +15,7 @@ use crate::judge::{block_on, judge};
 use crate::session::PlanSession;
 use crate::snapshot::{Snapshot, schema, schema_difference};
 
-const LIMITS: Limits = Limits {
-    budget: Duration::from_secs(5),
-    deadline: Duration::from_secs(20),
-    statement_timeout: None,
-};
+const LIMITS: Limits = Limits::asking(Duration::from_secs(5), Duration::from_secs(20));
 
 /// Which steps of a plan run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,6 +121,7 @@ fn run(client: &mut Client, facts: &Facts, steps: &[Step]) -> Outcome {
         settings: &facts.session,
         limits: LIMITS,
         relations: &[],
+        places: None,
     };
     block_on(runner::run(&mut PlanSession::over(client), &plan, setup))
 }

@@ -1,0 +1,306 @@
+//! Asking for a lock: a step in a transaction of its own, under timeouts, tried until it has its
+//! lock.
+
+use std::time::Duration;
+
+use super::acquire::{
+    DEADLOCK_DETECTED, LOCK_NOT_AVAILABLE, QUERY_CANCELED, Tries, array_literal, interrupted,
+};
+use super::look::{LockSet, Wanted, takes_fence};
+use super::runner::{ACTIVE_SQL_TRANSACTION, INSUFFICIENT_PRIVILEGE, Progress, Setup};
+use super::runner::{clean, in_autocommit, set_timeout, work};
+use super::session::{Command, Reply, RunError, Session};
+use super::wanted;
+use crate::lock::LockMode;
+use crate::plan::{Step, StepLock};
+
+/// SQLSTATE `invalid_text_representation`: what the question under the lock ends in.
+const INVALID_TEXT: &str = "22P02";
+/// An autovacuum gives way that long after `deadlock_timeout` at the latest.
+const AUTOVACUUM_GIVES_WAY: Duration = Duration::from_millis(200);
+
+/// How long a step's statement may run, waiting included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StatementTime {
+    /// As the session says.
+    AsSet,
+    /// `locks.max_hold`.
+    Held,
+    /// So long.
+    Within(Duration),
+    /// Without limit.
+    Unlimited,
+}
+
+/// What is to be asked for, and how.
+struct Ask<'a> {
+    step: &'a Step,
+    setup: Setup<'a>,
+    time: StatementTime,
+    /// The relations, where they are looked at.
+    set: Option<LockSet>,
+    /// Locks are taken by `LOCK TABLE` first.
+    locks_first: bool,
+}
+
+/// A try that failed.
+struct Failed {
+    error: RunError,
+    /// For how long others may have waited behind it.
+    spent: Duration,
+}
+
+/// A step in a transaction of its own, tried until it has its lock.
+pub(super) async fn in_transaction<S: Session>(
+    session: &mut S,
+    step: &Step,
+    setup: Setup<'_>,
+    time: StatementTime,
+    progress: &mut Progress,
+) -> Result<String, RunError> {
+    let mut tries = Tries::new(setup.relations, setup.limits);
+    let mut ask = Ask {
+        step,
+        setup,
+        time,
+        set: None,
+        locks_first: true,
+    };
+    loop {
+        if session.operator().is_some() {
+            let set = wanted::resolve(session, &[step]).await?;
+            tries.until_clear(session, &set, progress).await?;
+            progress.is_synchronous |= set.is_synchronous;
+            ask.set = Some(set);
+        }
+        progress.attempts += 1;
+        let Failed { error, spent } = match ask.once(session).await? {
+            Ok(tag) => return Ok(tag),
+            Err(failed) => failed,
+        };
+        if error.sqlstate() == ACTIVE_SQL_TRANSACTION {
+            return in_autocommit(session, step, setup, progress).await;
+        }
+        if error.sqlstate() == INSUFFICIENT_PRIVILEGE && ask.locks_any() {
+            // Who may refer to a table, or change it, may not always lock it.
+            ask.locks_first = false;
+            continue;
+        }
+        tries.again(session, error, spent, progress).await?;
+        interrupted(session)?;
+    }
+}
+
+impl Ask<'_> {
+    /// One try; rolled back when it fails.
+    ///
+    /// # Errors
+    /// What ends the plan without another try.
+    async fn once<S: Session>(&self, session: &mut S) -> Result<Result<String, Failed>, RunError> {
+        if let Some(fence) = self.fence()
+            && let Err(error) = session.run(&fence).await
+        {
+            clean(session, &Command::own("ROLLBACK")).await?;
+            // Nobody but vacuums, builds and other schema changes waits behind this lock.
+            let spent = Duration::ZERO;
+            return Ok(Err(Failed { error, spent }));
+        }
+        let (batch, locked, at) = self.batch();
+        let began = session.elapsed();
+        let result = session
+            .run_within(&batch, locked, self.setup.limits.budget)
+            .await;
+        let spent = session.elapsed().saturating_sub(began);
+        let error = match result {
+            Ok(replies) => return Ok(Ok(tag(replies, at))),
+            Err(error) => error,
+        };
+        clean(session, &Command::own("ROLLBACK")).await?;
+        Ok(Err(Failed {
+            error: self.explain(session, error),
+            spent,
+        }))
+    }
+
+    /// Whether locks are taken by statements of our own.
+    fn locks_any(&self) -> bool {
+        self.locks_first
+            && (!self.step.lock_first.is_empty()
+                || self.set.as_ref().is_some_and(|set| !set.wanted.is_empty()))
+    }
+
+    /// The transaction's beginning: the lock that stops no query and keeps vacuums, builds and other
+    /// schema changes out. It is patient: an autovacuum gives way to it. None where it isn't known
+    /// whether a concurrent build runs, behind which a patient request would deadlock.
+    fn fence(&self) -> Option<Vec<Command>> {
+        let set = self.set.as_ref().filter(|_| self.locks_first)?;
+        let tables: Vec<String> = set
+            .wanted
+            .iter()
+            .filter(|wanted| !wanted.with_parent && takes_fence(wanted))
+            .map(|wanted| self.named(wanted))
+            .collect();
+        if tables.is_empty() {
+            return None;
+        }
+        Some(vec![
+            Command::own("BEGIN"),
+            Command::own(set_timeout("LOCAL lock_timeout", self.patience(set))),
+            Command::own(format!(
+                "LOCK TABLE {} IN SHARE UPDATE EXCLUSIVE MODE",
+                tables.join(", ")
+            )),
+        ])
+    }
+
+    /// How long an autovacuum has to give way.
+    fn patience(&self, set: &LockSet) -> Duration {
+        (set.deadlock_timeout + AUTOVACUUM_GIVES_WAY).max(self.setup.limits.budget)
+    }
+
+    /// A table as `LOCK TABLE` names it: with its children where they are locked too.
+    fn named(&self, wanted: &Wanted) -> String {
+        let set = self.set.as_ref();
+        let has_kin = set.is_some_and(|set| set.wanted.iter().any(|kin| kin.with_parent));
+        if has_kin {
+            wanted.name.to_string()
+        } else {
+            format!("ONLY {}", wanted.name)
+        }
+    }
+
+    /// The commands of the transaction, how many of them only take locks, and which does the work.
+    fn batch(&self) -> (Vec<Command>, usize, usize) {
+        let limits = self.setup.limits;
+        let mut batch = Vec::new();
+        if self.fence().is_none() {
+            batch.push(Command::own("BEGIN"));
+        }
+        let is_weak = |set: &LockSet| set.strongest() < Some(LockMode::Share);
+        let timeout = match &self.set {
+            Some(set) if is_weak(set) => self.patience(set),
+            Some(_) | None => limits.budget,
+        };
+        batch.push(Command::own(set_timeout("LOCAL lock_timeout", timeout)));
+        if let Some(set) = &self.set {
+            if !is_weak(set) && set.is_synchronous {
+                // Standbys are waited for when the lock is free again.
+                batch.push(Command::own("SET LOCAL synchronous_commit = local"));
+            }
+        }
+        batch.extend(self.statement_timeout());
+        let locks = self.locks();
+        let locks_none = locks.is_empty();
+        batch.extend(locks);
+        batch.extend(self.same_relations());
+        let locked = if locks_none { 0 } else { batch.len() };
+        let at = batch.len();
+        batch.push(work(self.step));
+        batch.extend(self.step.also.iter().map(Command::own));
+        batch.push(Command::own("COMMIT"));
+        (batch, locked, at)
+    }
+
+    fn statement_timeout(&self) -> Option<Command> {
+        let own = self.setup.settings.statement_timeout.ms;
+        let within = |limit: Duration| {
+            let own = (own > 0).then(|| Duration::from_millis(own));
+            let limit = own.map_or(limit, |own| own.min(limit));
+            Command::own(set_timeout("LOCAL statement_timeout", limit))
+        };
+        match self.time {
+            StatementTime::AsSet => None,
+            StatementTime::Held if self.set.is_none() => None,
+            StatementTime::Held => Some(within(self.setup.limits.max_hold)),
+            StatementTime::Within(limit) => Some(within(limit)),
+            StatementTime::Unlimited => Some(Command::own("SET LOCAL statement_timeout = 0")),
+        }
+    }
+
+    /// The statements that take the locks, in the order in which they are taken.
+    fn locks(&self) -> Vec<Command> {
+        if !self.locks_first {
+            return Vec::new();
+        }
+        let first = self.step.lock_first.iter().map(StepLock::statement);
+        let mut statements: Vec<String> = first.collect();
+        let wanted = self.set.iter().flat_map(|set| &set.wanted);
+        for wanted in wanted.filter(|wanted| !wanted.with_parent && takes_fence(wanted)) {
+            let is_first =
+                |lock: &StepLock| lock.relation == wanted.name && lock.mode >= wanted.mode;
+            if !self.step.lock_first.iter().any(is_first) {
+                statements.push(format!(
+                    "LOCK TABLE {} IN {} MODE",
+                    self.named(wanted),
+                    wanted.mode.in_sql()
+                ));
+            }
+        }
+        statements.into_iter().map(Command::own).collect()
+    }
+
+    /// Under the locks: the names still stand for the same relations.
+    fn same_relations(&self) -> Option<Command> {
+        let set = self.set.as_ref().filter(|set| !set.wanted.is_empty())?;
+        let names: Vec<String> = set
+            .wanted
+            .iter()
+            .map(|wanted| wanted.name.to_string())
+            .collect();
+        let oids: Vec<String> = set
+            .wanted
+            .iter()
+            .map(|wanted| wanted.oid.to_string())
+            .collect();
+        Some(Command::with(
+            SAME_SQL,
+            vec![array_literal(&names), array_literal(&oids)],
+        ))
+    }
+
+    /// What an error means for the plan.
+    fn explain<S: Session>(&self, session: &S, error: RunError) -> RunError {
+        let RunError::Sql(fields) = &error else {
+            return error;
+        };
+        if fields.sqlstate == INVALID_TEXT && fields.message.contains(OTHER_RELATION) {
+            return RunError::Stale;
+        }
+        let own = self.setup.settings.statement_timeout.ms;
+        let max_hold = self.setup.limits.max_hold;
+        let is_ours = own == 0 || Duration::from_millis(own) > max_hold;
+        if fields.sqlstate == QUERY_CANCELED
+            && self.time == StatementTime::Held
+            && self.set.is_some()
+            && is_ours
+            && session.interrupt().is_none()
+        {
+            let fields = crate::error::held_too_long(&self.step.title, max_hold);
+            return RunError::Sql(Box::new(fields));
+        }
+        error
+    }
+}
+
+fn tag(mut replies: Vec<Reply>, at: usize) -> String {
+    if at < replies.len() {
+        replies.swap_remove(at).tag
+    } else {
+        String::new()
+    }
+}
+
+/// Whether an error is about a lock that others hold.
+pub fn is_about_locks(sqlstate: &str) -> bool {
+    matches!(sqlstate, LOCK_NOT_AVAILABLE | DEADLOCK_DETECTED)
+}
+
+/// What the question under the lock says when the answer is no.
+const OTHER_RELATION: &str = "another relation";
+
+/// Fails when a name has come to stand for another relation.
+const SAME_SQL: &str = "
+SELECT (CASE WHEN pg_catalog.bool_and(pg_catalog.to_regclass(w.name)::pg_catalog.oid
+                    IS NOT DISTINCT FROM w.oid::pg_catalog.oid)
+        THEN '1' ELSE 'another relation' END)::pg_catalog.int4
+FROM ROWS FROM (pg_catalog.unnest($1::pg_catalog.text[]), pg_catalog.unnest($2::pg_catalog.text[])) w (name, oid)";

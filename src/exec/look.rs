@@ -1,0 +1,206 @@
+//! Whether the way is clear: what a look at the locks means for one who wants some. Pure.
+
+use std::time::Duration;
+
+use crate::lock::LockMode;
+use crate::operator::ages::{Ages, QUIET_AGE};
+use crate::operator::snapshot::{HeldLock, Kind, Snapshot};
+use crate::plan::LookAge;
+use crate::sql::name::Name;
+
+/// At this chance to have the lock within the budget it is asked for.
+const GOOD_CHANCE: f64 = 0.5;
+/// With less it never is.
+const LEAST_CHANCE: f64 = 0.1;
+/// After so many looks in vain half the chance is good enough.
+const PATIENCE: f64 = 40.0;
+
+/// A lock that is wanted on one relation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// Its OID.
+    pub oid: u32,
+    /// Its name.
+    pub name: Name,
+    /// The mode.
+    pub mode: LockMode,
+    /// `LOCK TABLE` can take it: a table, and the role may.
+    pub lockable: bool,
+    /// A partition or child of one that is named: the statement locks it with that one.
+    pub with_parent: bool,
+    /// The role may do more with it than read it: it has a place in its queue.
+    pub is_ours: bool,
+}
+
+/// What is wanted, and by whom.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LockSet {
+    /// The session's backend.
+    pub pid: u32,
+    /// OID of the session's database.
+    pub database: u32,
+    /// `deadlock_timeout`.
+    pub deadlock_timeout: Duration,
+    /// A commit waits for standbys.
+    pub is_synchronous: bool,
+    /// The relations, in the order in which they are locked.
+    pub wanted: Vec<Wanted>,
+}
+
+/// What a look shows.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Sight {
+    /// The lock may be asked for.
+    pub is_clear: bool,
+    /// Who is in the way, oldest transaction first, a line each.
+    pub blockers: Vec<String>,
+    /// Transactions in the way that have written nothing.
+    pub readers: Vec<Reader>,
+    /// A wraparound vacuum, a prepared transaction or a concurrent build is among those in the way.
+    pub is_stuck: bool,
+}
+
+/// A transaction in the way that has written nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reader {
+    /// Its backend.
+    pub pid: u32,
+    /// When it began, in milliseconds since 1970.
+    pub began_ms: i64,
+    /// How old it is.
+    pub age: Duration,
+    /// It idles between statements.
+    pub is_idle: bool,
+    /// A line about it, for people.
+    pub line: String,
+}
+
+impl LockSet {
+    /// OIDs of all relations.
+    pub fn oids(&self) -> Vec<u32> {
+        self.wanted.iter().map(|wanted| wanted.oid).collect()
+    }
+
+    /// The strongest lock of all.
+    pub fn strongest(&self) -> Option<LockMode> {
+        self.wanted.iter().map(|wanted| wanted.mode).max()
+    }
+
+    /// Whoever is in the way, with the relation that it is about.
+    fn in_the_way<'a>(
+        &'a self,
+        snapshot: &'a Snapshot,
+    ) -> impl Iterator<Item = (&'a HeldLock, &'a Wanted)> {
+        snapshot.locks.iter().filter_map(|held| {
+            let is_other = held.pid != self.pid || held.pid == 0;
+            let is_here = held.database == self.database || held.database == 0;
+            // Who only waits for a weak lock lets one through that asks first.
+            let counts = held.granted || held.mode >= LockMode::ShareUpdateExclusive;
+            let wanted = self
+                .wanted
+                .iter()
+                .find(|wanted| wanted.oid == held.relation)?;
+            let conflicts = wanted.mode.conflicts_with(held.mode)
+                // The lock that keeps vacuums and builds out comes first.
+                || (takes_fence(wanted) && LockMode::ShareUpdateExclusive.conflicts_with(held.mode));
+            (is_other && is_here && counts && conflicts).then_some((held, wanted))
+        })
+    }
+
+    /// The transactions whose ages tell how long such ones last, by process and beginning.
+    pub fn users(&self, snapshot: &Snapshot) -> Vec<(u32, i64)> {
+        let held = self.in_the_way(snapshot).map(|(held, _)| held);
+        let clients = held.filter(|held| held.granted && held.holder() == Kind::Client);
+        clients
+            .filter_map(|held| Some((held.pid, held.began_ms?)))
+            .collect()
+    }
+
+    /// What the look shows. `looks` have been in vain so far.
+    pub fn sight(
+        &self,
+        snapshot: &Snapshot,
+        ages: &Ages,
+        look_age: LookAge,
+        within: Duration,
+        looks: u32,
+    ) -> Sight {
+        let mut sight = Sight::default();
+        let mut found: Vec<(&HeldLock, &Wanted)> = self
+            .in_the_way(snapshot)
+            .filter(|(held, wanted)| !gives_way(held, wanted))
+            .collect();
+        found.sort_by_key(|(held, _)| {
+            held.age(snapshot.at_ms)
+                .map_or(i64::MIN, |_| held.began_ms.unwrap_or(i64::MIN))
+        });
+        found.dedup_by_key(|(held, _)| (held.pid, held.began_ms, held.relation));
+        let mut chance = 1.0;
+        let mut pids: Vec<(u32, Option<i64>)> = Vec::new();
+        for (held, wanted) in &found {
+            let line = held.line(snapshot.at_ms, &wanted.name.to_string());
+            let age = held.age(snapshot.at_ms);
+            let is_client = held.holder() == Kind::Client;
+            sight.is_stuck |= !is_client;
+            if let (true, false, Some(age), Some(began_ms)) =
+                (is_client, held.writes, age, held.began_ms)
+            {
+                sight.readers.push(Reader {
+                    pid: held.pid,
+                    began_ms,
+                    age,
+                    is_idle: held.state.starts_with("idle in transaction"),
+                    line: line.clone(),
+                });
+            }
+            if !pids.contains(&(held.pid, held.began_ms)) {
+                pids.push((held.pid, held.began_ms));
+                // One that only waits is not a transaction like those that were seen to end.
+                chance *= match age {
+                    Some(age) if is_client && held.granted => {
+                        chance_of(age, ages, look_age, within)
+                    }
+                    Some(_) | None => 0.0,
+                };
+            }
+            sight.blockers.push(line);
+        }
+        let is_weak = self.strongest() < Some(LockMode::Share);
+        sight.is_clear = match look_age {
+            _ if found.is_empty() => true,
+            // Who waits for a weak lock stops nobody: only what would deadlock is waited out.
+            _ if is_weak => !sight.is_stuck,
+            LookAge::Fixed(_) => chance >= 1.0,
+            LookAge::Auto => chance >= least_chance(looks),
+        };
+        sight
+    }
+}
+
+/// How likely it is that a transaction of that age is over within that time.
+fn chance_of(age: Duration, ages: &Ages, look_age: LookAge, within: Duration) -> f64 {
+    let as_young = |limit: Duration| if age <= limit { 1.0 } else { 0.0 };
+    match look_age {
+        LookAge::Fixed(limit) => as_young(limit),
+        LookAge::Auto => match (ages.look_age(), ages.chance(age, within)) {
+            (Some(limit), Some(chance)) => chance * as_young(limit),
+            (None, _) | (_, None) => as_young(QUIET_AGE),
+        },
+    }
+}
+
+/// The chance that is good enough after so many looks in vain.
+fn least_chance(looks: u32) -> f64 {
+    (GOOD_CHANCE * 0.5_f64.powf(f64::from(looks) / PATIENCE)).max(LEAST_CHANCE)
+}
+
+/// Whether the lock that keeps vacuums, builds and other schema changes out is taken first.
+pub fn takes_fence(wanted: &Wanted) -> bool {
+    wanted.lockable && wanted.mode > LockMode::ShareUpdateExclusive
+}
+
+/// An autovacuum gives way to a request that is patient enough, which the first lock is.
+fn gives_way(held: &HeldLock, wanted: &Wanted) -> bool {
+    let is_patient = takes_fence(wanted) || wanted.mode == LockMode::ShareUpdateExclusive;
+    held.holder() == Kind::Autovacuum && is_patient
+}

@@ -1,0 +1,107 @@
+//! The relations that a step locks, as the server knows them now.
+
+use std::time::Duration;
+
+use super::acquire::array_literal;
+use super::look::{LockSet, Wanted};
+use super::runner::run_own;
+use super::session::{Command, RunError, Session};
+use crate::lock::LockMode;
+use crate::plan::{Step, StepLock};
+use crate::sql::name::Name;
+
+/// The lock set of some steps: for each relation the strongest mode. A relation that doesn't exist
+/// yet is left out.
+pub async fn resolve<S: Session>(session: &mut S, steps: &[&Step]) -> Result<LockSet, RunError> {
+    let mut locks: Vec<(&StepLock, bool)> = Vec::new();
+    for step in steps {
+        // ONLY or not: whether children are locked too.
+        let is_only = step.sql.contains("ONLY ");
+        let recurses = |lock: &StepLock| !is_only && lock.mode > LockMode::ShareUpdateExclusive;
+        locks.extend(step.lock_first.iter().map(|lock| (lock, false)));
+        locks.extend(step.locks.iter().map(|lock| (lock, recurses(lock))));
+    }
+    locks.retain(|(lock, _)| lock.mode >= LockMode::ShareUpdateExclusive);
+    let column = |text: &dyn Fn(&(&StepLock, bool)) -> String| {
+        array_literal(&locks.iter().map(text).collect::<Vec<_>>())
+    };
+    let query = Command::with(
+        SQL,
+        vec![
+            column(&|(lock, _)| lock.relation.to_string()),
+            column(&|(_, recurses)| recurses.to_string()),
+        ],
+    );
+    let replies = run_own(session, &[query]).await?;
+    let rows = replies
+        .first()
+        .map_or(&[][..], |reply| reply.rows.as_slice());
+    let mut set = LockSet::default();
+    for row in rows {
+        read(row, &locks, &mut set);
+    }
+    Ok(set)
+}
+
+/// Adds a row's relation; a row that isn't one says nothing.
+fn read(row: &[Option<String>], locks: &[(&StepLock, bool)], set: &mut LockSet) -> Option<()> {
+    let text = |at: usize| row.get(at).and_then(Option::as_deref);
+    let number = |at: usize| text(at)?.parse::<u32>().ok();
+    let is_true = |at: usize| text(at) == Some("t");
+    set.pid = number(0)?;
+    set.database = number(1)?;
+    set.deadlock_timeout = Duration::from_millis(u64::from(number(2)?));
+    set.is_synchronous = is_true(3);
+    let at = usize::try_from(number(4)?).ok()?;
+    let (lock, _) = locks.get(at.checked_sub(1)?)?;
+    let oid = number(5)?;
+    let wanted = Wanted {
+        oid,
+        name: Name::qualified(text(6)?, text(7)?),
+        mode: lock.mode,
+        lockable: is_true(8),
+        with_parent: is_true(9),
+        is_ours: is_true(10),
+    };
+    match set.wanted.iter_mut().find(|known| known.oid == oid) {
+        Some(known) => {
+            known.mode = known.mode.max(wanted.mode);
+            known.with_parent &= wanted.with_parent;
+        }
+        None => set.wanted.push(wanted),
+    }
+    Some(())
+}
+
+/// The named relations with their partitions and children, each behind its parent; at least one row
+/// even without any. Only an owner's locks are taken ahead: who may not change a table shall not hold
+/// up others by trying. `LOCK TABLE` needs one of three privileges (`LockTableAclCheck` of
+/// `src/backend/commands/lockcmds.c`), whichever mode.
+const SQL: &str = "
+WITH RECURSIVE named (at, oid, recurses) AS (
+  SELECT n.at, pg_catalog.to_regclass(n.name)::pg_catalog.oid, n.recurses::pg_catalog.bool
+  FROM ROWS FROM (pg_catalog.unnest($1::pg_catalog.text[]), pg_catalog.unnest($2::pg_catalog.text[]))
+    WITH ORDINALITY n (name, recurses, at)),
+kin (at, oid, recurses, depth) AS (
+  SELECT n.at, n.oid, n.recurses, 0 FROM named n WHERE n.oid IS NOT NULL
+  UNION ALL
+  SELECT k.at, i.inhrelid, k.recurses, k.depth + 1
+  FROM kin k JOIN pg_catalog.pg_inherits i ON i.inhparent = k.oid WHERE k.recurses)
+SELECT pg_catalog.pg_backend_pid(),
+  (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()),
+  (SELECT s.setting FROM pg_catalog.pg_settings s WHERE s.name = 'deadlock_timeout'),
+  pg_catalog.current_setting('synchronous_standby_names') <> ''
+    AND pg_catalog.current_setting('synchronous_commit') NOT IN ('off', 'local'),
+  k.at, c.oid, n.nspname, c.relname,
+  c.relkind IN ('r', 'p') AND pg_catalog.pg_has_role(c.relowner, 'USAGE')
+    AND (pg_catalog.has_table_privilege(c.oid, 'UPDATE')
+    OR pg_catalog.has_table_privilege(c.oid, 'DELETE') OR pg_catalog.has_table_privilege(c.oid, 'TRUNCATE')),
+  k.depth > 0,
+  pg_catalog.pg_has_role(c.relowner, 'USAGE')
+    OR pg_catalog.has_table_privilege(c.oid, 'INSERT') OR pg_catalog.has_table_privilege(c.oid, 'UPDATE')
+    OR pg_catalog.has_table_privilege(c.oid, 'DELETE') OR pg_catalog.has_table_privilege(c.oid, 'TRUNCATE')
+    OR pg_catalog.has_table_privilege(c.oid, 'REFERENCES') OR pg_catalog.has_table_privilege(c.oid, 'TRIGGER')
+FROM (VALUES (1)) always (one)
+LEFT JOIN (kin k JOIN pg_catalog.pg_class c ON c.oid = k.oid
+           JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace) ON true
+ORDER BY k.at, k.depth, c.oid";

@@ -1,0 +1,146 @@
+//! A login by URL: the operator's, and that of `lockkeeper check`.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use tokio_postgres::NoTls;
+use tokio_postgres::config::{Host, SslMode};
+
+use crate::config::{ServerTls, Upstream};
+use crate::exec::session::{Command, Session};
+use crate::pg::login::Login;
+use crate::proxy::address::Address;
+use crate::proxy::setup::{DEFAULT_UPSTREAM_PORT, Setup};
+use crate::proxy::startup;
+use crate::proxy::tls::ServerConnector;
+
+/// The role when `operator.url` is missing.
+pub const DEFAULT_USER: &str = "postgres";
+/// The database when `operator.url` is missing.
+pub const DEFAULT_DATABASE: &str = "postgres";
+
+/// What the operator's sessions run with: nothing that a role's defaults say can hold it up.
+const OPTIONS: &str = "-c statement_timeout=0 -c lock_timeout=0 -c idle_session_timeout=0 \
+                       -c default_transaction_read_only=off -c jit=off -c search_path=pg_catalog";
+
+/// A URL that is one.
+///
+/// # Errors
+/// What is wrong with it. It is never repeated, for it may hold a password.
+pub fn checked_url(key: &str, url: &str) -> Result<tokio_postgres::Config, String> {
+    let login = tokio_postgres::Config::from_str(url).map_err(|_| {
+        format!("{key} isn't a PostgreSQL URL, such as postgres://user@host:5432/database")
+    })?;
+    if login.get_hosts().is_empty() {
+        return Err(format!("{key} names no host"));
+    }
+    Ok(login)
+}
+
+/// Logs the operator in; the rights that it lacks.
+pub(super) async fn log_in(setup: &Setup) -> Result<(Login, Vec<String>), String> {
+    let config = &setup.config;
+    let (mut login, upstream) = match &config.operator.url {
+        Some(url) => {
+            let login = checked_url("operator.url", url)?;
+            let upstream = upstream(&login, &config.upstream)?;
+            (login, upstream)
+        }
+        None => {
+            let mut login = tokio_postgres::Config::new();
+            login.user(DEFAULT_USER).dbname(DEFAULT_DATABASE);
+            (login, config.upstream.clone())
+        }
+    };
+    if login.get_user().is_none() {
+        login.user(DEFAULT_USER);
+    }
+    if login.get_dbname().is_none() {
+        login.dbname(DEFAULT_DATABASE);
+    }
+    if login.get_password().is_none()
+        && let Some(password) = std::env::var_os("LOCKKEEPER_OPERATOR_PASSWORD")
+    {
+        login.password(password.to_string_lossy().as_ref());
+    }
+    let own = login.get_options().unwrap_or_default();
+    login.options(format!("{own} {OPTIONS}"));
+    login.application_name("lockkeeper");
+    let mut login = connect(&login, &upstream, config.limits.startup_time).await?;
+    let lacks = lacks(&mut login).await?;
+    Ok((login, lacks))
+}
+
+/// Connects as `login` says to the server at `upstream`. No message repeats a URL.
+///
+/// # Errors
+/// Why it can't.
+pub async fn connect(
+    login: &tokio_postgres::Config,
+    upstream: &Upstream,
+    limit: Duration,
+) -> Result<Login, String> {
+    let address = Address::parse(&upstream.address, DEFAULT_UPSTREAM_PORT);
+    let failed = |why: String| format!("{address}: {why}");
+    let connector = ServerConnector::new(upstream, address.host())
+        .map_err(|error| failed(error.to_string()))?;
+    let stream = startup::connect_to(&address, connector.as_ref(), upstream)
+        .await
+        .map_err(|error| failed(error.to_string()))?;
+    let connecting = login.connect_raw(stream, NoTls);
+    let (client, connection) = tokio::time::timeout(limit, connecting)
+        .await
+        .map_err(|_| failed("the server doesn't answer".to_owned()))?
+        .map_err(|error| {
+            failed(match error.as_db_error() {
+                Some(told) => format!("{} ({})", told.message(), told.code().code()),
+                None => error.to_string(),
+            })
+        })?;
+    tokio::spawn(connection);
+    Ok(Login::new(client))
+}
+
+/// Where a URL leads, and whether by TLS.
+///
+/// # Errors
+/// It names no host.
+pub fn upstream(login: &tokio_postgres::Config, config: &Upstream) -> Result<Upstream, String> {
+    let port = login
+        .get_ports()
+        .first()
+        .copied()
+        .unwrap_or(DEFAULT_UPSTREAM_PORT);
+    let address = match login.get_hosts().first() {
+        Some(Host::Tcp(host)) if host.contains(':') => format!("[{host}]:{port}"),
+        Some(Host::Tcp(host)) => format!("{host}:{port}"),
+        Some(Host::Unix(directory)) => format!("{}:{port}", directory.display()),
+        None => return Err("the URL names no host".to_owned()),
+    };
+    Ok(Upstream {
+        address,
+        tls: match login.get_ssl_mode() {
+            SslMode::Disable => ServerTls::Disable,
+            SslMode::Prefer => ServerTls::Prefer,
+            _ => ServerTls::Require,
+        },
+        ..config.clone()
+    })
+}
+
+/// What the role may not do, for people.
+async fn lacks(login: &mut Login) -> Result<Vec<String>, String> {
+    let replies = login
+        .run(&[Command::own(LACKS_SQL)])
+        .await
+        .map_err(|error| error.to_string())?;
+    let rows = replies.iter().flat_map(|reply| &reply.rows);
+    Ok(rows.filter_map(|row| row.first()?.clone()).collect())
+}
+
+const LACKS_SQL: &str = "
+SELECT pg_catalog.format('%s isn''t a member of %s: %s', pg_catalog.quote_ident(current_user), r.role, r.lacking)
+FROM (VALUES
+  ('pg_read_all_stats', 'how long others'' transactions last can''t be seen, so that they all count as old'),
+  ('pg_signal_backend', 'locks.cancel_blockers can cancel nobody')) r (role, lacking)
+WHERE NOT pg_catalog.pg_has_role(current_user, r.role, 'USAGE')";
