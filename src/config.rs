@@ -3,6 +3,8 @@
 
 pub mod locks;
 pub mod policy;
+pub mod queue;
+pub mod window;
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -15,6 +17,7 @@ use thiserror::Error;
 
 pub use locks::{Builds, CancelBlockers, Locks, OperatorSettings};
 pub use policy::PolicySettings;
+pub use queue::QueueSettings;
 
 /// All settings, with their defaults.
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
@@ -34,6 +37,8 @@ pub struct Config {
     pub builds: Builds,
     /// What is done about each rule.
     pub policy: PolicySettings,
+    /// Waiting for a window of the policy.
+    pub queue: QueueSettings,
     /// The record of schema changes.
     pub audit: Audit,
     /// Metrics and health.
@@ -85,6 +90,8 @@ const KEYS: &[&str] = &[
     "policy.rules",
     "policy.overrides",
     "policy.may_override",
+    "policy.windows",
+    "queue.max_wait",
     "audit.file",
     "http.address",
     "limits.connections",
@@ -606,7 +613,7 @@ fn bad_value(key: &str, message: &str) -> ConfigError {
             nearest(wrong, valid.iter().copied())
                 .map(|near| format!("; the nearest valid one is `{near}`"))
         }
-        _ if message.contains("duration") || message.contains("time") => {
+        _ if message.contains("expected a duration") => {
             Some("; write a number and a unit, such as 100ms, 30s or 10m".to_owned())
         }
         _ => None,

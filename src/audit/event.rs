@@ -6,7 +6,7 @@ use serde::Serialize;
 pub const MAX_SQL_BYTES: usize = 16 << 10;
 
 /// An event of the audit log.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct Event {
     /// When it ended: RFC 3339, UTC, milliseconds.
     pub time: String,
@@ -17,7 +17,7 @@ pub struct Event {
     pub tag: String,
     /// The statement as sent; withheld where it may hold a password.
     pub sql: String,
-    /// `pass`, `rewrite` or `reject`.
+    /// `pass`, `rewrite`, `queue` or `reject`.
     pub verdict: &'static str,
     /// The rule that the verdict rests on.
     pub rule: Option<&'static str>,
@@ -44,6 +44,9 @@ pub struct Event {
     /// What the client said against the policy, and whether it may.
     #[serde(rename = "override", skip_serializing_if = "Option::is_none")]
     pub overriding: Option<OverrideEntry>,
+    /// What it waited for, or would wait for, as the policy queues it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub window: Option<WindowEntry>,
     /// Tries to get a lock.
     pub attempts: u32,
     /// Milliseconds spent in tries that failed.
@@ -91,6 +94,30 @@ pub struct OverrideEntry {
     pub mode: Option<String>,
     /// It had effect.
     pub granted: bool,
+}
+
+/// The windows of time that a statement may run in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct WindowEntry {
+    /// `policy.windows`; with none of them only an approval lets it run.
+    pub windows: Vec<String>,
+    /// When the next one opens, unless one is open.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub opens: Option<String>,
+    /// An approval let it run.
+    pub approved: bool,
+    /// Milliseconds that it waited.
+    pub waited_ms: u64,
+}
+
+impl std::fmt::Display for WindowEntry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.windows.is_empty() {
+            f.write_str("none: by an approval only")
+        } else {
+            f.write_str(&self.windows.join("; "))
+        }
+    }
 }
 
 /// An error of an event.

@@ -45,6 +45,10 @@ impl AuditLog {
 
     /// Records an event: in the program's log always, in the file when there is one.
     pub fn record(&self, event: Event) {
+        let (windows, opens) = match &event.window {
+            Some(window) => (Some(window.to_string()), window.opens.clone()),
+            None => (None, None),
+        };
         tracing::info!(
             target: "lockkeeper::audit",
             tag = event.tag,
@@ -52,6 +56,8 @@ impl AuditLog {
             rule = event.rule,
             outcome = event.outcome,
             because = event.because,
+            windows = windows.as_deref(),
+            opens = opens.as_deref(),
             user = event.who.user,
             database = event.who.database,
             elapsed_ms = event.elapsed_ms,

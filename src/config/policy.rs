@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::window::Windows;
 use super::{ConfigError, nearest, one_or_many};
 use crate::rules::policy::fits;
 use crate::rules::{Action, Override, RULES};
@@ -22,6 +23,8 @@ pub struct PolicySettings {
     /// Session users who may allow a rule by a comment, or SET lockkeeper.mode.
     #[serde(deserialize_with = "one_or_many")]
     pub may_override: Vec<String>,
+    /// When statements may run whose rules are set to `queue`.
+    pub windows: Windows,
 }
 
 /// An entry of `policy.overrides`.

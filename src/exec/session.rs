@@ -112,7 +112,7 @@ pub trait Session {
     fn interrupt(&self) -> Option<Interrupt>;
     /// Tells the client something.
     fn notice(&mut self, message: &str, detail: &str);
-    /// Time since the statement came.
+    /// Time since the statement came, without that spent waiting for a window.
     fn elapsed(&self) -> Duration;
     /// lockkeeper's own login, if there is one.
     fn operator(&self) -> Option<Operator> {

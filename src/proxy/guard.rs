@@ -1,5 +1,7 @@
 //! Where a schema change leaves the relay: facts, verdict, plan, and one reply to the client.
 
+mod window;
+
 use std::cell::Cell;
 use std::time::Duration;
 
@@ -10,7 +12,7 @@ use super::overrides::{self, Asked};
 use super::server_session::{ServerSession, flush_client};
 use super::session::{Session, SessionError};
 use super::turn::{self, Turn};
-use crate::audit::event::{ErrorEntry, Event, RelationEntry, Who, recorded_sql};
+use crate::audit::event::{ErrorEntry, Event, RelationEntry, Who, WindowEntry, recorded_sql};
 use crate::audit::log;
 use crate::catalog::shadow::Shadow;
 use crate::catalog::{FactRequest, Facts, SessionFacts};
@@ -29,6 +31,8 @@ use crate::sql::name::{Name, quote_literal};
 use crate::sql::parse::Parsed;
 use crate::wire::backend::{self, ErrorFields};
 use crate::wire::pipeline::TransactionStatus;
+
+use self::window::Wait;
 
 /// How often a statement is judged anew because the catalog has changed meanwhile.
 const MAX_JUDGEMENTS: u32 = 5;
@@ -126,6 +130,7 @@ async fn enforce(session: &mut Session, intercept: &Intercept, parsed: &Parsed) 
         source: intercept.text.text.clone(),
         told: Cell::new(false),
         place: Cell::new(None),
+        wait: Wait::default(),
     };
     if intercept.by == By::Execute {
         match server.end_batch().await {
@@ -147,9 +152,10 @@ async fn enforce(session: &mut Session, intercept: &Intercept, parsed: &Parsed) 
     {
         return Ending::GoesOn; // for the server to say so
     }
-    for _ in 0..MAX_JUDGEMENTS {
+    let mut judgements = 0;
+    while judgements < MAX_JUDGEMENTS {
         match case.judge_and_run(&mut server).await {
-            Ending::Again => {}
+            Ending::Again => judgements += u32::from(!case.wait.is_over()),
             ending => return ending,
         }
     }
@@ -219,7 +225,7 @@ async fn facts(
         if tries.is_none() {
             let settings =
                 introspect::facts(server, &FactRequest::default(), limits.budget).await?;
-            limits = within(limits, &settings.session);
+            limits = within(limits, &settings.session, server.set_aside_so_far());
         }
         let tries = tries.get_or_insert_with(|| Tries::new(&request.relations, limits));
         tries.again(server, failure, spent, &mut progress).await?;
@@ -252,8 +258,8 @@ async fn worst(
     Some(Shadow::assuming(settings).answer_about(request, &parsed.statement))
 }
 
-/// Limits within those that the client has set itself.
-fn within(mut limits: Limits, settings: &SessionFacts) -> Limits {
+/// Limits within those that the client has set itself; of its `statement_timeout` some is spent.
+fn within(mut limits: Limits, settings: &SessionFacts, spent: Duration) -> Limits {
     let own_timeout = &settings.lock_timeout;
     if own_timeout.by_client && own_timeout.ms > 0 {
         limits.deadline = Duration::from_millis(own_timeout.ms);
@@ -261,7 +267,8 @@ fn within(mut limits: Limits, settings: &SessionFacts) -> Limits {
     }
     let statement_timeout = &settings.statement_timeout;
     if statement_timeout.by_client && statement_timeout.ms > 0 {
-        limits.statement_timeout = Some(Duration::from_millis(statement_timeout.ms));
+        let timeout = Duration::from_millis(statement_timeout.ms);
+        limits.statement_timeout = Some(timeout.saturating_sub(spent));
     }
     limits
 }
@@ -295,6 +302,7 @@ struct Case<'a> {
     told: Cell<bool>,
     /// Its place in the queues of its relations.
     place: Cell<Option<Place>>,
+    wait: Wait,
 }
 
 impl Case<'_> {
@@ -328,7 +336,7 @@ impl Case<'_> {
             }
         };
         server.obey(&facts.session.client_min_messages);
-        let limits = within(limits, &facts.session);
+        let limits = within(limits, &facts.session, server.set_aside_so_far());
         let asked = asked(server.session(), &self.intercept.text, self.parsed, config);
         let mut policy = policy(config, &server.session().who);
         policy.overrides.extend(asked.overrides());
@@ -344,6 +352,13 @@ impl Case<'_> {
             Judgement::untouched()
         };
         count_verdict(&judgement);
+        if matches!(judgement.verdict, Verdict::Queue(_))
+            && let Some(ending) = self
+                .wait_for_window(server, &config.policy, &facts, &judgement, limits)
+                .await
+        {
+            return ending;
+        }
         self.carry_out(server, &facts, judgement, limits).await
     }
 
@@ -495,6 +510,7 @@ impl Case<'_> {
             error,
             progress: Some(progress),
             elapsed,
+            ..Ended::default()
         };
         self.record(server.session(), judgement, Some(facts), &ended);
         match (server.interrupt(), ending) {
@@ -511,13 +527,17 @@ impl Case<'_> {
         facts: Option<&Facts>,
         ended: &Ended<'_>,
     ) {
+        let ended = Ended {
+            window: self.wait.entry(),
+            ..ended.clone()
+        };
         record(
             session,
             &self.intercept.text,
             self.parsed,
             judgement,
             facts,
-            ended,
+            &ended,
         );
     }
 }
@@ -649,8 +669,10 @@ async fn observe(
         None => rules::assumed(&parsed.statement),
     };
     count_verdict(&judgement);
+    let is_queued = matches!(judgement.verdict, Verdict::Queue(_));
     let ended = Ended {
         outcome: "observed",
+        window: is_queued.then(|| window::entry(&setup.config, Duration::ZERO, false)),
         ..Ended::default()
     };
     record(
@@ -667,11 +689,12 @@ async fn observe(
 }
 
 /// How a statement ended, for the record.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Ended<'a> {
     outcome: &'static str,
     error: Option<&'a ErrorFields>,
     progress: Option<&'a Progress>,
+    window: Option<WindowEntry>,
     elapsed: Duration,
 }
 
@@ -716,6 +739,10 @@ fn record(
         event.lock_wait_ms = milliseconds(progress.waited);
     }
     event.elapsed_ms = milliseconds(ended.elapsed);
+    if let Some(window) = &ended.window {
+        event.elapsed_ms += window.waited_ms;
+        event.window = Some(window.clone());
+    }
     session.worker.shared.audit.record(event);
 }
 
@@ -737,8 +764,6 @@ fn event_of(session: &Session, text: &Text, parsed: &Parsed) -> Event {
         ),
         tag,
         verdict: "pass",
-        rule: None,
-        because: None,
         mode: session.mode(&setup.config).as_str(),
         relations: named
             .iter()
@@ -747,15 +772,9 @@ fn event_of(session: &Session, text: &Text, parsed: &Parsed) -> Event {
                 bytes: None,
             })
             .collect(),
-        executed: Vec::new(),
-        failed: None,
-        undone: Vec::new(),
         outcome: "passed",
-        error: None,
         overriding: asked(session, text, parsed, &setup.config).entry,
-        attempts: 0,
-        lock_wait_ms: 0,
-        elapsed_ms: 0,
+        ..Event::default()
     }
 }
 
@@ -768,19 +787,10 @@ pub fn record_mode(session: &Session, value: &str, config: &Config) -> Option<St
         tag: "SET".to_owned(),
         sql: format!("SET lockkeeper.mode = {}", quote_literal(value)),
         verdict: "pass",
-        rule: None,
-        because: None,
         mode: session.mode(config).as_str(),
-        relations: Vec::new(),
-        executed: Vec::new(),
-        failed: None,
-        undone: Vec::new(),
         outcome: "passed",
-        error: None,
         overriding: Some(entry),
-        attempts: 0,
-        lock_wait_ms: 0,
-        elapsed_ms: 0,
+        ..Event::default()
     });
     notice
 }

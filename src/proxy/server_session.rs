@@ -40,6 +40,8 @@ const MAX_ROWS: usize = 10_000;
 pub struct ServerSession<'a> {
     session: &'a mut Session,
     began: Instant,
+    /// Time that doesn't count as elapsed.
+    set_aside: Duration,
     interrupt: Option<Interrupt>,
     cancelling: Option<Pin<Box<dyn Future<Output = ()>>>>,
     /// Ends when lockkeeper closes its sessions.
@@ -90,6 +92,7 @@ impl<'a> ServerSession<'a> {
         ServerSession {
             session,
             began: Instant::now(),
+            set_aside: Duration::ZERO,
             interrupt: None,
             cancelling: None,
             closing,
@@ -330,6 +333,16 @@ impl<'a> ServerSession<'a> {
         }
     }
 
+    /// Time that was spent waiting for a window is no part of what the plan takes, nor of its deadline.
+    pub fn set_aside(&mut self, waited: Duration) {
+        self.set_aside += waited;
+    }
+
+    /// All time that was set aside.
+    pub fn set_aside_so_far(&self) -> Duration {
+        self.set_aside
+    }
+
     /// The statement came by Query.
     pub fn came_by_query(&mut self) {
         self.forgets_unnamed = true;
@@ -550,7 +563,7 @@ impl crate::exec::session::Session for ServerSession<'_> {
     }
 
     fn elapsed(&self) -> Duration {
-        self.began.elapsed()
+        self.began.elapsed().saturating_sub(self.set_aside)
     }
 }
 

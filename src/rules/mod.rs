@@ -255,24 +255,11 @@ pub fn as_carried_out(
 ) -> Judgement {
     let plan = match &judgement.verdict {
         Verdict::Rewrite(plan) => plan,
-        Verdict::Queue(_) => {
-            let refusal = Refusal {
-                sqlstate: other::NO_WINDOW,
-                message: format!(
-                    "{} may run in a window of time only",
-                    parsed.statement.tag()
-                ),
-                detail: "The policy says so of this rule, and no window can be set yet.".to_owned(),
-                hint: "Set the rule to another action in policy.rules.".to_owned(),
-            };
-            return Judgement {
-                verdict: Verdict::Reject(refusal),
-                ..judgement
-            };
-        }
-        Verdict::Untouched | Verdict::Pass(_) | Verdict::NoOp(_) | Verdict::Reject(_) => {
-            return judgement;
-        }
+        Verdict::Untouched
+        | Verdict::Pass(_)
+        | Verdict::Queue(_)
+        | Verdict::NoOp(_)
+        | Verdict::Reject(_) => return judgement,
     };
     let is_plain = |step: &Step| step.context == Context::Transaction;
     if !facts.assumed || (plan.steps.len() == 1 && plan.steps.iter().all(is_plain)) {
