@@ -25,6 +25,7 @@ mod syscalls;
 mod temporary;
 mod tls;
 mod traps;
+mod windows;
 mod wire;
 
 /// How long a test may take before it fails instead of hanging.

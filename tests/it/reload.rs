@@ -8,7 +8,8 @@ use tempfile::TempDir;
 use crate::harness::{clean_command, eventually, limited, psql, shared};
 use crate::program::{PROGRAM, Program};
 use crate::tls::{Authority, authority, write};
-use crate::wire::Wire;
+use crate::windows::closed;
+use crate::wire::{Wire, commands, q};
 
 /// The program with a file of settings.
 struct Reloadable {
@@ -85,6 +86,34 @@ fn running_sessions_obey_new_settings() {
         let frames = refused.start(&[("user", "postgres")]);
         assert_eq!(crate::wire::sqlstate(&frames), "53300");
         wire.run("TABLE kept");
+    });
+}
+
+/// More often than a statement is judged anew for other reasons.
+#[test]
+fn statements_that_wait_for_a_window_obey_new_ones() {
+    limited(|| {
+        let settings = |windows: &str| {
+            format!("{SMALL}[policy]\nrules = {{ lock-queue = 'queue' }}\nwindows = ['{windows}']")
+        };
+        let mut lockkeeper = Reloadable::start(&settings(&closed()));
+        let mut wire = lockkeeper.program.session();
+        wire.run("CREATE TABLE queued_up()");
+        wire.send(&q("ALTER TABLE queued_up ADD COLUMN a int"));
+        for zone in ["Etc/GMT-1", "Etc/GMT-2", "Etc/GMT+1", "UCT", "Zulu", "GMT0"] {
+            let frame = wire.next().unwrap();
+            assert!(
+                frame.field(b'M').contains("waits for a window"),
+                "{frame:?}"
+            );
+            let windows = closed().replace("UTC", zone);
+            lockkeeper.reload(&settings(&windows), "done");
+        }
+        let frame = wire.next().unwrap();
+        assert!(frame.field(b'M').contains("(GMT0)"), "{frame:?}");
+        lockkeeper.reload(&settings("00:00-24:00"), "done");
+        assert_eq!(commands(&wire.until_ready()), ["ALTER TABLE"]);
+        wire.run("DROP TABLE queued_up");
     });
 }
 
