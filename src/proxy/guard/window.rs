@@ -245,9 +245,11 @@ impl Case<'_> {
             statement_timeout: limits.statement_timeout,
         };
         let began = server.elapsed();
-        let waited = if self.wait.approved.get() {
+        let may_run = self.wait.approved.get() || policy.windows.is_open(Timestamp::now());
+        let waited = if may_run {
             Waited::MayRun
         } else {
+            self.place.set(None); // who waits for a window holds nobody up
             wait(server, &waiter, &self.wait, std::future::pending()).await
         };
         server.set_aside(server.elapsed().saturating_sub(began));
