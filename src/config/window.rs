@@ -104,7 +104,7 @@ impl Window {
     /// The moments at which a clock shows this: two where it is put back.
     fn moments(&self, shown: DateTime) -> impl Iterator<Item = Timestamp> {
         let moment = self.zone.to_ambiguous_timestamp(shown);
-        [moment.clone().earlier(), moment.later()]
+        [moment.earlier(), moment.later()]
             .into_iter()
             .filter_map(Result::ok)
     }
@@ -441,9 +441,15 @@ impl<'de> Deserialize<'de> for Windows {
 /// A span for people, in its two largest units, rounded up to seconds.
 pub fn human_span(span: std::time::Duration) -> String {
     let seconds = span.as_secs() + u64::from(span.subsec_nanos() > 0);
+    // Up to two days in hours.
+    let days = if seconds < 172_800 {
+        0
+    } else {
+        seconds / 86_400
+    };
     let units = [
-        (seconds / 86_400, "d"),
-        (seconds / 3_600 % 24, "h"),
+        (days, "d"),
+        ((seconds - days * 86_400) / 3_600, "h"),
         (seconds / 60 % 60, "min"),
         (seconds % 60, "s"),
     ];

@@ -103,7 +103,7 @@ fn it_runs_when_the_window_opens_and_is_judged_by_what_it_finds_then() {
             let detail = notice.field(b'D');
             assert!(
                 detail.starts_with(&format!(
-                    "The policy lets it run in a window only: {window}. Rule create-index-blocks-writes: "
+                    "The policy lets it run in a window only: {window}.\nRule create-index-blocks-writes: "
                 )),
                 "{detail}"
             );
@@ -163,9 +163,9 @@ fn waiting_has_an_end() {
                 vec![window.as_str()],
                 "2s",
                 "waits for a window: the next one opens",
-                "CREATE INDEX has waited ",
+                "CREATE INDEX has waited 2 s for a window of time",
                 format!("in a window only: {window}. The next one opens "),
-                "raise queue.max_wait (now 2s)",
+                "raise queue.max_wait (now 2 s)",
             ),
             (
                 vec![],

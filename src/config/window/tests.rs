@@ -264,6 +264,8 @@ fn spans_for_people() {
         (3_600_000, "1 h"),
         (3_601_000, "1 h"),
         (33_120_000, "9 h 12 min"),
+        (86_400_000, "24 h"),
+        (172_740_000, "47 h 59 min"),
         (180_000_000, "2 d 2 h"),
     ] {
         assert_eq!(human_span(Duration::from_millis(milliseconds)), expected);

@@ -148,7 +148,7 @@ impl<'a> Standing<'a> {
             None => format!("{tag} waits for an approval"),
         };
         let why = judgement.rule().map_or(String::new(), |rule| {
-            format!(" Rule {}: {}", rule.name, rule.hazard)
+            format!("\nRule {}: {}", rule.name, rule.hazard)
         });
         let waited = if self.waited < TICK {
             String::new()
@@ -176,7 +176,7 @@ impl<'a> Standing<'a> {
     /// Why it is refused when nothing came in time.
     fn refusal(&self, tag: &str) -> Refusal {
         let has_windows = !self.windows.is_empty();
-        let span = human_span(self.waited);
+        let span = human_span(self.waited.min(self.max_wait));
         let message = match (has_windows, self.max_wait.is_zero()) {
             (true, true) => format!("{tag} may run in a window of time only, and none is open"),
             (true, false) => {
@@ -190,7 +190,7 @@ impl<'a> Standing<'a> {
         let opens = self.opens().map_or(String::new(), |opens| {
             format!(" The next one opens {opens}.")
         });
-        let max_wait = humantime::format_duration(self.max_wait);
+        let max_wait = human_span(self.max_wait);
         let hint = if has_windows {
             format!(
                 "Nothing was changed. Send it again when a window is open, or raise queue.max_wait (now {max_wait})."
