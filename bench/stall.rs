@@ -6,6 +6,7 @@
 use std::io::{Write, stdout};
 use std::time::Duration;
 
+use anyhow::Context;
 use clap::Parser;
 
 mod background;
@@ -60,6 +61,9 @@ struct Flags {
     /// A small table, to see that everything works
     #[arg(long)]
     quick: bool,
+    /// An autovacuum worker is at work on the table all the time
+    #[arg(long)]
+    vacuum: bool,
     /// lockkeeper without a login of its own on the server
     #[arg(long)]
     no_operator: bool,
@@ -85,6 +89,7 @@ async fn measure(flags: &Flags) -> anyhow::Result<()> {
     let terms = Terms {
         clients: flags.clients,
         limit: Duration::from_secs(flags.limit),
+        vacuum: flags.vacuum,
         with_operator: !flags.no_operator,
     };
     let postgres = place.server.binaries().join("postgres");
@@ -92,11 +97,17 @@ async fn measure(flags: &Flags) -> anyhow::Result<()> {
         environment::version(&postgres, "--version"),
         environment::version(place::LOCKKEEPER.as_ref(), "--version"),
     ]);
-    let title = format!(
+    let mut title = format!(
         "{} clients, {rows} rows, one reader of {} s",
         flags.clients,
         run::READER_LASTS.as_secs()
     );
+    if flags.vacuum {
+        title += ", autovacuum at work";
+    }
+    if flags.no_operator {
+        title += ", lockkeeper without a login";
+    }
     text += &format!("{title}\n\n");
     stdout().write_all(text.as_bytes())?;
     let mut families = flags.family.clone();
@@ -105,7 +116,8 @@ async fn measure(flags: &Flags) -> anyhow::Result<()> {
     }
     let mut all = Vec::new();
     for family in families {
-        let results = compare(&place, terms, family, &flags.strategies).await?;
+        let compared = compare(&place, terms, family, &flags.strategies).await;
+        let results = compared.with_context(|| family.name)?;
         stdout().write_all(report::one(&results).as_bytes())?;
         all.push(results);
     }
@@ -116,7 +128,8 @@ async fn measure(flags: &Flags) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// One family by everybody, and then a run without a schema change that is as long as the longest.
+/// One family by everybody, between two runs without a schema change, the second of which is as
+/// long as the longest with one.
 async fn compare(
     place: &Place,
     terms: Terms,
@@ -124,6 +137,8 @@ async fn compare(
     strategies: &[Strategy],
 ) -> anyhow::Result<Results> {
     let template = place.prepare(family).await?;
+    let event = Event::Nothing(run::READER_LASTS);
+    let before = perform(place, terms, family, template, event).await?;
     let mut runs = Vec::new();
     for strategy in strategies {
         let event = Event::Change(*strategy);
@@ -132,10 +147,11 @@ async fn compare(
     let done = runs.iter().filter(|run| run.outcome == Outcome::Done);
     let longest = done.map(|run| run.took).max().unwrap_or_default();
     let length = longest.clamp(run::READER_LASTS, LONGEST_QUIET);
-    let quiet = perform(place, terms, family, template, Event::Nothing(length)).await?;
+    let after = perform(place, terms, family, template, Event::Nothing(length)).await?;
     Ok(Results {
         family,
-        quiet,
+        change: place.filled_in(family.change),
+        quiet: [before, after],
         runs,
     })
 }

@@ -23,6 +23,18 @@ const PREPARED: &str = "prepared";
 /// The database that a run works in: a copy of one of the two.
 pub(crate) const FRESH: &str = "fresh";
 
+/// Makes autovacuum begin anew as soon as it has ended, and take seconds each time.
+pub(crate) const VACUUMED: &str = "
+    DO $$
+    DECLARE busy regclass;
+    BEGIN
+        FOR busy IN SELECT oid FROM pg_class WHERE relkind = 'r' AND relname LIKE 'busy%' LOOP
+            EXECUTE format(
+                'ALTER TABLE %s SET (autovacuum_vacuum_threshold = 0, autovacuum_vacuum_scale_factor = 0,
+                 vacuum_index_cleanup = on, autovacuum_vacuum_cost_delay = 20, autovacuum_vacuum_cost_limit = 50)', busy);
+        END LOOP;
+    END $$";
+
 /// Since this version databases are copied through the log unless told otherwise.
 const COPIES_BY_LOG: i32 = 150_000;
 
@@ -42,7 +54,7 @@ impl Place {
         let settings = [
             ("shared_buffers", "512MB"),
             ("maintenance_work_mem", "128MB"),
-            ("autovacuum_naptime", "5s"),
+            ("autovacuum_naptime", "1s"),
             // What is measured is waiting for locks. A checkpoint in the midst of one of the runs, or
             // workers that take the processors from the traffic, would be measured as well.
             ("max_wal_size", "16GB"),
@@ -110,7 +122,8 @@ impl Place {
         Ok(())
     }
 
-    async fn run_in(&self, database: &str, sql: &str) -> anyhow::Result<()> {
+    /// Runs statements in a database, and brings its statistics up to date.
+    pub(crate) async fn run_in(&self, database: &str, sql: &str) -> anyhow::Result<()> {
         let client = connect(self.server.port(), database, "stall: preparation").await?;
         let sql = self.filled_in(sql);
         client

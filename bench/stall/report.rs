@@ -20,8 +20,10 @@ const ENOUGH: usize = 200;
 /// The runs of one family.
 pub(crate) struct Results {
     pub(crate) family: &'static Family,
-    /// The run in which nothing happened.
-    pub(crate) quiet: Run,
+    /// The statement, with its numbers.
+    pub(crate) change: String,
+    /// The runs in which nothing happened, before and after the others.
+    pub(crate) quiet: [Run; 2],
     pub(crate) runs: Vec<Run>,
 }
 
@@ -40,16 +42,25 @@ impl Run {
 }
 
 impl Results {
+    /// The larger of the values of the two runs without a schema change.
+    fn usual(&self, of: impl Fn(&Run) -> f64) -> f64 {
+        self.quiet.iter().map(of).fold(0.0, f64::max)
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Run> {
+        self.runs.iter().chain(&self.quiet)
+    }
+
     /// The longest that a query was held up, in milliseconds: its latency less what is usual.
     fn worst(&self, run: &Run) -> f64 {
-        (run.percentile(1.0) - self.quiet.percentile(0.5)).max(0.0)
+        (run.percentile(1.0) - self.usual(|quiet| quiet.percentile(0.5))).max(0.0)
     }
 
     /// Seconds that all queries together took beyond the p99 without a schema change.
     fn lost(&self, run: &Run) -> f64 {
-        let usual = self.quiet.percentile(0.99);
+        let usual = self.usual(|quiet| quiet.percentile(0.99));
         let beyond = run.latencies.iter().map(|latency| ms(*latency) - usual);
-        beyond.filter(|beyond| *beyond > 0.0).sum::<f64>() / 1000.0
+        beyond.fold(0.0, |sum, beyond| sum + beyond.max(0.0)) / 1000.0
     }
 
     fn row(&self, run: &Run) -> Vec<String> {
@@ -109,7 +120,7 @@ impl Results {
     }
 
     fn worst_bar(&self, run: &Run) -> Option<(bool, String)> {
-        let (worst, noise) = (self.worst(run), self.worst(&self.quiet));
+        let (worst, noise) = (self.worst(run), self.usual(|quiet| self.worst(quiet)));
         let budget = ms(BUDGET);
         let text = format!("worst stall {worst:.0} ms of at most {budget:.0} + {noise:.0}");
         Some((worst <= budget + noise, text))
@@ -133,7 +144,7 @@ impl Results {
         if run.latencies.len() < ENOUGH {
             return Some((true, "too short for a p99".to_owned()));
         }
-        let ratio = run.percentile(0.99) / self.quiet.percentile(0.99);
+        let ratio = run.percentile(0.99) / self.usual(|quiet| quiet.percentile(0.99));
         let text = format!("p99 {ratio:.2} of the usual, at most {P99_TIMES}");
         Some((ratio <= P99_TIMES, text))
     }
@@ -141,7 +152,7 @@ impl Results {
     /// What isn't in the table: why something failed, and errors of the traffic.
     fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
-        for run in self.runs.iter().chain([&self.quiet]) {
+        for run in self.all() {
             let name = run.strategy.map_or("nobody", Strategy::name);
             if let Outcome::Failed(why) = &run.outcome {
                 notes.push(format!("{name}: {why}"));
@@ -170,9 +181,9 @@ const COLUMNS: [&str; 8] = [
 
 /// One family, for reading while the others run.
 pub(crate) fn one(results: &Results) -> String {
-    let title = format!("{}: {}", results.family.name, results.family.change);
+    let title = format!("{}: {}", results.family.name, results.change);
     let mut table = Table::new(title, COLUMNS.map(str::to_owned).to_vec());
-    for run in results.runs.iter().chain([&results.quiet]) {
+    for run in results.all() {
         table.rows.push(results.row(run));
     }
     let mut text = table.show(false);
@@ -205,7 +216,7 @@ pub(crate) fn markdown(all: &[Results], title: &str) -> String {
     header.extend(COLUMNS.map(str::to_owned));
     let mut table = Table::new(title, header);
     for results in all {
-        for run in results.runs.iter().chain([&results.quiet]) {
+        for run in results.all() {
             let mut row = vec![results.family.name.to_owned()];
             row.extend(results.row(run));
             table.rows.push(row);
@@ -215,7 +226,7 @@ pub(crate) fn markdown(all: &[Results], title: &str) -> String {
     let mut verdicts = Table::new("Verdicts", header.map(str::to_owned).to_vec());
     for results in all {
         let verdict = results.verdict().unwrap_or_default();
-        let change = format!("`{}`", results.family.change.replace('|', "\\|"));
+        let change = format!("`{}`", results.change.replace('|', "\\|"));
         verdicts
             .rows
             .push(vec![results.family.name.to_owned(), change, verdict]);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use crate::family::Family;
-use crate::place::{FRESH, Guard, Place};
+use crate::place::{FRESH, Guard, Place, VACUUMED};
 use crate::strategy::{Outcome, Sent, Strategy};
 use crate::traffic::{Monitor, Reader, Traffic};
 
@@ -24,6 +24,8 @@ pub(crate) struct Terms {
     pub(crate) clients: u64,
     /// The longest that a schema change may take.
     pub(crate) limit: Duration,
+    /// Whether an autovacuum worker is at work on the table all the time.
+    pub(crate) vacuum: bool,
     /// Whether lockkeeper has a login of its own.
     pub(crate) with_operator: bool,
 }
@@ -63,6 +65,9 @@ pub(crate) async fn perform(
     event: Event,
 ) -> anyhow::Result<Run> {
     place.refresh(template).await?;
+    if terms.vacuum {
+        place.run_in(FRESH, VACUUMED).await?;
+    }
     let server = place.server.port();
     let guard = match event {
         Event::Change(Strategy::Lockkeeper) => Some(Guard::start(place, terms.with_operator)?),

@@ -178,12 +178,12 @@ impl Worker {
         }
     }
 
-    /// Three reads and an update by key. The longer ones do something else before they commit.
+    /// Seven reads and an update by key. The longer ones do something else before they commit.
     async fn transaction(&mut self, shared: &Shared) -> Result<(), tokio_postgres::Error> {
         self.client.batch_execute("BEGIN").await?;
-        for number in 0..4 {
+        for number in 0..8 {
             let key = i64::try_from(self.next_random() % self.rows).unwrap_or_default() + 1;
-            let statement = if number == 2 {
+            let statement = if number == 4 {
                 &self.update
             } else {
                 &self.read
