@@ -13,8 +13,8 @@ use crate::traffic::connect;
 
 /// The program that is measured.
 pub(crate) const LOCKKEEPER: &str = env!("CARGO_BIN_EXE_lockkeeper");
-/// The flag that names lockkeeper's own login on the server.
-const OPERATOR_FLAG: &str = "--operator-url";
+/// The setting that names lockkeeper's own login on the server.
+const OPERATOR_URL: &str = "LOCKKEEPER__OPERATOR__URL";
 
 /// The database with the usual form of the table.
 const BASE: &str = "base";
@@ -160,7 +160,9 @@ impl Guard {
             .arg("--http=")
             .env("LOCKKEEPER__AUDIT__FILE", &audit);
         if with_operator {
-            command.arg(format!("{OPERATOR_FLAG}={}", place.server.url(FRESH)));
+            command.env(OPERATOR_URL, place.server.url("postgres"));
+        } else {
+            command.env(OPERATOR_URL, "");
         }
         let mut process = Background::start(command, directory.join("lockkeeper.log"))?;
         process.until_it_listens("lockkeeper", port)?;

@@ -144,8 +144,13 @@ impl Results {
         if run.latencies.len() < ENOUGH {
             return Some((true, "too short for a p99".to_owned()));
         }
-        let ratio = run.percentile(0.99) / self.usual(|quiet| quiet.percentile(0.99));
-        let text = format!("p99 {ratio:.2} of the usual, at most {P99_TIMES}");
+        let usual = self.usual(|quiet| quiet.percentile(0.99));
+        let ratio = run.percentile(0.99) / usual;
+        let least = self.quiet.iter().map(|quiet| quiet.percentile(0.99));
+        let varies = usual / least.fold(f64::INFINITY, f64::min);
+        let text = format!(
+            "p99 {ratio:.2} of the usual, which varies by {varies:.2}, at most {P99_TIMES}"
+        );
         Some((ratio <= P99_TIMES, text))
     }
 
