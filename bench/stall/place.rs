@@ -31,7 +31,8 @@ pub(crate) const VACUUMED: &str = "
         FOR busy IN SELECT oid FROM pg_class WHERE relkind = 'r' AND relname LIKE 'busy%' LOOP
             EXECUTE format(
                 'ALTER TABLE %s SET (autovacuum_vacuum_threshold = 0, autovacuum_vacuum_scale_factor = 0,
-                 vacuum_index_cleanup = on, autovacuum_vacuum_cost_delay = 20, autovacuum_vacuum_cost_limit = 50)', busy);
+                 autovacuum_vacuum_cost_delay = 20, autovacuum_vacuum_cost_limit = 50,
+                 vacuum_index_cleanup = on)', busy);
         END LOOP;
     END $$";
 
