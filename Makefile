@@ -66,6 +66,7 @@ bench: ## run the benchmarks of bench/
 	cargo bench --locked --bench proxies -- --tls
 	cargo bench --locked --bench proxies -- --idle
 	cargo bench --locked --bench proxies -- --idle --tls
+	cargo bench --locked --bench stall -- --clients 64
 
 # How long each fuzz target runs: make fuzz FUZZ_SECONDS=600
 FUZZ_SECONDS ?= 60

@@ -11,9 +11,9 @@ use std::process::Command;
 use anyhow::{Context, bail};
 use clap::Parser;
 
+mod background;
 #[path = "proxies/contender.rs"]
 mod contender;
-#[path = "proxies/environment.rs"]
 mod environment;
 #[path = "proxies/idle.rs"]
 mod idle;
@@ -23,6 +23,7 @@ mod load;
 mod process;
 #[path = "proxies/report.rs"]
 mod report;
+mod table;
 
 use contender::{Bench, Contender, Kind};
 use load::Cell;
@@ -83,7 +84,10 @@ fn main() -> anyhow::Result<()> {
     raise_descriptors()?;
     let bench = Bench::start(flags.tls, flags.idle.then_some(flags.connections))?;
     let contenders = contenders(&flags);
-    let environment = environment::describe(&bench, &contenders);
+    let postgres = bench.server.binaries().join("postgres");
+    let mut versions = vec![environment::version(&postgres, "--version")];
+    versions.extend(contenders.iter().filter_map(Contender::version));
+    let environment = environment::describe(&versions);
     let text = if flags.idle {
         let measured = idle::measure(&bench, &contenders, flags.connections)?;
         report::idle(&measured, flags.connections, flags.markdown)

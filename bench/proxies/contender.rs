@@ -2,21 +2,21 @@
 
 use std::fs;
 use std::io::Write;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
 
-use anyhow::{Context, anyhow, bail, ensure};
+use anyhow::{Context, anyhow, ensure};
 use lockkeeper::pg::temporary::{HOW_TO_GET, Options, TemporaryServer, Tls, find_binaries};
 use rcgen::{CertificateParams, KeyPair};
 use tempfile::TempDir;
 
+use crate::background::{Background, bound_command, clean_command};
+use crate::environment::version;
+
 /// pgbench's scale: 100,000 accounts each, 150 MB at this one.
 const SCALE: &str = "10";
-/// How long a proxy may take to listen.
-const LISTEN_LIMIT: Duration = Duration::from_secs(20);
 
 /// Who carries the load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -49,6 +49,16 @@ impl Contender {
             kind,
             binary: binary.into(),
         }
+    }
+
+    /// What it says of its version, if it is a program.
+    pub(crate) fn version(&self) -> Option<String> {
+        let flag = match self.kind {
+            Kind::Direct => return None,
+            Kind::Haproxy => "-v",
+            Kind::Lockkeeper | Kind::Pgbouncer => "--version",
+        };
+        Some(version(&self.binary, flag))
     }
 
     /// Another build of lockkeeper.
@@ -129,27 +139,21 @@ impl Bench {
             contender.binary.display()
         );
         let place = Place::new(self)?;
-        let mut command = match contender.kind {
+        let command = match contender.kind {
             Kind::Lockkeeper => place.lockkeeper(&contender.binary),
             Kind::Pgbouncer => place.pgbouncer(&contender.binary)?,
             _ => place.haproxy(&contender.binary)?,
         };
-        let log = fs::File::create(place.path("log"))?;
-        let child = command
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()
-            .with_context(|| format!("run {command:?}"))?;
-        let mut running = Running {
+        let log = place.path("log");
+        let mut background = Background::start(command, log)?;
+        background.until_it_listens(&contender.name, place.port)?;
+        Ok(Running {
             port: place.port,
             process: Some(Process {
-                child,
-                directory: place.directory,
+                background,
+                _directory: place.directory,
             }),
-        };
-        running.until_it_listens(&contender.name)?;
-        Ok(running)
+        })
     }
 }
 
@@ -160,39 +164,18 @@ pub(crate) struct Running {
     process: Option<Process>,
 }
 
+/// A proxy, and then its files: dropped in this order.
 #[derive(Debug)]
 struct Process {
-    child: Child,
-    directory: TempDir,
+    background: Background,
+    _directory: TempDir,
 }
 
 impl Running {
     /// The process that is measured, if there is one between client and server.
     pub(crate) fn id(&self) -> Option<u32> {
-        self.process.as_ref().map(|process| process.child.id())
-    }
-
-    fn until_it_listens(&mut self, name: &str) -> anyhow::Result<()> {
-        let deadline = Instant::now() + LISTEN_LIMIT;
-        let Some(process) = &mut self.process else {
-            return Ok(());
-        };
-        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
-            let ended = process.child.try_wait()?.is_some();
-            if ended || Instant::now() > deadline {
-                let log = fs::read_to_string(process.directory.path().join("log"))?;
-                bail!("{name} doesn't listen:\n{log}");
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let process = self.process.as_ref();
+        process.map(|process| process.background.child.id())
     }
 }
 
@@ -310,25 +293,6 @@ fn certificate() -> anyhow::Result<Tls> {
         certificate_pem: certificate.pem(),
         key_pem: key.serialize_pem(),
     })
-}
-
-/// A program that is killed when this process ends, however that comes about.
-fn bound_command(program: &Path) -> Command {
-    let mut command = clean_command("setpriv");
-    command.args(["--pdeathsig=KILL", "--"]).arg(program);
-    command
-}
-
-/// A program without the settings of whoever runs this.
-fn clean_command(program: impl AsRef<std::ffi::OsStr>) -> Command {
-    let mut command = Command::new(program);
-    for (name, _) in std::env::vars_os() {
-        let text = name.to_string_lossy();
-        if text.starts_with("PG") || text.starts_with("LOCKKEEPER__") {
-            command.env_remove(&name);
-        }
-    }
-    command
 }
 
 /// The user and group to run PgBouncer as, which refuses to run as root; `None` when this isn't root.

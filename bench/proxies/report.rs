@@ -1,10 +1,9 @@
 //! Medians, and tables of them.
 
-use std::fmt::Write;
-
 use crate::contender::{Contender, Kind};
 use crate::idle::Growth;
 use crate::load::{Calls, Results, Run};
+use crate::table::Table;
 
 /// The median, and the extremes.
 #[derive(Debug, Clone, Copy)]
@@ -40,49 +39,6 @@ impl Spread {
             most,
         } = self;
         format!("{median:.digits$} ({least:.digits$}–{most:.digits$})")
-    }
-}
-
-/// A table, with columns in line or in Markdown.
-struct Table {
-    title: String,
-    rows: Vec<Vec<String>>,
-}
-
-impl Table {
-    fn new(title: impl Into<String>, header: Vec<String>) -> Self {
-        Self {
-            title: title.into(),
-            rows: vec![header],
-        }
-    }
-
-    fn show(&self, markdown: bool) -> String {
-        let columns = self.rows.iter().map(Vec::len).max().unwrap_or_default();
-        let width = |column: usize| {
-            let cells = self.rows.iter().filter_map(|row| row.get(column));
-            cells
-                .map(|cell| cell.chars().count())
-                .max()
-                .unwrap_or_default()
-        };
-        let widths: Vec<usize> = (0..columns).map(width).collect();
-        let mut text = format!("{}\n\n", self.title);
-        for (number, row) in self.rows.iter().enumerate() {
-            if markdown {
-                let _ = writeln!(text, "| {} |", row.join(" | "));
-                if number == 0 {
-                    let _ = writeln!(text, "|{}", " --- |".repeat(columns));
-                }
-                continue;
-            }
-            let padded = row.iter().zip(&widths);
-            let padded: Vec<String> = padded
-                .map(|(cell, width)| format!("{cell:width$}"))
-                .collect();
-            let _ = writeln!(text, "{}", padded.join("   ").trim_end());
-        }
-        text + "\n"
     }
 }
 

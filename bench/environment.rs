@@ -4,22 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::contender::{Bench, Contender, Kind};
-
 /// A line of versions and one of the machine, the latter with how busy it is at this moment.
-pub(crate) fn describe(bench: &Bench, contenders: &[Contender]) -> String {
-    let mut versions = vec![version(
-        &bench.server.binaries().join("postgres"),
-        "--version",
-    )];
-    for contender in contenders {
-        let flag = match contender.kind {
-            Kind::Direct => continue,
-            Kind::Haproxy => "-v",
-            Kind::Lockkeeper | Kind::Pgbouncer => "--version",
-        };
-        versions.push(version(&contender.binary, flag));
-    }
+pub(crate) fn describe(versions: &[String]) -> String {
     let processors = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = processors
         .lines()
@@ -34,7 +20,7 @@ pub(crate) fn describe(bench: &Bench, contenders: &[Contender]) -> String {
 }
 
 /// The first line of what a program says of itself.
-fn version(binary: &Path, flag: &str) -> String {
+pub(crate) fn version(binary: &Path, flag: &str) -> String {
     let output = Command::new(binary).arg(flag).output();
     let text = output.map(|output| output.stdout).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
