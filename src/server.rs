@@ -17,6 +17,7 @@ use crate::audit::log::AuditLog;
 use crate::config::{ClientTls, Config, Mode, ServerTls};
 use crate::exec::failpoint::Failpoints;
 use crate::exec::places::Places;
+use crate::exec::registry::Registry;
 use crate::http;
 use crate::metrics::AllMetrics;
 use crate::operator::{Operator, State};
@@ -155,6 +156,7 @@ impl Server {
             audit,
             metrics: AllMetrics::default(),
             phase: receiver,
+            plans: Registry::default(),
             clients: Arc::new(AtomicUsize::new(0)),
         };
         Ok(Server {

@@ -14,6 +14,7 @@ use super::setup::Setup;
 use crate::audit::log::AuditLog;
 use crate::exec::failpoint::Failpoints;
 use crate::exec::places::Places;
+use crate::exec::registry::Registry;
 use crate::metrics::{AllMetrics, Metrics};
 use crate::operator::Operator;
 use crate::sql::cache::ClassCache;
@@ -99,6 +100,8 @@ pub struct Shared {
     pub metrics: AllMetrics,
     /// How far the program is on its way out.
     pub phase: watch::Receiver<Phase>,
+    /// The plans that are being worked on.
+    pub plans: Registry,
     /// Clients now connected.
     pub clients: Arc<AtomicUsize>,
     /// lockkeeper's own login.
