@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::watch;
 
 use super::session::Stage;
-use crate::audit::event::Who;
+use crate::audit::event::{Event, RelationEntry, Who};
 use crate::sql::name::clip;
 
 /// The most of a statement's text that is kept, in bytes.
@@ -33,6 +33,24 @@ pub struct PlanInfo {
     pub rule: Option<&'static str>,
     /// Relations that it is about.
     pub relations: Vec<String>,
+}
+
+impl From<Event> for PlanInfo {
+    /// What would be recorded of it now, before there is a verdict.
+    fn from(event: Event) -> PlanInfo {
+        PlanInfo {
+            who: event.who,
+            tag: event.tag,
+            sql: event.sql,
+            verdict: "",
+            rule: None,
+            relations: names(event.relations),
+        }
+    }
+}
+
+fn names(relations: Vec<RelationEntry>) -> Vec<String> {
+    relations.into_iter().map(|entry| entry.name).collect()
 }
 
 impl PlanInfo {
@@ -211,6 +229,25 @@ impl PlanHandle {
     pub fn set_info(&self, info: PlanInfo) {
         if let Some(entry) = self.plans.entries().get_mut(&self.number) {
             entry.info = info.clipped();
+        }
+    }
+
+    /// Says what the verdict is, and which relations are known by now; none leaves those that it
+    /// named.
+    pub fn judged(
+        &self,
+        verdict: &'static str,
+        rule: Option<&'static str>,
+        relations: Vec<RelationEntry>,
+    ) {
+        let mut relations = names(relations);
+        shorten_lines(&mut relations);
+        if let Some(entry) = self.plans.entries().get_mut(&self.number) {
+            entry.info.verdict = verdict;
+            entry.info.rule = rule;
+            if !relations.is_empty() {
+                entry.info.relations = relations;
+            }
         }
     }
 
