@@ -6,7 +6,7 @@ use serde::Serialize;
 pub const MAX_SQL_BYTES: usize = 16 << 10;
 
 /// An event of the audit log.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct Event {
     /// When it ended: RFC 3339, UTC, milliseconds.
     pub time: String,
@@ -44,6 +44,12 @@ pub struct Event {
     /// What the client said against the policy, and whether it may.
     #[serde(rename = "override", skip_serializing_if = "Option::is_none")]
     pub overriding: Option<OverrideEntry>,
+    /// It is no schema change but a command of the console's.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub console: bool,
+    /// The plan that the command is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plan: Option<PlanEntry>,
     /// Tries to get a lock.
     pub attempts: u32,
     /// Milliseconds spent in tries that failed.
@@ -91,6 +97,19 @@ pub struct OverrideEntry {
     pub mode: Option<String>,
     /// It had effect.
     pub granted: bool,
+}
+
+/// A plan that a command of the console's is about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PlanEntry {
+    /// Its number.
+    pub number: u64,
+    /// The session's user.
+    pub user: String,
+    /// The database.
+    pub database: String,
+    /// The statement.
+    pub sql: String,
 }
 
 /// An error of an event.

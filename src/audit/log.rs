@@ -45,6 +45,11 @@ impl AuditLog {
 
     /// Records an event: in the program's log always, in the file when there is one.
     pub fn record(&self, event: Event) {
+        let subject = if event.console {
+            "console command"
+        } else {
+            "schema change"
+        };
         tracing::info!(
             target: "lockkeeper::audit",
             tag = event.tag,
@@ -55,7 +60,8 @@ impl AuditLog {
             user = event.who.user,
             database = event.who.database,
             elapsed_ms = event.elapsed_ms,
-            "schema change"
+            plan = event.plan.as_ref().map(|plan| plan.number),
+            "{subject}"
         );
         let Some(sender) = &self.sender else { return };
         match sender.try_send(Message::Event(Box::new(event))) {

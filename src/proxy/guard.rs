@@ -750,8 +750,6 @@ fn event_of(session: &Session, text: &Text, parsed: &Parsed) -> Event {
         ),
         tag,
         verdict: "pass",
-        rule: None,
-        because: None,
         mode: session.mode(&setup.config).as_str(),
         relations: named
             .iter()
@@ -760,15 +758,9 @@ fn event_of(session: &Session, text: &Text, parsed: &Parsed) -> Event {
                 bytes: None,
             })
             .collect(),
-        executed: Vec::new(),
-        failed: None,
-        undone: Vec::new(),
         outcome: "passed",
-        error: None,
         overriding: asked(session, text, parsed, &setup.config).entry,
-        attempts: 0,
-        lock_wait_ms: 0,
-        elapsed_ms: 0,
+        ..Event::default()
     }
 }
 
@@ -781,19 +773,10 @@ pub fn record_mode(session: &Session, value: &str, config: &Config) -> Option<St
         tag: "SET".to_owned(),
         sql: format!("SET lockkeeper.mode = {}", quote_literal(value)),
         verdict: "pass",
-        rule: None,
-        because: None,
         mode: session.mode(config).as_str(),
-        relations: Vec::new(),
-        executed: Vec::new(),
-        failed: None,
-        undone: Vec::new(),
         outcome: "passed",
-        error: None,
         overriding: Some(entry),
-        attempts: 0,
-        lock_wait_ms: 0,
-        elapsed_ms: 0,
+        ..Event::default()
     });
     notice
 }

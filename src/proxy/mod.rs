@@ -3,6 +3,7 @@
 pub mod address;
 pub mod cancel;
 pub mod connect_log;
+pub mod console;
 pub mod guard;
 pub mod inspect;
 pub mod leg;

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use super::cancel::CancelRegistry;
 use super::setup::Setup;
 use crate::audit::log::AuditLog;
+use crate::console::Reloads;
 use crate::exec::failpoint::Failpoints;
 use crate::exec::places::Places;
 use crate::exec::registry::Registry;
@@ -104,6 +105,10 @@ pub struct Shared {
     pub plans: Registry,
     /// Clients now connected.
     pub clients: Arc<AtomicUsize>,
+    /// Clients of the console.
+    pub consoles: Arc<AtomicUsize>,
+    /// Reads the settings again.
+    pub reloads: Reloads,
     /// lockkeeper's own login.
     pub operator: Operator,
     /// Where schema changes queue.
