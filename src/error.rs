@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+pub mod console;
+
 use crate::exec::acquire::seconds;
 use crate::plan::Limits;
 use crate::rules::Refusal;

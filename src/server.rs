@@ -11,12 +11,14 @@ use std::time::Duration;
 use metrics_exporter_prometheus::PrometheusHandle;
 use thiserror::Error;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use crate::audit::log::AuditLog;
 use crate::config::{ClientTls, Config, Mode, ServerTls};
+use crate::console::{ReloadRequest, Reloads};
 use crate::exec::failpoint::Failpoints;
 use crate::exec::places::Places;
+use crate::exec::registry::Registry;
 use crate::http;
 use crate::metrics::AllMetrics;
 use crate::operator::{Operator, State};
@@ -96,6 +98,7 @@ pub struct Server {
     setup: Arc<watch::Sender<Arc<Setup>>>,
     phase: watch::Sender<Phase>,
     metrics: Option<PrometheusHandle>,
+    reload_requests: Option<mpsc::Receiver<ReloadRequest>>,
     operating: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
@@ -146,6 +149,7 @@ impl Server {
         let (phase, receiver) = watch::channel(Phase::Running);
         let (setup, setups) = watch::channel(Arc::new(setup));
         let (operator, serving) = Operator::new(setups.clone());
+        let (reloads, reload_requests) = Reloads::new();
         let shared = Shared {
             setup: setups,
             operator,
@@ -155,7 +159,10 @@ impl Server {
             audit,
             metrics: AllMetrics::default(),
             phase: receiver,
+            plans: Registry::default(),
             clients: Arc::new(AtomicUsize::new(0)),
+            consoles: Arc::new(AtomicUsize::new(0)),
+            reloads,
         };
         Ok(Server {
             listeners,
@@ -164,6 +171,7 @@ impl Server {
             setup: Arc::new(setup),
             phase,
             metrics,
+            reload_requests: Some(reload_requests),
             operating: Box::pin(serving),
         })
     }
@@ -182,6 +190,11 @@ impl Server {
             setup: Arc::clone(&self.setup),
             audit: self.shared.audit.clone(),
         }
+    }
+
+    /// The console's requests for a reload, for whoever knows where the settings come from; once.
+    pub fn reload_requests(&mut self) -> Option<mpsc::Receiver<ReloadRequest>> {
+        self.reload_requests.take()
     }
 
     /// All addresses that clients can connect to, as bound.
@@ -212,10 +225,11 @@ impl Server {
     /// # Errors
     /// [`StartError::Io`] when threads can't be started.
     pub async fn run(
-        self,
+        mut self,
         drain: impl Future<Output = ()>,
         close: impl Future<Output = ()>,
     ) -> Result<(), StartError> {
+        drop(self.reload_requests.take()); // nobody answers them
         self.announce();
         let operating = tokio::spawn(self.operating);
         let operator = self.shared.operator.clone();
@@ -269,7 +283,11 @@ impl Server {
             () = close => tracing::warn!("told again: sessions are closed"),
         }
         self.phase.send_replace(Phase::Closing);
-        let _ = tokio::time::timeout(LAST_WORDS, no_clients(&self.shared.clients)).await;
+        let _ = tokio::time::timeout(LAST_WORDS, async {
+            no_clients(&self.shared.clients).await;
+            no_clients(&self.shared.consoles).await;
+        })
+        .await;
         self.shared.audit.flush();
         if let Some(http) = http {
             http.abort();

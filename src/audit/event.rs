@@ -47,6 +47,12 @@ pub struct Event {
     /// What it waited for, or would wait for, as the policy queues it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub window: Option<WindowEntry>,
+    /// It is no schema change but a command of the console's.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub console: bool,
+    /// The plan that the command is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plan: Option<PlanEntry>,
     /// Tries to get a lock.
     pub attempts: u32,
     /// Milliseconds spent in tries that failed.
@@ -118,6 +124,19 @@ impl std::fmt::Display for WindowEntry {
             f.write_str(&self.windows.join("; "))
         }
     }
+}
+
+/// A plan that a command of the console's is about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PlanEntry {
+    /// Its number.
+    pub number: u64,
+    /// The session's user.
+    pub user: String,
+    /// The database.
+    pub database: String,
+    /// The statement.
+    pub sql: String,
 }
 
 /// An error of an event.

@@ -49,6 +49,11 @@ impl AuditLog {
             Some(window) => (Some(window.to_string()), window.opens.clone()),
             None => (None, None),
         };
+        let subject = if event.console {
+            "console command"
+        } else {
+            "schema change"
+        };
         tracing::info!(
             target: "lockkeeper::audit",
             tag = event.tag,
@@ -61,7 +66,8 @@ impl AuditLog {
             user = event.who.user,
             database = event.who.database,
             elapsed_ms = event.elapsed_ms,
-            "schema change"
+            plan = event.plan.as_ref().map(|plan| plan.number),
+            "{subject}"
         );
         let Some(sender) = &self.sender else { return };
         match sender.try_send(Message::Event(Box::new(event))) {

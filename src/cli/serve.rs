@@ -173,11 +173,19 @@ async fn serve(config: Config, flags: Flags, set_level: SetLevel) -> anyhow::Res
     let mut interrupt = signal(SignalKind::interrupt())?;
     let hangup = signal(SignalKind::hangup())?;
     let connections = config.limits.connections;
-    let server = Server::bind(config, metrics::install()).await?;
+    let mut server = Server::bind(config, metrics::install()).await?;
     raise_descriptor_limit(connections);
     let load = move || settings(&flags);
     let reloader = server.reloader();
-    tokio::spawn(reload::follow(hangup, load, reloader.clone(), set_level));
+    if let Some(requests) = server.reload_requests() {
+        tokio::spawn(reload::follow(
+            hangup,
+            requests,
+            load,
+            reloader.clone(),
+            set_level,
+        ));
+    }
     let status = format!("serving on {}", server.addresses().join(", "));
     service::ready(&status);
     let (status, told) = watch::channel(status);

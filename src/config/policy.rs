@@ -75,6 +75,12 @@ fn rule_name(written: &str) -> Result<&'static str, String> {
 }
 
 impl RuleActions {
+    /// What they say of a rule.
+    pub fn of(&self, rule: &str) -> Option<Action> {
+        let found = self.0.get(rule).or_else(|| self.0.get(ALL));
+        found.copied()
+    }
+
     /// `*` first: what names a rule comes after it, and counts.
     fn overrides(&self, table: Option<&String>) -> impl Iterator<Item = Override> {
         let (all, named): (Vec<_>, Vec<_>) = self.0.iter().partition(|(name, _)| *name == ALL);

@@ -7,6 +7,7 @@ pub mod check;
 pub mod failpoint;
 pub mod look;
 pub mod places;
+pub mod registry;
 pub mod runner;
 pub mod session;
 pub mod wanted;

@@ -61,6 +61,40 @@ impl CancelToken {
     }
 }
 
+/// A session's process id and secret key, as BackendKeyData has them; forgotten with the session.
+#[derive(Debug, Default)]
+pub struct CancelKey {
+    bytes: Box<[u8]>,
+    registry: Arc<CancelRegistry>,
+}
+
+impl CancelKey {
+    /// Registers a session.
+    pub fn new(bytes: &[u8], token: Arc<CancelToken>, registry: &Arc<CancelRegistry>) -> CancelKey {
+        registry.insert(bytes, token);
+        CancelKey {
+            bytes: bytes.into(),
+            registry: Arc::clone(registry),
+        }
+    }
+}
+
+impl std::ops::Deref for CancelKey {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for CancelKey {
+    fn drop(&mut self) {
+        if !self.bytes.is_empty() {
+            self.registry.remove(&self.bytes);
+        }
+    }
+}
+
 /// The sessions of this process by process id and secret key, as BackendKeyData has them.
 #[derive(Debug, Default)]
 pub struct CancelRegistry {
@@ -69,14 +103,14 @@ pub struct CancelRegistry {
 
 impl CancelRegistry {
     /// Registers a session.
-    pub fn insert(&self, key: &[u8], token: Arc<CancelToken>) {
+    fn insert(&self, key: &[u8], token: Arc<CancelToken>) {
         if self.sessions.insert(key.into(), token).is_none() {
             metrics::gauge!("lockkeeper_cancel_keys").increment(1.0);
         }
     }
 
     /// Forgets a session.
-    pub fn remove(&self, key: &[u8]) {
+    fn remove(&self, key: &[u8]) {
         if self.sessions.remove(key).is_some() {
             metrics::gauge!("lockkeeper_cancel_keys").decrement(1.0);
         }

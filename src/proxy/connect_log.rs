@@ -4,7 +4,9 @@
 use std::time::{Duration, Instant};
 
 use super::address::Peer;
+use super::leg::Leg;
 use super::session::{End, Session, SessionError};
+use crate::audit::event::Who;
 use crate::wire::startup::StartupParameters;
 
 /// A client that has connected, as far as it is known.
@@ -82,6 +84,25 @@ impl Caller {
             client_bytes = session.client.received_bytes,
             server_bytes = session.server.received_bytes,
             "session ends"
+        );
+    }
+
+    /// Its session on the console has ended.
+    pub fn console_ends(&self, who: &Who, client: &Leg, result: &Result<End, SessionError>) {
+        let reason = match result {
+            Ok(end) => end.to_string(),
+            Err(error) => error.to_string(),
+        };
+        log_if!(
+            self.is_logged,
+            client = who.client,
+            user = who.user,
+            database = who.database,
+            application = who.application,
+            reason,
+            duration_ms = millis(self.accepted.elapsed()),
+            client_bytes = client.received_bytes,
+            "console session ends"
         );
     }
 

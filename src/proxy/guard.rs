@@ -21,8 +21,9 @@ use crate::config::{CancelBlockers, Config, Mode};
 use crate::error::{self, Interrupt};
 use crate::exec::acquire::{QUERY_CANCELED, Tries};
 use crate::exec::places::{Applicant, Place};
+use crate::exec::registry::PlanHandle;
 use crate::exec::runner::{self, INSUFFICIENT_PRIVILEGE, Progress, Setup};
-use crate::exec::session::{Command, RunError, Session as _, says_true};
+use crate::exec::session::{Command, RunError, Session as _, Stage, says_true};
 use crate::metrics;
 use crate::pg::introspect::{self, FactsError};
 use crate::plan::{Limits, Plan};
@@ -134,6 +135,8 @@ async fn enforce(session: &mut Session, intercept: &Intercept, parsed: &Parsed) 
         place: Cell::new(None),
         wait: Wait::default(),
     };
+    let event = event_of(server.session(), &intercept.text, parsed);
+    server.begin_plan(event.into());
     if intercept.by == By::Execute {
         match server.end_batch().await {
             Ok(true) => {}
@@ -310,6 +313,7 @@ struct Case<'a> {
 impl Case<'_> {
     /// Facts, verdict, plan, once.
     async fn judge_and_run(&self, server: &mut ServerSession<'_>) -> Ending {
+        server.stage(Stage::Judging);
         let setup = server.session().worker.setup();
         let config = &setup.config;
         let limits = limits(config);
@@ -354,6 +358,10 @@ impl Case<'_> {
             Judgement::untouched()
         };
         count_verdict(&judgement);
+        if let Some(plan) = server.plan() {
+            let rule = judgement.rule().map(|rule| rule.name);
+            plan.judged(judgement.verdict.as_str(), rule, known_relations(&facts));
+        }
         if matches!(judgement.verdict, Verdict::Queue(_))
             && let Some(ending) = self
                 .wait_for_window(server, &config.policy, &facts, &judgement, limits)
@@ -428,7 +436,7 @@ impl Case<'_> {
             }
         };
         let applicant = Applicant {
-            plan: 0,
+            plan: server.plan().map_or(0, PlanHandle::number),
             what: self.in_short(server.session()),
         };
         match turn::wait(server, &plan, self.place.take(), &applicant, limits).await {
@@ -670,12 +678,9 @@ fn record(
             fields.message.clone()
         },
     });
-    if let Some(facts) = facts.filter(|facts| facts.relations.iter().any(Option::is_some)) {
-        let entry = |relation: &crate::catalog::Relation| RelationEntry {
-            name: relation.qualified().to_string(),
-            bytes: Some(relation.bytes),
-        };
-        event.relations = facts.relations.iter().flatten().map(entry).collect();
+    let known = facts.map(known_relations).unwrap_or_default();
+    if !known.is_empty() {
+        event.relations = known;
     }
     if let Some(progress) = ended.progress {
         let executed = progress.executed.iter();
@@ -695,6 +700,14 @@ fn record(
         event.window = Some(window.clone());
     }
     session.worker.shared.audit.record(event);
+}
+
+fn known_relations(facts: &Facts) -> Vec<RelationEntry> {
+    let entry = |relation: &crate::catalog::Relation| RelationEntry {
+        name: relation.qualified().to_string(),
+        bytes: Some(relation.bytes),
+    };
+    facts.relations.iter().flatten().map(entry).collect()
 }
 
 fn milliseconds(duration: Duration) -> u64 {

@@ -17,6 +17,7 @@ use tokio::task::spawn_local;
 
 use super::address::{Address, Peer, tune};
 use super::connect_log::Caller;
+use super::console;
 use super::leg::Raw;
 use super::startup;
 use super::worker::{Place, Shared, Worker};
@@ -418,6 +419,10 @@ async fn serve_client(arrival: Arrival, worker: &std::rc::Rc<Worker>) -> io::Res
         }
     };
     caller.session_begins(&session);
+    if session.is_console {
+        console::serve(session, &caller).await;
+        return Ok(());
+    }
     let result = session.serve().await;
     caller.session_ends(&session, &result);
     Ok(())

@@ -3,6 +3,7 @@
 pub mod address;
 pub mod cancel;
 pub mod connect_log;
+pub mod console;
 pub mod guard;
 pub mod inspect;
 pub mod leg;
@@ -11,6 +12,7 @@ pub mod long_text;
 pub mod mode;
 pub mod names;
 pub mod overrides;
+mod planned;
 pub mod server_session;
 pub mod session;
 pub mod setup;

@@ -11,11 +11,13 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use tokio::sync::mpsc;
 
+use super::planned::Planned;
 use super::session::{Session, SessionError};
 use super::startup;
 use super::worker::Phase;
 use crate::error::{self, Interrupt};
 use crate::exec::acquire::{LOCK_NOT_AVAILABLE, QUERY_CANCELED};
+use crate::exec::registry::{PlanHandle, PlanInfo};
 use crate::exec::session::{Command, Notices, Point, Pressure, Reply, RunError, Stage};
 use crate::exec::watchdog::{self, Watchdog};
 use crate::operator::Operator;
@@ -64,6 +66,8 @@ pub struct ServerSession<'a> {
     watched: Option<Watched>,
     /// Where the plan stands.
     stage: Option<Stage>,
+    /// The plan as others see it.
+    plan: Option<Planned>,
 }
 
 /// One message of the server's.
@@ -105,6 +109,7 @@ impl<'a> ServerSession<'a> {
             out_of_time: false,
             watched: None,
             stage: None,
+            plan: None,
         }
     }
 
@@ -167,6 +172,7 @@ impl<'a> ServerSession<'a> {
                     self.out_of_time = true;
                     self.cancel_server();
                 }
+                Wake::Stopped => self.cancel_server(),
                 Wake::Told(message, detail) => {
                     crate::exec::session::Session::notice(self, &message, &detail);
                 }
@@ -222,6 +228,11 @@ impl<'a> ServerSession<'a> {
         }
         if let Some(wake) = self.poll_watched(cx) {
             return Poll::Ready(Ok(wake));
+        }
+        if let Some(plan) = &mut self.plan
+            && plan.poll_stop(cx).is_ready()
+        {
+            return Poll::Ready(Ok(Wake::Stopped));
         }
         self.poll_interrupt(cx)
             .map(|interrupt| Ok(Wake::Interrupt(interrupt)))
@@ -366,7 +377,30 @@ impl<'a> ServerSession<'a> {
             && crate::exec::session::Session::interrupt(self).is_none()
     }
 
-    fn publish_stage(&self) {}
+    fn publish_stage(&self) {
+        if let (Some(plan), Some(stage)) = (self.plan(), &self.stage) {
+            plan.set_stage(stage.clone());
+        }
+    }
+
+    /// Lets others see what is worked on, and stop it; until this session is dropped.
+    pub fn begin_plan(&mut self, info: PlanInfo) {
+        let plans = &self.session.worker.shared.plans;
+        let token = Arc::clone(&self.session.cancel);
+        self.plan = Some(Planned::begin(plans, info, token));
+    }
+
+    /// What others see of it.
+    pub fn plan(&self) -> Option<&PlanHandle> {
+        self.plan.as_ref().map(Planned::handle)
+    }
+
+    /// Between commands there is nothing to tell the server when the plan is to be stopped.
+    fn is_between_commands(&self) {
+        if let Some(plan) = &self.plan {
+            plan.is_between_commands();
+        }
+    }
 
     /// The session, to answer on.
     pub fn session(&mut self) -> &mut Session {
@@ -382,6 +416,8 @@ enum Wake {
     Interrupt(Interrupt),
     /// What runs has had its time.
     OutOfTime,
+    /// An operator stops the plan.
+    Stopped,
     /// The client is to be told.
     Told(String, String),
 }
@@ -428,6 +464,7 @@ struct Answers {
 
 impl crate::exec::session::Session for ServerSession<'_> {
     async fn run(&mut self, batch: &[Command]) -> Result<Vec<Reply>, RunError> {
+        self.is_between_commands();
         let mut buffer = BytesMut::new();
         if std::mem::take(&mut self.forgets_unnamed) {
             frontend::put_forget_unnamed(&mut buffer);

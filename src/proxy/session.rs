@@ -11,10 +11,10 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use thiserror::Error;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::cancel::CancelToken;
+use super::cancel::{CancelKey, CancelToken};
 use super::guard;
 use super::inspect::{Guarding, Inspector, Intercept, Span, Tools};
 use super::leg::Leg;
@@ -27,6 +27,7 @@ use crate::metrics::Metrics;
 use crate::sql::classify::{Class, Classified};
 use crate::wire::backend::{self, ErrorFields};
 use crate::wire::frame::{BadFrame, HEADER_BYTES, Header};
+use crate::wire::frontend;
 use crate::wire::pipeline::TransactionStatus;
 
 /// Rounds of both directions in one wake-up, before others have their turn.
@@ -35,7 +36,7 @@ const ROUNDS: usize = 8;
 /// front.
 const MAX_PEEK_BYTES: usize = 4096;
 /// How long a client may take to read what it is told at the end.
-const FAREWELL: Duration = Duration::from_secs(5);
+pub(super) const FAREWELL: Duration = Duration::from_secs(5);
 
 /// A client that has just connected has something to say: for so long it doesn't count as idle when
 /// lockkeeper ends.
@@ -102,10 +103,12 @@ pub struct Session {
     pub who: Who,
     /// `replication` was asked for at start-up.
     pub replication: bool,
+    /// lockkeeper answers it itself.
+    pub is_console: bool,
     /// Set by cancel requests for this session.
     pub cancel: Arc<CancelToken>,
     /// Process id and secret key, as BackendKeyData has them.
-    pub cancel_key: Box<[u8]>,
+    pub cancel_key: CancelKey,
     /// What is unread is to be looked at though nothing new was read.
     recheck: bool,
     /// The inspector waits for the server's answers.
@@ -120,7 +123,7 @@ pub struct Session {
     silent_since: Option<Instant>,
     /// Ends when a silent client has had its time; only once lockkeeper ends.
     first_words: Option<Pin<Box<Sleep>>>,
-    _place: Place,
+    place: Place,
 }
 
 impl Session {
@@ -135,8 +138,9 @@ impl Session {
             worker,
             who,
             replication: false,
+            is_console: false,
             cancel: Arc::new(CancelToken::default()),
-            cancel_key: Box::default(),
+            cancel_key: CancelKey::default(),
             recheck: true,
             waiting: false,
             classifying: None,
@@ -145,20 +149,27 @@ impl Session {
             phase,
             silent_since: Some(Instant::now()),
             first_words: None,
-            _place: place,
+            place,
         }
     }
 
     /// BackendKeyData came.
     pub fn register(&mut self, body: &[u8]) {
-        self.cancel_key = body.into();
+        let token = Arc::clone(&self.cancel);
+        self.cancel_key = CancelKey::new(body, token, &self.worker.shared.cancels);
         if let Some(pid) = body.first_chunk::<4>() {
             self.who.server_pid = u32::from_be_bytes(*pid);
         }
-        self.worker
-            .shared
-            .cancels
-            .insert(body, Arc::clone(&self.cancel));
+    }
+
+    /// What is left of a session that lockkeeper answers itself: the server isn't needed any more.
+    pub fn without_server(self) -> (Leg, Rc<Worker>, Who, Place) {
+        let mut server = self.server;
+        server.queue(&frontend::TERMINATE);
+        spawn_local(async move {
+            let _ = tokio::time::timeout(FAREWELL, server.drain()).await; // it is closed in any case
+        });
+        (self.client, self.worker, self.who, self.place)
     }
 
     /// Serves the session to its end.
@@ -512,14 +523,6 @@ impl Session {
         self.walker.note(header.tag, body);
         self.inspector
             .received(header.tag, body, &self.worker.metrics);
-    }
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        if !self.cancel_key.is_empty() {
-            self.worker.shared.cancels.remove(&self.cancel_key);
-        }
     }
 }
 

@@ -5,7 +5,9 @@ use thiserror::Error;
 
 use super::address::Address;
 use super::tls::{self, ClientAcceptor, ServerConnector, TlsError};
-use crate::config::{Config, NEED_RESTART};
+use crate::config::Config;
+pub use crate::config::changes::Change;
+use crate::config::changes::changes;
 
 /// PostgreSQL's port.
 pub const DEFAULT_UPSTREAM_PORT: u16 = 5432;
@@ -74,42 +76,10 @@ impl Setup {
     }
 }
 
-/// What a reload changed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Change {
-    /// The key.
-    pub what: &'static str,
-    /// Its former value.
-    pub before: String,
-    /// Its new one.
-    pub now: String,
-    /// It takes effect only with a restart.
-    pub needs_restart: bool,
-}
-
-fn changes(before: &Config, now: &Config) -> Vec<Change> {
-    let (before, now) = (before.entries(), now.entries());
-    let find = |entries: &[(&str, String)], key: &str| {
-        let entry = entries.iter().find(|(name, _)| *name == key);
-        entry.map_or_else(|| "unset".to_owned(), |(_, value)| value.clone())
-    };
-    let mut keys: Vec<&'static str> = before.iter().chain(&now).map(|(key, _)| *key).collect();
-    keys.sort_unstable();
-    keys.dedup();
-    keys.into_iter()
-        .map(|key| Change {
-            what: key,
-            before: find(&before, key),
-            now: find(&now, key),
-            needs_restart: NEED_RESTART.contains(&key),
-        })
-        .filter(|change| change.before != change.now)
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::NEED_RESTART;
 
     #[test]
     fn what_a_running_program_can_take() {

@@ -18,6 +18,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 use super::address::{Address, Peer, within};
 use super::cancel::CancelToken;
 use super::connect_log::Caller;
+use super::console;
 use super::leg::{Leg, Raw, Stream};
 use super::session::Session;
 use super::setup::Setup;
@@ -30,7 +31,9 @@ use crate::sql::comment;
 use crate::wire::backend::{self, ErrorFields};
 use crate::wire::frame::{BadFrame, HEADER_BYTES, Header};
 use crate::wire::proxy_header::{self, BadProxyHeader};
-use crate::wire::startup::{self, BadStartup, PREFIX_BYTES, SSL_REQUEST, StartupKind};
+use crate::wire::startup::{
+    self, BadStartup, PREFIX_BYTES, SSL_REQUEST, StartupKind, StartupParameters,
+};
 
 /// The longest authentication message of a client, in bytes: its length field may be
 /// `PG_MAX_AUTH_TOKEN_LENGTH` (`src/include/libpq/auth.h`).
@@ -120,13 +123,7 @@ pub async fn start(
     {
         return Err(refuse(&mut client.stream, error::tls_required()).await);
     }
-    let Some(place) = place else {
-        return Err(refuse(
-            &mut client.stream,
-            error::too_many_connections(config.limits.connections),
-        )
-        .await);
-    };
+    let (place, is_console) = take_place(&mut client, &parameters, place, worker).await?;
     if config.upstream.client_in_application_name
         && let Some(changed) = startup::with_client_in_name(&client.packet, &caller.peer.host())
     {
@@ -134,7 +131,7 @@ pub async fn start(
     }
     let server = greet_server(&mut client, &setup).await?;
     caller.server_tls = server.tls_version();
-    if client.packet.get(4..6) != Some(&[0, 3]) {
+    if !startup::is_protocol_3(&client.packet) {
         return Err(relay_foreign(client, server).await);
     }
     let who = Who {
@@ -158,11 +155,12 @@ pub async fn start(
         place,
     );
     session.replication = parameters.replication;
+    session.is_console = is_console;
     // A parameter counts more than `options`, as in the server.
     let mode = parameters
         .mode
         .or_else(|| comment::mode_in_options(&parameters.options));
-    if let Some(mode) = mode {
+    if let Some(mode) = mode.filter(|_| !is_console) {
         session.start_mode(mode);
     }
     let state = Authentication {
@@ -171,6 +169,41 @@ pub async fn start(
     };
     session.cancel = Arc::new(CancelToken::of_session_at(server_address));
     authenticate(session, &caller.peer, state).await.map(Some)
+}
+
+/// The client's place among its like, and whether it is for the console: such a client is let in by
+/// the server, and for that asks for a database that there is.
+async fn take_place(
+    client: &mut Client,
+    parameters: &StartupParameters,
+    place: Option<Place>,
+    worker: &Worker,
+) -> Result<(Place, bool), StartupError> {
+    let setup = worker.setup();
+    let config = &setup.config;
+    let is_console = startup::is_protocol_3(&client.packet)
+        && !parameters.replication
+        && config.console.is_at(&parameters.database);
+    let found = if is_console {
+        drop(place); // it is for clients of the server
+        console::place(worker).ok_or_else(console::no_place)
+    } else {
+        place.ok_or_else(|| error::too_many_connections(config.limits.connections))
+    };
+    let place = match found {
+        Ok(place) => place,
+        Err(fields) => return Err(refuse(&mut client.stream, fields).await),
+    };
+    if is_console {
+        match startup::with_database(&client.packet, &config.operator.database) {
+            Some(packet) => client.packet = packet,
+            None => {
+                let fields = error::protocol_violation("the start-up message is too long");
+                return Err(refuse(&mut client.stream, fields).await);
+            }
+        }
+    }
+    Ok((place, is_console))
 }
 
 /// Another major version of the protocol: the server's refusal isn't even made of frames.

@@ -12,8 +12,10 @@ use tokio::sync::watch;
 use super::cancel::CancelRegistry;
 use super::setup::Setup;
 use crate::audit::log::AuditLog;
+use crate::console::Reloads;
 use crate::exec::failpoint::Failpoints;
 use crate::exec::places::Places;
+use crate::exec::registry::Registry;
 use crate::metrics::{AllMetrics, Metrics};
 use crate::operator::Operator;
 use crate::sql::cache::ClassCache;
@@ -99,8 +101,14 @@ pub struct Shared {
     pub metrics: AllMetrics,
     /// How far the program is on its way out.
     pub phase: watch::Receiver<Phase>,
+    /// The plans that are being worked on.
+    pub plans: Registry,
     /// Clients now connected.
     pub clients: Arc<AtomicUsize>,
+    /// Clients of the console.
+    pub consoles: Arc<AtomicUsize>,
+    /// Reads the settings again.
+    pub reloads: Reloads,
     /// lockkeeper's own login.
     pub operator: Operator,
     /// Where schema changes queue.

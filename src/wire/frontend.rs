@@ -31,6 +31,11 @@ pub fn parse_body(body: &[u8]) -> Option<ParseBody<'_>> {
     (types.len() >= 2).then_some(ParseBody { name, text })
 }
 
+/// What a `Describe` describes: `S` (statement) or `P` (portal), and its name.
+pub fn describe_target(body: &[u8]) -> Option<(u8, &[u8])> {
+    close_target(body) // of the same shape
+}
+
 /// Reads the names of portal and statement from the front of a `Bind` body.
 pub fn bind_names(body: &[u8]) -> Option<(&[u8], &[u8])> {
     let (portal, rest) = split_cstr(body)?;
@@ -80,6 +85,9 @@ pub fn put_forget_unnamed(buffer: &mut BytesMut) {
     put(buffer, &Close::new(b'P', None));
     put(buffer, &Close::new(b'S', None));
 }
+
+/// The message that ends a session.
+pub const TERMINATE: [u8; 5] = [b'X', 0, 0, 0, 4];
 
 /// Appends a Sync.
 pub fn put_sync(buffer: &mut BytesMut) {

@@ -5,6 +5,7 @@
 //! proxy says itself (with `pgwire`). Source of every layout: PostgreSQL manual, chapter "Message
 //! Formats".
 
+pub mod answer;
 pub mod backend;
 pub mod frame;
 pub mod frontend;

@@ -129,6 +129,40 @@ pub fn parameters(body: &[u8]) -> StartupParameters {
     parameters
 }
 
+/// Whether a start-up packet is one of protocol 3, whose parameters can be read.
+pub fn is_protocol_3(packet: &[u8]) -> bool {
+    packet.get(4..6) == Some(&[0, 3])
+}
+
+/// A start-up packet for another database; every other parameter is as it was. `None` when it is no
+/// start-up message of protocol 3, or would become too long.
+pub fn with_database(packet: &[u8], database: &str) -> Option<Vec<u8>> {
+    let (prefix, body) = packet.split_at_checked(PREFIX_BYTES)?;
+    if !is_protocol_3(prefix) || database.contains('\0') {
+        return None;
+    }
+    let mut changed = prefix.to_vec();
+    let mut rest = body;
+    loop {
+        let (name, after) = split_cstr(rest)?;
+        if name.is_empty() {
+            break;
+        }
+        let (_, next) = split_cstr(after)?;
+        if name != b"database" {
+            changed.extend_from_slice(rest.get(..rest.len() - next.len())?);
+        }
+        rest = next;
+    }
+    for text in ["database", database, ""] {
+        changed.extend_from_slice(text.as_bytes());
+        changed.push(0);
+    }
+    let length = u32::try_from(changed.len()).ok()?;
+    changed.get_mut(..4)?.copy_from_slice(&length.to_be_bytes());
+    (changed.len() <= MAX_STARTUP_BYTES).then_some(changed)
+}
+
 /// The longest `application_name`, in bytes: `NAMEDATALEN - 1`. The server cuts longer ones.
 const MAX_NAME_BYTES: usize = 63;
 
@@ -140,7 +174,7 @@ const MAX_NAME_BYTES: usize = 63;
 /// which a name added here would hide.
 pub fn with_client_in_name(packet: &[u8], client: &str) -> Option<Vec<u8>> {
     let (prefix, body) = packet.split_at_checked(PREFIX_BYTES)?;
-    if prefix.get(4..6) != Some(&[0, 3]) || parameters(body).replication {
+    if !is_protocol_3(prefix) || parameters(body).replication {
         return None;
     }
     let place = find_name(body)?;
@@ -330,6 +364,33 @@ mod tests {
         assert_eq!(with_client_in_name(&SSL_REQUEST, "10.0.0.7"), None);
     }
 
+    #[test]
+    fn the_database_is_another_and_nothing_else_changes() {
+        for (body, expected) in [
+            (
+                "user\0u\0database\0console\0x\0y\0\0",
+                "user\0u\0x\0y\0database\0postgres\0\0",
+            ),
+            ("user\0console\0\0", "user\0console\0database\0postgres\0\0"),
+            (
+                "database\0a\0database\0b\0user\0u\0\0",
+                "user\0u\0database\0postgres\0\0",
+            ),
+        ] {
+            let changed = with_database(&packet(body.as_bytes()), "postgres").unwrap();
+            assert_eq!(
+                changed,
+                packet(expected.as_bytes()),
+                "{}",
+                changed.escape_ascii()
+            );
+        }
+        assert_eq!(with_database(&packet(b"user\0u"), "postgres"), None);
+        assert_eq!(with_database(&SSL_REQUEST, "postgres"), None);
+        let full = packet(format!("user\0{}\0\0", "u".repeat(9_980)).as_bytes());
+        assert_eq!(with_database(&full, "postgres"), None);
+    }
+
     proptest! {
         #[test]
         fn the_name_stays_short_and_whole(name in "[^\0]{0,90}", client in "[0-9a-f.:]{0,39}") {
@@ -351,6 +412,14 @@ mod tests {
         fn no_bytes_change_into_a_packet_that_ends_elsewhere(body in proptest::collection::vec(any::<u8>(), 0..64)) {
             if let Some(changed) = with_client_in_name(&packet(&body), "::1") {
                 prop_assert_eq!(parameters(&changed[8..]).user, parameters(&body).user);
+            }
+        }
+
+        #[test]
+        fn no_bytes_change_into_another_user(body in proptest::collection::vec(any::<u8>(), 0..64)) {
+            if let Some(changed) = with_database(&packet(&body), "d") {
+                prop_assert_eq!(parameters(&changed[8..]).user, parameters(&body).user);
+                prop_assert_eq!(parameters(&changed[8..]).database, "d");
             }
         }
 

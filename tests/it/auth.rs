@@ -9,7 +9,7 @@ use lockkeeper::pg::temporary::TemporaryServer;
 use crate::harness::{Proxy, limited, place, psql, run, shared, start_server};
 use crate::wire::{Place, Wire, p, q, sqlstate, startup, tags};
 
-const PASSWORD: &str = "it's a secret";
+pub(crate) const PASSWORD: &str = "it's a secret";
 
 /// A server that asks for a password: SCRAM over TCP for `postgres`, MD5 and in the clear for others.
 pub(crate) fn demanding() -> &'static TemporaryServer {

@@ -8,6 +8,7 @@
 mod attacks;
 mod auth;
 mod cancel;
+mod console;
 mod differential;
 mod drivers;
 mod guarded;

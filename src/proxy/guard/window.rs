@@ -12,6 +12,7 @@ use crate::catalog::Facts;
 use crate::config::window::{Window, Windows, human_span};
 use crate::config::{Config, PolicySettings};
 use crate::error::{self, Interrupt};
+use crate::exec::registry::PlanHandle;
 use crate::exec::session::{Command, RunError, Session as _, Stage};
 use crate::plan::Limits;
 use crate::proxy::server_session::ServerSession;
@@ -70,6 +71,8 @@ enum Waited {
 struct Waiter<'a> {
     /// Its command tag.
     tag: &'a str,
+    /// The number of its plan.
+    plan: u64,
     judgement: &'a Judgement,
     /// The policy that it was judged by.
     policy: &'a PolicySettings,
@@ -142,7 +145,8 @@ impl<'a> Standing<'a> {
     }
 
     /// What the client is told while it waits: message and detail.
-    fn notice(&self, tag: &str, judgement: &Judgement) -> (String, String) {
+    fn notice(&self, waiter: &Waiter<'_>) -> (String, String) {
+        let (tag, judgement) = (waiter.tag, waiter.judgement);
         let message = match self.opens() {
             Some(opens) => format!("{tag} waits for a window: the next one opens {opens}"),
             None => format!("{tag} waits for an approval"),
@@ -165,9 +169,11 @@ impl<'a> Standing<'a> {
             _ => "",
         };
         let detail = format!(
-            "The policy lets it run {}.{why}\n{waited}It is given up in {} ({limit}){early}. Nothing has been changed: \
+            "The policy lets it run {}.{why}\n{waited}It is plan {}: APPROVE {} in the console lets it run now. It is given up in {} ({limit}){early}. Nothing has been changed: \
              it can be cancelled at any time.",
             self.allowed(),
+            waiter.plan,
+            waiter.plan,
             human_span(self.left),
         );
         (message, detail)
@@ -240,17 +246,25 @@ impl Case<'_> {
     ) -> Option<Ending> {
         let waiter = Waiter {
             tag: self.parsed.statement.tag(),
+            plan: server.plan().map_or(0, PlanHandle::number),
             judgement,
             policy,
             statement_timeout: limits.statement_timeout,
         };
         let began = server.elapsed();
         let may_run = self.wait.approved.get() || policy.windows.is_open(Timestamp::now());
+        let approval = server.plan().map(PlanHandle::approved);
+        let approval = async move {
+            match approval {
+                Some(approval) => approval.await,
+                None => std::future::pending().await,
+            }
+        };
         let waited = if may_run {
             Waited::MayRun
         } else {
             self.place.set(None); // who waits for a window holds nobody up
-            wait(server, &waiter, &self.wait, std::future::pending()).await
+            wait(server, &waiter, &self.wait, approval).await
         };
         server.set_aside(server.elapsed().saturating_sub(began));
         let setup = server.session().worker.setup();
@@ -319,7 +333,7 @@ async fn wait(
             }));
         }
         if elapsed >= next_notice {
-            let (message, detail) = standing.notice(waiter.tag, waiter.judgement);
+            let (message, detail) = standing.notice(waiter);
             server.notice(&message, &detail);
             server.stage(Stage::AwaitsWindow {
                 until: standing.until(),

@@ -1,0 +1,211 @@
+//! What commands do, and who may give them.
+
+use super::command::{Command, Known, Show};
+use super::reload::Reloads;
+use super::tables::{self, Row};
+use crate::audit::event::{ErrorEntry, Event, PlanEntry, Who};
+use crate::audit::log::{self, AuditLog};
+use crate::config::changes::Change;
+use crate::config::{Config, Rights};
+use crate::error::console as errors;
+use crate::exec::registry::{PlanView, Registry};
+use crate::wire::backend::ErrorFields;
+
+/// What commands work on.
+#[derive(Debug, Clone)]
+pub struct Hub {
+    /// The plans that are being worked on.
+    pub plans: Registry,
+    /// The record of what was done.
+    pub audit: AuditLog,
+    /// Reads the settings again.
+    pub reloads: Reloads,
+}
+
+/// What comes of a command.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Answer {
+    /// The rows, where it has columns.
+    pub(super) rows: Vec<Row>,
+    /// The command tag.
+    pub(super) tag: &'static str,
+}
+
+/// The columns that a command answers with; none when it answers with its tag alone.
+pub(super) fn columns(command: &Command) -> Vec<String> {
+    let names: &[&str] = match command {
+        Command::Show(show) => tables::columns(*show),
+        Command::Reload => &["key", "before", "now", "takes_effect"],
+        Command::Value(value) => return vec![value.column.clone()],
+        Command::Cancel(_)
+        | Command::Approve(_)
+        | Command::Begin
+        | Command::End(_)
+        | Command::Nothing(_)
+        | Command::Deallocate => &[],
+    };
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+impl Hub {
+    /// Does what a user asks for.
+    ///
+    /// # Errors
+    /// Why it isn't done.
+    pub(super) async fn run(
+        &self,
+        command: &Command,
+        who: &Who,
+        config: &Config,
+    ) -> Result<Answer, ErrorFields> {
+        let rights = config.console.rights(&who.user);
+        let mut answer = Answer::default();
+        match command {
+            Command::Show(show) => {
+                answer.rows = self.rows(*show, who, rights, config)?;
+                answer.tag = "SHOW";
+            }
+            Command::Value(value) => {
+                let text = match &value.of {
+                    Known::Fixed(text) => text,
+                    Known::User => &who.user,
+                    Known::Database => &who.database,
+                };
+                answer.rows = vec![vec![Some(text.clone())]];
+                answer.tag = value.tag;
+            }
+            Command::Cancel(number) => {
+                self.on_plan("CANCEL", *number, who, config)?;
+                answer.tag = "CANCEL";
+            }
+            Command::Approve(number) => {
+                self.on_plan("APPROVE", *number, who, config)?;
+                answer.tag = "APPROVE";
+            }
+            Command::Reload => {
+                answer.rows = self.reload(who, config).await?;
+                answer.tag = "RELOAD";
+            }
+            Command::Begin => answer.tag = "BEGIN",
+            Command::End(tag) | Command::Nothing(tag) => answer.tag = tag,
+            Command::Deallocate => answer.tag = "DEALLOCATE",
+        }
+        Ok(answer)
+    }
+
+    fn rows(
+        &self,
+        show: Show,
+        who: &Who,
+        rights: Rights,
+        config: &Config,
+    ) -> Result<Vec<Row>, ErrorFields> {
+        let plans = || -> Vec<PlanView> {
+            let all = self.plans.list().into_iter();
+            let is_shown =
+                |plan: &PlanView| rights >= Rights::Read || plan.info.who.user == who.user;
+            all.filter(is_shown).collect()
+        };
+        Ok(match show {
+            Show::Plans => tables::plans(&plans()),
+            Show::Queue => tables::queue(&plans()),
+            Show::Blockers => tables::blockers(&plans()),
+            Show::Rules => tables::rules(config),
+            Show::Help => tables::help(),
+            Show::Config if rights >= Rights::Read => tables::config(config),
+            Show::Config => {
+                let key = "console.readers and console.admins";
+                return Err(errors::not_allowed(&who.user, "SHOW CONFIG", key));
+            }
+        })
+    }
+
+    /// Cancels or approves a plan.
+    fn on_plan(
+        &self,
+        tag: &'static str,
+        number: u64,
+        who: &Who,
+        config: &Config,
+    ) -> Result<(), ErrorFields> {
+        let plan = self.plans.find(number);
+        let may = may_act(tag, who, config);
+        let done = may.and_then(|()| {
+            let found = match tag {
+                "CANCEL" => self.plans.cancel(number),
+                _ => self.plans.approve(number),
+            };
+            found.then_some(()).ok_or(errors::no_such_plan(number))
+        });
+        let about = plan.map(|plan| PlanEntry {
+            number,
+            user: plan.info.who.user,
+            database: plan.info.who.database,
+            sql: plan.info.sql,
+        });
+        let sql = format!("{tag} {number}");
+        self.record(tag, sql, who, config, about, done.as_ref().err());
+        done
+    }
+
+    async fn reload(&self, who: &Who, config: &Config) -> Result<Vec<Row>, ErrorFields> {
+        let done = match may_act("RELOAD", who, config) {
+            Ok(()) => {
+                let outcome = self.reloads.ask().await;
+                outcome.map_err(|why| errors::not_reloaded(&why))
+            }
+            Err(error) => Err(error),
+        };
+        let error = done.as_ref().err();
+        self.record("RELOAD", "RELOAD".to_owned(), who, config, None, error);
+        let row = |change: Change| {
+            let when = if change.needs_restart {
+                "with a restart"
+            } else {
+                "now"
+            };
+            let texts = [change.what, &change.before, &change.now, when];
+            texts.map(|text| Some(text.to_owned())).into()
+        };
+        done.map(|changes| changes.into_iter().map(row).collect())
+    }
+
+    fn record(
+        &self,
+        tag: &str,
+        sql: String,
+        who: &Who,
+        config: &Config,
+        plan: Option<PlanEntry>,
+        error: Option<&ErrorFields>,
+    ) {
+        let is_refused = error.is_some_and(|error| error.sqlstate == "42501");
+        self.audit.record(Event {
+            time: log::now(),
+            who: who.clone(),
+            tag: tag.to_owned(),
+            sql,
+            verdict: if is_refused { "reject" } else { "pass" },
+            mode: config.guard.mode.as_str(),
+            outcome: match error {
+                None => "done",
+                Some(_) if is_refused => "refused",
+                Some(_) => "failed",
+            },
+            error: error.map(|fields| ErrorEntry {
+                sqlstate: fields.sqlstate.clone(),
+                message: fields.message.clone(),
+            }),
+            console: true,
+            plan,
+            ..Event::default()
+        });
+    }
+}
+
+fn may_act(tag: &str, who: &Who, config: &Config) -> Result<(), ErrorFields> {
+    if config.console.rights(&who.user) >= Rights::Act {
+        return Ok(());
+    }
+    Err(errors::not_allowed(&who.user, tag, "console.admins"))
+}
