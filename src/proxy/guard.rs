@@ -1,6 +1,7 @@
 //! Where a schema change leaves the relay: facts, verdict, plan, and one reply to the client.
 
 mod explain;
+mod facts;
 mod window;
 
 use std::cell::Cell;
@@ -15,11 +16,10 @@ use super::session::{Session, SessionError};
 use super::turn::{self, Turn};
 use crate::audit::event::{ErrorEntry, Event, RelationEntry, Who, WindowEntry, recorded_sql};
 use crate::audit::log;
-use crate::catalog::shadow::Shadow;
-use crate::catalog::{FactRequest, Facts, SessionFacts};
+use crate::catalog::{Facts, SessionFacts};
 use crate::config::{CancelBlockers, Config, Mode};
 use crate::error::{self, Interrupt};
-use crate::exec::acquire::{QUERY_CANCELED, Tries};
+use crate::exec::acquire::QUERY_CANCELED;
 use crate::exec::places::{Applicant, Place};
 use crate::exec::registry::PlanHandle;
 use crate::exec::runner::{self, INSUFFICIENT_PRIVILEGE, Progress, Setup};
@@ -132,6 +132,7 @@ async fn enforce(session: &mut Session, intercept: &Intercept, parsed: &Parsed) 
         // With its semicolon and all: an error may speak of it.
         source: intercept.text.text.clone(),
         told: Cell::new(false),
+        is_last: Cell::new(false),
         place: Cell::new(None),
         wait: Wait::default(),
     };
@@ -159,6 +160,7 @@ async fn enforce(session: &mut Session, intercept: &Intercept, parsed: &Parsed) 
     }
     let mut judgements = 0;
     while judgements < MAX_JUDGEMENTS {
+        case.is_last.set(judgements + 1 == MAX_JUDGEMENTS);
         match case.judge_and_run(&mut server).await {
             Ending::Again => judgements += u32::from(!case.wait.is_over()),
             ending => return ending,
@@ -208,61 +210,6 @@ fn is_about_locks(fields: &ErrorFields) -> bool {
     matches!(fields.sqlstate.as_str(), "55P03" | "40P01")
 }
 
-/// Asks for facts, again while somebody holds ACCESS EXCLUSIVE on a relation, for as long as the
-/// client's own settings allow.
-async fn facts(
-    server: &mut ServerSession<'_>,
-    request: &FactRequest,
-    mut limits: Limits,
-) -> Result<Facts, FactsError> {
-    let mut tries = None;
-    let mut progress = Progress::default();
-    loop {
-        let began = server.elapsed();
-        progress.attempts += 1;
-        let failure = match introspect::facts(server, request, limits.budget).await {
-            Err(FactsError::Run(RunError::Sql(fields))) if is_about_locks(&fields) => {
-                RunError::Sql(fields)
-            }
-            result => return result,
-        };
-        let spent = server.elapsed().saturating_sub(began);
-        if tries.is_none() {
-            let settings =
-                introspect::facts(server, &FactRequest::default(), limits.budget).await?;
-            limits = within(limits, &settings.session, server.set_aside_so_far());
-        }
-        let tries = tries.get_or_insert_with(|| Tries::new(&request.relations, limits));
-        tries.again(server, failure, spent, &mut progress).await?;
-        if let Some(interrupt) = server.interrupt() {
-            return Err(RunError::Sql(Box::new(error::interrupted(interrupt))).into());
-        }
-    }
-}
-
-/// What is assumed where the role may not read the catalog; `None` where the server has another
-/// reason, such as a schema that the role may not use, and will give it for the statement too.
-async fn worst(
-    server: &mut ServerSession<'_>,
-    request: &FactRequest,
-    parsed: &Parsed,
-    fields: &ErrorFields,
-    budget: Duration,
-) -> Option<Facts> {
-    if fields.sqlstate != INSUFFICIENT_PRIVILEGE || introspect::lacks_schema(server, request).await
-    {
-        tracing::debug!(error = fields.message, "no facts");
-        return None;
-    }
-    tracing::warn!(
-        error = fields.message,
-        "the catalog can't be read: the worst is assumed"
-    );
-    let settings = introspect::facts(server, &FactRequest::default(), budget).await;
-    let settings = settings.map(|facts| facts.session).unwrap_or_default();
-    Some(Shadow::assuming(settings).answer_about(request, &parsed.statement))
-}
-
 /// Limits within those that the client has set itself; of its `statement_timeout` some is spent.
 fn within(mut limits: Limits, settings: &SessionFacts, spent: Duration) -> Limits {
     let own_timeout = &settings.lock_timeout;
@@ -305,6 +252,8 @@ struct Case<'a> {
     source: String,
     /// The client has been told why its comments have no effect.
     told: Cell<bool>,
+    /// It isn't judged anew: what can't be read is taken for the worst.
+    is_last: Cell<bool>,
     /// Its place in the queues of its relations.
     place: Cell<Option<Place>>,
     wait: Wait,
@@ -317,9 +266,8 @@ impl Case<'_> {
         let setup = server.session().worker.setup();
         let config = &setup.config;
         let limits = limits(config);
-        let budget = limits.budget;
         let request = rules::facts_needed(&self.parsed.statement);
-        let facts = match facts(server, &request, limits).await {
+        let facts = match facts::ask(server, &request, limits).await {
             Ok(facts) => facts,
             Err(FactsError::Run(RunError::Gone)) => return Ending::Gone,
             Err(FactsError::Run(RunError::Sql(fields)))
@@ -336,9 +284,12 @@ impl Case<'_> {
                 return Ending::Again;
             }
             Err(FactsError::Run(RunError::Sql(fields))) => {
-                // What the server can't tell, it will say itself about the statement.
-                let worst = worst(server, &request, self.parsed, &fields, budget).await;
-                worst.unwrap_or_default()
+                let may_change = fields.sqlstate != INSUFFICIENT_PRIVILEGE && !self.is_last.get();
+                match facts::without(server, &request, self.parsed, &fields, limits).await {
+                    Some(_) if may_change => return Ending::Again,
+                    // What the server can't tell, it will say itself about the statement.
+                    facts => facts.unwrap_or_default(),
+                }
             }
         };
         server.obey(&facts.session.client_min_messages);
