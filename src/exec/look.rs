@@ -12,6 +12,10 @@ use crate::sql::name::Name;
 const GOOD_CHANCE: f64 = 0.5;
 /// With less it never is.
 const LEAST_CHANCE: f64 = 0.1;
+/// For so many looks a moment is waited for in which all are over that soon.
+const PICKY_LOOKS: u32 = 20;
+/// That soon.
+const SOON: Duration = Duration::from_millis(20);
 /// After so many looks in vain half the chance is good enough.
 const PATIENCE: f64 = 40.0;
 
@@ -126,6 +130,11 @@ impl LockSet {
         looks: u32,
     ) -> Sight {
         let mut sight = Sight::default();
+        let within = if looks < PICKY_LOOKS {
+            within.min(SOON)
+        } else {
+            within
+        };
         let mut found: Vec<(&HeldLock, &Wanted)> = self
             .in_the_way(snapshot)
             .filter(|(held, wanted)| !gives_way(held, wanted))
