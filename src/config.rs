@@ -32,6 +32,8 @@ pub struct Config {
     pub locks: Locks,
     /// How indexes are built.
     pub builds: Builds,
+    /// How rows are filled in batches.
+    pub backfill: Backfill,
     /// What is done about each rule.
     pub policy: PolicySettings,
     /// The record of schema changes.
@@ -82,6 +84,8 @@ const KEYS: &[&str] = &[
     "builds.look_age",
     "builds.wait",
     "builds.deadline",
+    "backfill.max_lag",
+    "backfill.duty",
     "policy.rules",
     "policy.overrides",
     "policy.may_override",
@@ -248,6 +252,17 @@ impl Mode {
     }
 }
 
+/// `backfill`.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Backfill {
+    /// It pauses while a standby is further behind; zero for never.
+    #[serde(with = "humantime_serde")]
+    pub max_lag: Duration,
+    /// The part of the time that it works, above 0 and up to 1.
+    pub duty: f64,
+}
+
 /// `audit`.
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(default)]
@@ -359,6 +374,15 @@ impl Default for Guard {
             scan_rate: ByteSize::mib(100),
             notices: true,
             cache: ByteSize::mib(16),
+        }
+    }
+}
+
+impl Default for Backfill {
+    fn default() -> Self {
+        Backfill {
+            max_lag: Duration::from_secs(10),
+            duty: 0.5,
         }
     }
 }
@@ -546,6 +570,11 @@ impl Config {
                 "`locks.budget` must be between 1ms and 60s: it is how long a query may wait behind a lock request",
             );
         }
+        if !(0.01..=1.0).contains(&self.backfill.duty) {
+            return bad(
+                "`backfill.duty` must be between 0.01 and 1: it is the part of the time that a fill works",
+            );
+        }
         if self.guard.scan_rate.as_u64() == 0 {
             return bad("`guard.scan_rate` is 0: every estimate would be endless");
         }
@@ -653,6 +682,10 @@ mod tests {
             format!("{:?}", default.locks)
         );
         assert_eq!(
+            format!("{:?}", shipped.backfill),
+            format!("{:?}", default.backfill)
+        );
+        assert_eq!(
             format!("{:?}", shipped.limits),
             format!("{:?}", default.limits)
         );
@@ -711,6 +744,8 @@ mod tests {
             ),
             ("[policy]\nmay_override = '*'", "full names"),
             ("[guard]\nscan_rate = '0B'", "guard.scan_rate"),
+            ("[backfill]\nduty = 0", "backfill.duty"),
+            ("[backfill]\nduty = nan", "backfill.duty"),
         ] {
             let error = load(text).unwrap_err().to_string();
             assert!(error.contains(needle), "{text}: {error}");

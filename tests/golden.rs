@@ -20,6 +20,7 @@ use facts::World;
 use lockkeeper::catalog::{
     Depth, FactRequest, Facts, ObjectClass, ObjectRequest, Relation, Volatility,
 };
+use lockkeeper::exec::backfill::Pace;
 use lockkeeper::exec::runner::{self, Outcome, Setup};
 use lockkeeper::exec::session::RunError;
 use lockkeeper::plan::{Context, Limits, Plan, Step};
@@ -158,7 +159,7 @@ fn steps_judged_again_stay_as_they_are() {
 fn fixpoint(world: &mut World, steps: &[Step], place: &str, problems: &mut Vec<String>) {
     for (at, step) in steps.iter().enumerate() {
         fixpoint(&mut world.clone(), step.otherwise(), place, problems);
-        if step.context == Context::Batches {
+        if matches!(step.context, Context::Batches(_)) {
             continue; // ordinary traffic: some rows at a time
         }
         let Some(judged) = judge(world, &step.sql) else {
@@ -266,6 +267,7 @@ impl Run {
             limits,
             relations: &relations,
             places: None,
+            pace: Pace::default(),
         };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .build()

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::acquire::{DEADLOCK_DETECTED, QUERY_CANCELED, Tries, interrupted};
 use super::ask::{StatementTime, in_transaction};
+use super::backfill::{self, BackfillCursor, Pace, Place};
 use super::check::{oid_array, verify};
 use super::look::LockSet;
 use super::places::{Applicant, Key, Places};
@@ -49,6 +50,12 @@ pub struct Progress {
     pub undone: Vec<String>,
     /// SQL of the step that ran last, done or failed.
     pub last_sql: String,
+    /// How far the rows are that a step fills: handed in, it goes on from there.
+    pub cursor: BackfillCursor,
+    /// The value of a filled row was NULL.
+    pub filled_empty: bool,
+    /// When the client is told next how far it is, in time since its statement came.
+    pub next_report: Option<Duration>,
     /// A step was interrupted and finished all the same; no further step runs.
     pub stopped_by: Option<RunError>,
 }
@@ -73,6 +80,8 @@ pub struct Setup<'a> {
     pub relations: &'a [Name],
     /// Where builds queue, and as whom; `None` where nobody else builds.
     pub places: Option<(&'a Places, &'a Applicant)>,
+    /// How fills spare the server.
+    pub pace: Pace,
 }
 
 /// Runs a plan to its end.
@@ -109,6 +118,11 @@ async fn run_steps<S: Session>(
         progress.last_sql.clone_from(&step.sql);
         progress.steps += 1;
         let number = progress.steps;
+        let place = Place {
+            step: number,
+            of: steps.len(),
+            title: &step.title,
+        };
         session.stage(Stage::Runs {
             step: number,
             of: steps.len(),
@@ -116,7 +130,7 @@ async fn run_steps<S: Session>(
             progress: String::new(),
         });
         session.reached(point(number, Moment::Before)).await;
-        match run_step(session, step, setup, progress).await {
+        match run_step(session, step, place, setup, progress).await {
             Ok(done) => {
                 session.reached(point(number, Moment::After)).await;
                 tag = done;
@@ -211,11 +225,12 @@ async fn drop_built<S: Session>(
 async fn run_step<S: Session>(
     session: &mut S,
     step: &Step,
+    place: Place<'_>,
     setup: Setup<'_>,
     progress: &mut Progress,
 ) -> Result<String, RunError> {
     let _slot = match &step.context {
-        Context::Long | Context::Batches | Context::Concurrent { .. } => {
+        Context::Long | Context::Batches(_) | Context::Concurrent { .. } => {
             slot(session, setup, progress).await?
         }
         Context::Transaction | Context::Brief { .. } | Context::Autocommit => None,
@@ -233,7 +248,7 @@ async fn run_step<S: Session>(
         Context::Long => {
             in_transaction(session, step, setup, StatementTime::Unlimited, progress).await
         }
-        Context::Batches => in_batches(session, step, setup, progress).await,
+        Context::Batches(rows) => backfill::fill(session, rows, place, setup, progress).await,
         Context::Autocommit => in_autocommit(session, step, setup, progress).await,
         Context::Concurrent { clear } => {
             concurrently(session, step, clear.as_ref(), setup, progress).await
@@ -255,22 +270,6 @@ async fn run_step<S: Session>(
         verify(session, &step.check).await?;
     }
     Ok(tag)
-}
-
-/// A step that changes some rows at a time, again until it finds none.
-async fn in_batches<S: Session>(
-    session: &mut S,
-    step: &Step,
-    setup: Setup<'_>,
-    progress: &mut Progress,
-) -> Result<String, RunError> {
-    loop {
-        let tag = in_transaction(session, step, setup, StatementTime::AsSet, progress).await?;
-        if tag.rsplit(' ').next().is_none_or(|rows| rows == "0") {
-            return Ok(tag);
-        }
-        interrupted(session)?;
-    }
 }
 
 /// The one slot of the database's online builds.

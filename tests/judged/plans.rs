@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use lockkeeper::catalog::Facts;
+use lockkeeper::exec::backfill::Pace;
 use lockkeeper::exec::check;
 use lockkeeper::exec::runner::{self, Outcome, Setup};
 use lockkeeper::exec::session::{Session, says_true};
@@ -122,6 +123,7 @@ fn run(client: &mut Client, facts: &Facts, steps: &[Step]) -> Outcome {
         limits: LIMITS,
         relations: &[],
         places: None,
+        pace: Pace::default(),
     };
     block_on(runner::run(&mut PlanSession::over(client), &plan, setup))
 }
