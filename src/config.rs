@@ -1,6 +1,7 @@
 //! The settings: `config/lockkeeper.toml` is their manual. File, then environment, then flags; what
 //! is unknown is refused with the nearest valid name.
 
+pub mod backfill;
 pub mod locks;
 pub mod policy;
 
@@ -13,6 +14,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, Serialize};
 use thiserror::Error;
 
+pub use backfill::Backfill;
 pub use locks::{Builds, CancelBlockers, Locks, OperatorSettings};
 pub use policy::PolicySettings;
 
@@ -252,17 +254,6 @@ impl Mode {
     }
 }
 
-/// `backfill`.
-#[derive(Debug, Clone, Deserialize, Serialize)]
-#[serde(default)]
-pub struct Backfill {
-    /// It pauses while a standby is further behind; zero for never.
-    #[serde(with = "humantime_serde")]
-    pub max_lag: Duration,
-    /// The part of the time that it works, above 0 and up to 1.
-    pub duty: f64,
-}
-
 /// `audit`.
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(default)]
@@ -374,15 +365,6 @@ impl Default for Guard {
             scan_rate: ByteSize::mib(100),
             notices: true,
             cache: ByteSize::mib(16),
-        }
-    }
-}
-
-impl Default for Backfill {
-    fn default() -> Self {
-        Backfill {
-            max_lag: Duration::from_secs(10),
-            duty: 0.5,
         }
     }
 }
@@ -570,11 +552,7 @@ impl Config {
                 "`locks.budget` must be between 1ms and 60s: it is how long a query may wait behind a lock request",
             );
         }
-        if !(0.01..=1.0).contains(&self.backfill.duty) {
-            return bad(
-                "`backfill.duty` must be between 0.01 and 1: it is the part of the time that a fill works",
-            );
-        }
+        self.backfill.check()?;
         if self.guard.scan_rate.as_u64() == 0 {
             return bad("`guard.scan_rate` is 0: every estimate would be endless");
         }
@@ -682,10 +660,6 @@ mod tests {
             format!("{:?}", default.locks)
         );
         assert_eq!(
-            format!("{:?}", shipped.backfill),
-            format!("{:?}", default.backfill)
-        );
-        assert_eq!(
             format!("{:?}", shipped.limits),
             format!("{:?}", default.limits)
         );
@@ -744,8 +718,6 @@ mod tests {
             ),
             ("[policy]\nmay_override = '*'", "full names"),
             ("[guard]\nscan_rate = '0B'", "guard.scan_rate"),
-            ("[backfill]\nduty = 0", "backfill.duty"),
-            ("[backfill]\nduty = nan", "backfill.duty"),
         ] {
             let error = load(text).unwrap_err().to_string();
             assert!(error.contains(needle), "{text}: {error}");

@@ -181,7 +181,9 @@ pub fn rows_hidden(table: &str) -> ErrorFields {
         fields(
             "ERROR",
             "42501",
-            format!("row-level security hides rows of {table} from this role: they can't be filled"),
+            format!(
+                "row-level security hides rows of {table} from this role: they can't be filled"
+            ),
         ),
         "Nothing was filled. Use a role with BYPASSRLS, or have the table's owner ALTER TABLE … NO FORCE ROW LEVEL \
          SECURITY.",

@@ -20,9 +20,9 @@ use facts::World;
 use lockkeeper::catalog::{
     Depth, FactRequest, Facts, ObjectClass, ObjectRequest, Relation, Volatility,
 };
-use lockkeeper::exec::backfill::Pace;
 use lockkeeper::exec::runner::{self, Outcome, Setup};
 use lockkeeper::exec::session::RunError;
+use lockkeeper::plan::backfill::Pace;
 use lockkeeper::plan::{Context, Limits, Plan, Step};
 use lockkeeper::rules::{self, Judgement, Verdict};
 use lockkeeper::sql::lexer::LexicalMode;

@@ -16,12 +16,12 @@ use serde::{Deserialize, Serialize};
 
 use self::pace::{Course, Size, grouped};
 use self::statements::KeyRange;
-use super::acquire::{DEADLOCK_DETECTED, LOCK_NOT_AVAILABLE, QUERY_CANCELED, Tries, seconds};
-use super::runner::{Progress, Setup, clean, interrupted, set_timeout};
+use super::acquire::{
+    DEADLOCK_DETECTED, LOCK_NOT_AVAILABLE, QUERY_CANCELED, Tries, interrupted, seconds,
+};
+use super::runner::{Progress, Setup, clean, set_timeout};
 use super::session::{Command, Reply, RunError, Session, Stage};
 use crate::plan::backfill::{Backfill, KeyColumn, Order, Passes};
-
-pub use self::pace::Pace;
 
 /// SQLSTATE `serialization_failure`: at READ COMMITTED somebody has moved the row to another
 /// partition.
@@ -128,6 +128,8 @@ struct Batch {
     units: u64,
     filled: u64,
     empty: u64,
+    /// Sessions that waited for it at its end.
+    waiters: u64,
     /// The time of the transaction that wrote.
     wrote: Duration,
 }
@@ -166,8 +168,12 @@ impl<'a, S: Session> Filling<'a, S> {
             let Some(batch) = self.batch().await? else {
                 return Ok(());
             };
-            self.size
-                .adapt(batch.units, batch.wrote, self.setup.limits.budget / 2);
+            if batch.waiters == 0 {
+                self.size
+                    .adapt(batch.units, batch.wrote, self.setup.limits.budget / 2);
+            } else {
+                self.size.halve();
+            }
             let cursor = &mut self.progress.cursor;
             cursor.done = Some(batch.done);
             cursor.seen += batch.units;
@@ -342,7 +348,9 @@ impl<'a, S: Session> Filling<'a, S> {
         let key: Vec<String> = found.collect();
         let range = KeyRange { after, to: &key };
         let fill = statements::fill_keys(backfill, columns, range);
-        self.write(fill, Mark::Key(key.clone()), units).await.map(Some)
+        self.write(fill, Mark::Key(key.clone()), units)
+            .await
+            .map(Some)
     }
 
     async fn try_blocks(&mut self, from: u64, end: u64) -> Result<Option<Batch>, RunError> {
@@ -351,8 +359,7 @@ impl<'a, S: Session> Filling<'a, S> {
         }
         let to = from.saturating_add(self.size.units).min(end);
         let has_ranges = self.has_block_ranges();
-        let fill =
-            statements::fill_blocks(self.backfill, (from, to), self.block_bytes, has_ranges);
+        let fill = statements::fill_blocks(self.backfill, (from, to), self.block_bytes, has_ranges);
         self.write(fill, Mark::Block(to), to - from).await.map(Some)
     }
 
@@ -361,15 +368,19 @@ impl<'a, S: Session> Filling<'a, S> {
     async fn write(&mut self, fill: Command, done: Mark, units: u64) -> Result<Batch, RunError> {
         let limit = (!self.size.is_least()).then_some(self.setup.limits.budget);
         let began = self.session.elapsed();
-        let commands = vec![statements::by_range(), fill];
+        let commands = vec![statements::by_range(), fill, statements::waiters()];
         let replies = self.transaction(commands, limit).await?;
-        let counts = first_row(&replies, 1);
+        let (counts, waiters) = (first_row(&replies, 1), first_row(&replies, 2));
         let count = |at: usize| counts.get(at).and_then(|count| count.parse().ok());
         Ok(Batch {
             done,
             units,
             filled: count(0).unwrap_or(0),
             empty: count(1).unwrap_or(0),
+            waiters: waiters
+                .first()
+                .and_then(|count| count.parse().ok())
+                .unwrap_or(0),
             wrote: self.session.elapsed().saturating_sub(began),
         })
     }

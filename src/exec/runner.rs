@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::acquire::{DEADLOCK_DETECTED, QUERY_CANCELED, Tries, interrupted};
 use super::ask::{StatementTime, in_transaction};
-use super::backfill::{self, BackfillCursor, Pace, Place};
+use super::backfill::{self, BackfillCursor, Place};
 use super::check::{oid_array, verify};
 use super::look::LockSet;
 use super::places::{Applicant, Key, Places};
@@ -13,6 +13,7 @@ use super::session::{Command, Moment, Notices, Point, Reply, RunError, Session, 
 use super::wanted;
 use crate::catalog::{SessionFacts, Setting};
 use crate::error::Interrupt;
+use crate::plan::backfill::Pace;
 use crate::plan::{Check, Context, Leftovers, Limits, Plan, Step, Undo};
 use crate::sql::name::Name;
 
@@ -86,7 +87,16 @@ pub struct Setup<'a> {
 
 /// Runs a plan to its end.
 pub async fn run<S: Session>(session: &mut S, plan: &Plan, setup: Setup<'_>) -> Outcome {
-    let mut progress = Progress::default();
+    go_on(session, plan, setup, Progress::default()).await
+}
+
+/// The same from what happened before: a fill goes on from its cursor.
+pub async fn go_on<S: Session>(
+    session: &mut S,
+    plan: &Plan,
+    setup: Setup<'_>,
+    mut progress: Progress,
+) -> Outcome {
     let mut result = run_steps(session, &plan.steps, setup, &mut progress).await;
     if result.is_ok() && progress.is_synchronous {
         result = wait_for_standbys(session).await.and(result);

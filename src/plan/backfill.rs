@@ -1,5 +1,7 @@
 //! Rows that are filled some at a time: which table, in which order, what is set. Plain data.
 
+use std::time::Duration;
+
 use crate::sql::name::{Name, quote_identifier};
 
 /// A table's rows to be filled in batches, each in a transaction of its own.
@@ -90,6 +92,32 @@ impl KeyType {
     }
 }
 
+/// How a fill spares the server.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Pace {
+    /// `backfill.max_lag`: it pauses while a standby is further behind; zero for never.
+    pub max_lag: Duration,
+    /// `backfill.duty`: the part of the time that it works, above 0 and up to 1.
+    pub duty: f64,
+}
+
+impl Default for Pace {
+    fn default() -> Pace {
+        Pace {
+            max_lag: Duration::from_secs(10),
+            duty: 0.5,
+        }
+    }
+}
+
+impl Pace {
+    /// How long it rests after work.
+    pub fn rest(&self, worked: Duration) -> Duration {
+        let ratio = (1.0 - self.duty) / self.duty;
+        Duration::try_from_secs_f64(worked.as_secs_f64() * ratio).unwrap_or_default()
+    }
+}
+
 impl Backfill {
     /// A batch, for people: `$1` and so on are where it begins and ends.
     pub fn sql(&self) -> String {
@@ -163,5 +191,16 @@ mod tests {
         let rest = "ctid >= $1 AND ctid < $2 AND c IS NULL";
         assert_eq!(backfill.sql(), format!("{start}{rest}"));
         assert_eq!(KeyType::of(701), None, "float8");
+    }
+    #[test]
+    fn it_rests_as_long_as_the_duty_says() {
+        let ms = Duration::from_millis(1);
+        let pace = |duty| Pace {
+            duty,
+            ..Pace::default()
+        };
+        assert_eq!(pace(1.0).rest(80 * ms), Duration::ZERO);
+        assert_eq!(pace(0.5).rest(80 * ms), 80 * ms);
+        assert_eq!(pace(0.25).rest(80 * ms), 240 * ms);
     }
 }

@@ -17,7 +17,6 @@ use crate::catalog::{FactRequest, Facts, SessionFacts};
 use crate::config::{CancelBlockers, Config, Mode};
 use crate::error::{self, Interrupt};
 use crate::exec::acquire::{QUERY_CANCELED, Tries};
-use crate::exec::backfill::Pace;
 use crate::exec::places::{Applicant, Place};
 use crate::exec::runner::{self, INSUFFICIENT_PRIVILEGE, Progress, Setup};
 use crate::exec::session::{Command, RunError, Session as _, says_true};
@@ -175,14 +174,6 @@ fn policy(config: &Config, who: &Who) -> Policy {
         small_table_bytes: config.guard.small_table.as_u64(),
         scan_bytes_per_second: config.guard.scan_rate.as_u64(),
         overrides: config.policy.overrides(&who.database, &who.user),
-    }
-}
-
-/// How fills spare the server.
-fn pace(config: &Config) -> Pace {
-    Pace {
-        max_lag: config.backfill.max_lag,
-        duty: config.backfill.duty,
     }
 }
 
@@ -443,7 +434,7 @@ impl Case<'_> {
             limits,
             relations: &relations,
             places: Some((&places, &applicant)),
-            pace: pace(&server.session().worker.setup().config),
+            pace: server.session().worker.setup().config.backfill.pace(),
         };
         let outcome = runner::run(server, &plan, setup).await;
         self.finish(server, facts, &judgement, outcome)

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use lockkeeper::catalog::Facts;
-use lockkeeper::exec::backfill::Pace;
 use lockkeeper::exec::check;
 use lockkeeper::exec::runner::{self, Outcome, Setup};
 use lockkeeper::exec::session::{Session, says_true};
 use lockkeeper::lock::LockMode;
+use lockkeeper::plan::backfill::Pace;
 use lockkeeper::plan::{Check, Context, Limits, Plan, Step, Undo};
 use lockkeeper::rules::Verdict;
 

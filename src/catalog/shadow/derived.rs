@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::super::{
-    ColumnUser, Constraint, DependentRelation, ForeignKey, Index, Member, ObjectClass, ObjectRequest,
-    Relation, RelationKind, ViewOf,
+    ColumnUser, Constraint, DependentRelation, ForeignKey, Index, Member, ObjectClass,
+    ObjectRequest, Relation, RelationKind, ViewOf,
 };
 use super::{Child, Shadow};
 use crate::sql::name::{Name, mentions};
@@ -296,9 +296,18 @@ fn key_of(relation: &Relation) -> Vec<String> {
                 && !constraint.definition.contains(" NOT DEFERRABLE")
         })
     };
-    let columns = |index: &Index| index.columns.iter().cloned().collect::<Option<Vec<String>>>();
+    let columns = |index: &Index| {
+        index
+            .columns
+            .iter()
+            .cloned()
+            .collect::<Option<Vec<String>>>()
+    };
     let is_odd = |index: &Index| {
-        index.exclusion || index.partial || index.definition.contains(" DESC") || is_deferrable(index)
+        index.exclusion
+            || index.partial
+            || index.definition.contains(" DESC")
+            || is_deferrable(index)
     };
     let keys = relation.indexes.iter().filter(|index| {
         let is_plain = index.valid && index.unique && index.method == "btree" && !is_odd(index);

@@ -1,4 +1,4 @@
-//! How much a batch does, how long it rests after it, how far it is.
+//! How much a batch does, and how far the fill is.
 
 use std::time::Duration;
 
@@ -12,32 +12,6 @@ const MOST_ROWS: u64 = 100_000;
 const USUAL_ROWS_IN_BLOCK: u64 = 50;
 /// The most blocks whose places are named one by one.
 const MOST_NAMED_BLOCKS: u64 = 64;
-
-/// How a fill spares the server.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Pace {
-    /// `backfill.max_lag`: it pauses while a standby is further behind; zero for never.
-    pub max_lag: Duration,
-    /// `backfill.duty`: the part of the time that it works, above 0 and up to 1.
-    pub duty: f64,
-}
-
-impl Default for Pace {
-    fn default() -> Pace {
-        Pace {
-            max_lag: Duration::from_secs(10),
-            duty: 0.5,
-        }
-    }
-}
-
-impl Pace {
-    /// How long it rests after work.
-    pub(super) fn rest(&self, worked: Duration) -> Duration {
-        let ratio = (1.0 - self.duty) / self.duty;
-        Duration::try_from_secs_f64(worked.as_secs_f64() * ratio).unwrap_or_default()
-    }
-}
 
 /// How many rows, or blocks, a batch goes through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,7 +38,11 @@ impl Size {
             Some(_) | None => USUAL_ROWS_IN_BLOCK,
         };
         let most = (MOST_ROWS / rows_in_block).max(1);
-        let most = if has_ranges { most } else { most.min(MOST_NAMED_BLOCKS) };
+        let most = if has_ranges {
+            most
+        } else {
+            most.min(MOST_NAMED_BLOCKS)
+        };
         Size {
             units: (FIRST_ROWS / rows_in_block).clamp(1, most),
             least: 1,
@@ -173,17 +151,6 @@ mod tests {
     }
 
     #[test]
-    fn it_rests_as_long_as_the_duty_says() {
-        let pace = |duty| Pace {
-            duty,
-            ..Pace::default()
-        };
-        assert_eq!(pace(1.0).rest(80 * MS), Duration::ZERO);
-        assert_eq!(pace(0.5).rest(80 * MS), 80 * MS);
-        assert_eq!(pace(0.25).rest(80 * MS), 240 * MS);
-    }
-
-    #[test]
     fn its_course_is_told() {
         let course = Course {
             seen: 1_500_000,
@@ -203,7 +170,10 @@ mod tests {
             ..course
         };
         assert_eq!((beyond.percent(), beyond.remaining()), (Some(99), None));
-        assert_eq!((grouped(0), grouped(1234567)), ("0".into(), "1,234,567".into()));
+        assert_eq!(
+            (grouped(0), grouped(1234567)),
+            ("0".into(), "1,234,567".into())
+        );
         assert_eq!(grouped(123), "123");
     }
 }

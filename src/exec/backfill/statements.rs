@@ -46,6 +46,16 @@ pub(super) fn by_range() -> Command {
     )
 }
 
+/// How many sessions wait for rows that this transaction has written.
+pub(super) fn waiters() -> Command {
+    Command::own(
+        "SELECT pg_catalog.count(*) FROM pg_catalog.pg_locks l \
+         WHERE l.locktype OPERATOR(pg_catalog.=) 'transactionid' AND NOT l.granted \
+         AND l.transactionid OPERATOR(pg_catalog.=) \
+         pg_catalog.pg_current_xact_id_if_assigned()::pg_catalog.xid",
+    )
+}
+
 /// The last key of all.
 pub(super) fn last_key(table: &Name, columns: &[KeyColumn]) -> Command {
     let down: Vec<String> = columns
@@ -134,7 +144,10 @@ fn in_range(columns: &[KeyColumn], range: KeyRange<'_>) -> (String, Vec<String>)
     let mut parameters: Vec<String> = Vec::new();
     let mut compared = |operator: &str, values: &[String]| {
         let first = parameters.len() + 1;
-        let places = columns.iter().zip(first..).map(|(column, at)| value(column, at));
+        let places = columns
+            .iter()
+            .zip(first..)
+            .map(|(column, at)| value(column, at));
         let places: Vec<String> = places.collect();
         parameters.extend_from_slice(values);
         format!(
@@ -177,13 +190,15 @@ fn texts(columns: &[KeyColumn]) -> Vec<String> {
     numbered.map(text).collect()
 }
 
-/// The value of such a text.
+/// The value of such a text. What comes of `getdatabaseencoding` has the collation of a `name`, which
+/// would be at odds with the column's; what comes of a jsonb gives way to it.
 fn value(column: &KeyColumn, at: usize) -> String {
     match column.of_type {
         KeyType::Plain(name) | KeyType::Time(name) => format!("${at}::pg_catalog.{name}"),
         KeyType::Text(name) => format!(
-            "pg_catalog.convert_from(pg_catalog.decode(${at}::pg_catalog.text, 'hex'), \
-             pg_catalog.getdatabaseencoding())::pg_catalog.{name}"
+            "(pg_catalog.to_jsonb(pg_catalog.convert_from(pg_catalog.decode(${at}::pg_catalog.text, 'hex'), \
+             pg_catalog.getdatabaseencoding())) OPERATOR(pg_catalog.#>>) '{{}}'::pg_catalog.text[])\
+             ::pg_catalog.{name}"
         ),
     }
 }
