@@ -70,7 +70,7 @@ impl Session for Hooked<'_> {
         let replies = self.inner.run(batch).await?;
         if batch
             .iter()
-            .any(|command| command.sql.starts_with("WITH filled"))
+            .any(|command| command.sql.starts_with("UPDATE ONLY "))
         {
             self.written += 1;
             (self.hook)(self.written);

@@ -370,13 +370,22 @@ impl<'a, S: Session> Filling<'a, S> {
         let began = self.session.elapsed();
         let commands = vec![statements::by_range(), fill, statements::waiters()];
         let replies = self.transaction(commands, limit).await?;
-        let (counts, waiters) = (first_row(&replies, 1), first_row(&replies, 2));
-        let count = |at: usize| counts.get(at).and_then(|count| count.parse().ok());
+        let waiters = first_row(&replies, 2);
+        let reply = replies.into_iter().nth(1).unwrap_or_default();
+        let filled = reply
+            .tag
+            .rsplit(' ')
+            .next()
+            .and_then(|rows| rows.parse().ok());
+        let is_empty = |row: &&Vec<Option<String>>| {
+            row.first()
+                .is_some_and(|value| value.as_deref() == Some("t"))
+        };
         Ok(Batch {
             done,
             units,
-            filled: count(0).unwrap_or(0),
-            empty: count(1).unwrap_or(0),
+            filled: filled.unwrap_or(0),
+            empty: reply.rows.iter().filter(is_empty).count() as u64,
             waiters: waiters
                 .first()
                 .and_then(|count| count.parse().ok())

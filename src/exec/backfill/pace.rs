@@ -6,8 +6,8 @@ use std::time::Duration;
 const FIRST_ROWS: u64 = 500;
 /// The fewest rows of a batch. It has no limit in time: somehow it must go on.
 const LEAST_ROWS: u64 = 16;
-/// The most.
-const MOST_ROWS: u64 = 100_000;
+/// The most: a session keeps no more rows of an answer.
+const MOST_ROWS: u64 = 10_000;
 /// Rows in a block of a table of which nothing is known.
 const USUAL_ROWS_IN_BLOCK: u64 = 50;
 /// The most blocks whose places are named one by one.

@@ -89,7 +89,7 @@ pub(super) fn key_after(
     Command::with(sql, parameters)
 }
 
-/// Fills a range of keys: how many rows, and how many of them got NULL.
+/// Fills a range of keys: how many rows, and of each whether it got NULL.
 pub(super) fn fill_keys(
     backfill: &Backfill,
     columns: &[KeyColumn],
@@ -127,12 +127,12 @@ pub(super) fn fill_blocks(
     )
 }
 
+/// Each row tells whether its value is NULL. No WITH counts them on the server: a rule ON UPDATE may
+/// not stand behind one.
 fn filled(backfill: &Backfill, condition: &str) -> String {
     let (set, unfilled) = (&backfill.set, &backfill.unfilled);
     format!(
-        "WITH filled AS (UPDATE ONLY {} AS t SET {set} WHERE {condition} AND {unfilled} \
-         RETURNING ({unfilled}) AS empty) \
-         SELECT pg_catalog.count(*), pg_catalog.count(*) FILTER (WHERE f.empty) FROM filled AS f",
+        "UPDATE ONLY {} AS t SET {set} WHERE {condition} AND {unfilled} RETURNING {unfilled}",
         backfill.table
     )
 }
