@@ -747,3 +747,69 @@ fn a_search_path_changes_nothing() {
         assert_eq!(client.value("SELECT count(c) FROM t"), MANY.to_string());
     });
 }
+
+#[test]
+fn through_the_proxy_in_each_protocol() {
+    each(|bench, database, client| {
+        client.ok("CREATE TABLE t (id int, n int); INSERT INTO t SELECT n, 0 FROM generate_series(1, 3000) n");
+        for (column, protocol) in [
+            ("a", Protocol::Simple),
+            ("b", Protocol::Extended),
+            ("c", Protocol::Prepared),
+        ] {
+            let mut guarded = bench.guarded(database);
+            let sql = format!("ALTER TABLE t ADD COLUMN {column} bigserial");
+            let answer = guarded.run(&sql, protocol);
+            assert_eq!(answer.error, None, "{sql}");
+            assert_eq!(answer.tags, ["ALTER TABLE"]);
+            let found = client.value(&format!(
+                "SELECT count(DISTINCT {column}) || ' ' || max({column}) FROM t"
+            ));
+            assert_eq!(found, "3000 3000");
+        }
+    });
+}
+
+#[test]
+fn a_cancelled_fill_leaves_no_column_and_says_how_far_it_was() {
+    each(|bench, database, client| {
+        client.ok(
+            "CREATE TABLE t (id int PRIMARY KEY, n int); INSERT INTO t SELECT n, 0 FROM generate_series(1, 400000) n;
+             CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN
+                 PERFORM pg_sleep(0.0005); RETURN NEW; END$$;
+             CREATE TRIGGER slow BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION slow()",
+        );
+        let mut guarded = bench.guarded(database);
+        guarded.send("ALTER TABLE t ADD COLUMN c uuid NOT NULL DEFAULT gen_random_uuid()");
+        let filled = "SELECT count(c) > 5000 FROM t";
+        until("some rows are filled", || {
+            client
+                .run(filled, Protocol::Simple)
+                .rows
+                .first()
+                .is_some_and(|row| row[0] == "t")
+        });
+        guarded.cancel();
+        let answer = guarded.answer();
+        assert_eq!(answer.sqlstate(), "57014", "{answer:?}");
+        let told = answer
+            .notices
+            .iter()
+            .find(|notice| notice.contains("fill c of public.t: "));
+        assert!(
+            told.is_some_and(|told| told.contains(" rows/s")),
+            "{:?}",
+            answer.notices
+        );
+        let columns = client.value(
+            "SELECT string_agg(attname, ' ') FROM pg_attribute
+            WHERE attrelid = 't'::regclass AND attnum > 0 AND NOT attisdropped",
+        );
+        assert_eq!(columns, "id n");
+        // The session goes on as it was.
+        assert_eq!(
+            guarded.value("SHOW statement_timeout") + &guarded.value("SHOW enable_seqscan"),
+            "0on"
+        );
+    });
+}
