@@ -222,9 +222,9 @@ const KEYS: &[(&str, &str, bool)] = &[
     ),
 ];
 
-/// Whatever the session's settings are.
-const ODD_SETTINGS: &str = "SET DateStyle = 'German, DMY'; SET bytea_output = 'escape'; SET extra_float_digits = -10; \
-    SET client_encoding = 'LATIN1'; SET TimeZone = 'America/St_Johns'; SET default_transaction_isolation = 'serializable'";
+/// Whatever the session's settings are. `IST`, as times of Kolkata are then written, is read as Israel's.
+const ODD_SETTINGS: &str = "SET DateStyle = 'SQL, DMY'; SET bytea_output = 'escape'; SET extra_float_digits = -10; \
+    SET client_encoding = 'LATIN1'; SET TimeZone = 'Asia/Kolkata'; SET default_transaction_isolation = 'serializable'";
 
 #[test]
 fn keys_of_every_type() {
@@ -598,6 +598,7 @@ fn another_session_goes_on_where_one_stopped() {
             let mut other = bench.direct(database);
             // What comes later has the default already.
             other.ok("INSERT INTO t (n) SELECT generate_series(1, 10)");
+            let seen = cursor.seen;
             let mut second = Hooked::over(&mut other, hook);
             let progress = Progress {
                 cursor,
@@ -610,6 +611,15 @@ fn another_session_goes_on_where_one_stopped() {
                 progress,
             ));
             assert!(outcome.result.is_ok(), "{:?}", outcome.result);
+            let told = second.stages[1]
+                .rsplit_once(": ")
+                .expect("a step and how far it is")
+                .1;
+            let told = told.split(' ').next().expect("a number").replace(',', "");
+            assert!(
+                told.parse::<u64>().expect("a number") > seen,
+                "{told} after {seen}"
+            );
             assert_eq!(outcome.progress.cursor, BackfillCursor::default());
             let found = client
                 .value("SELECT count(DISTINCT c) || ' ' || (SELECT last_value FROM s) FROM t");
