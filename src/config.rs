@@ -1,6 +1,7 @@
 //! The settings: `config/lockkeeper.toml` is their manual. File, then environment, then flags; what
 //! is unknown is refused with the nearest valid name.
 
+pub mod backfill;
 pub mod changes;
 pub mod console;
 pub mod locks;
@@ -17,6 +18,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, Serialize};
 use thiserror::Error;
 
+pub use backfill::Backfill;
 pub use console::{ConsoleSettings, Rights};
 pub use locks::{Builds, CancelBlockers, Locks, OperatorSettings};
 pub use policy::PolicySettings;
@@ -38,6 +40,8 @@ pub struct Config {
     pub locks: Locks,
     /// How indexes are built.
     pub builds: Builds,
+    /// How rows are filled in batches.
+    pub backfill: Backfill,
     /// What is done about each rule.
     pub policy: PolicySettings,
     /// Waiting for a window of the policy.
@@ -92,6 +96,8 @@ const KEYS: &[&str] = &[
     "builds.look_age",
     "builds.wait",
     "builds.deadline",
+    "backfill.max_lag",
+    "backfill.duty",
     "policy.rules",
     "policy.overrides",
     "policy.may_override",
@@ -566,6 +572,7 @@ impl Config {
                 "`locks.budget` must be between 1ms and 60s: it is how long a query may wait behind a lock request",
             );
         }
+        self.backfill.check()?;
         if self.guard.scan_rate.as_u64() == 0 {
             return bad("`guard.scan_rate` is 0: every estimate would be endless");
         }

@@ -177,6 +177,21 @@ pub fn check_failed(what: &str) -> ErrorFields {
     )
 }
 
+/// Rows that a fill must reach are hidden from the role that it runs as.
+pub fn rows_hidden(table: &str) -> ErrorFields {
+    with_hint(
+        fields(
+            "ERROR",
+            "42501",
+            format!(
+                "row-level security hides rows of {table} from this role: they can't be filled"
+            ),
+        ),
+        "Nothing was filled. Use a role with BYPASSRLS, or have the table's owner ALTER TABLE … NO FORCE ROW LEVEL \
+         SECURITY.",
+    )
+}
+
 /// The server can't be reached; libpq tries its next host for this SQLSTATE alone.
 pub fn server_unreachable(why: &str) -> ErrorFields {
     with_hint(

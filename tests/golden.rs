@@ -22,6 +22,7 @@ use lockkeeper::catalog::{
 };
 use lockkeeper::exec::runner::{self, Outcome, Setup};
 use lockkeeper::exec::session::RunError;
+use lockkeeper::plan::backfill::Pace;
 use lockkeeper::plan::{Context, Limits, Plan, Step};
 use lockkeeper::rules::{self, Judgement, Verdict};
 use lockkeeper::sql::lexer::LexicalMode;
@@ -158,7 +159,7 @@ fn steps_judged_again_stay_as_they_are() {
 fn fixpoint(world: &mut World, steps: &[Step], place: &str, problems: &mut Vec<String>) {
     for (at, step) in steps.iter().enumerate() {
         fixpoint(&mut world.clone(), step.otherwise(), place, problems);
-        if step.context == Context::Batches {
+        if matches!(step.context, Context::Batches(_)) {
             continue; // ordinary traffic: some rows at a time
         }
         let Some(judged) = judge(world, &step.sql) else {
@@ -266,6 +267,7 @@ impl Run {
             limits,
             relations: &relations,
             places: None,
+            pace: Pace::default(),
         };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .build()
@@ -370,7 +372,8 @@ fn puts_back(run: &Run, command: &str) -> bool {
 #[test]
 fn a_failure_leaves_the_session_as_it_was_found() {
     let mut problems = Vec::new();
-    for case in run_cases() {
+    let cases = run_cases().into_iter().map(|case| (case, usize::MAX));
+    for (case, near) in cases.chain([(fill_case(), NEAR)]) {
         let run = Run::of(&case);
         let commands = run.with(&[]).session.log.len();
         for (at, fault) in (1..=commands).flat_map(|at| Fault::ALL.map(|fault| (at, fault))) {
@@ -382,7 +385,10 @@ fn a_failure_leaves_the_session_as_it_was_found() {
             let ran = run.with(&[first]);
             examine(&run, &ran, &case, &mut problems);
             let later = commands_in(&ran.session.log);
-            for (second, fault) in (at + 1..=later).flat_map(|at| SECOND.map(|fault| (at, fault))) {
+            for (second, fault) in (at + 1..=later)
+                .take(near)
+                .flat_map(|at| SECOND.map(|fault| (at, fault)))
+            {
                 let second = Failure {
                     at: second,
                     fault,
@@ -402,6 +408,58 @@ fn a_failure_leaves_the_session_as_it_was_found() {
     );
 }
 
+/// Rows that are filled in batches: the log of a run with each error at each command would be long.
+fn fill_case() -> Case {
+    let facts = [
+        "version=16",
+        "table users 5GB rows=900 columns=id:bigint:notnull constraints=users_pkey:p:id",
+    ];
+    Case {
+        place: "a fill".to_owned(),
+        facts: facts.map(str::to_owned).to_vec(),
+        sql: "ALTER TABLE users ADD COLUMN token uuid DEFAULT gen_random_uuid()".to_owned(),
+        head: String::new(),
+        expected: None,
+    }
+}
+
+#[test]
+fn rows_are_filled_a_range_at_a_time() {
+    let ran = Run::of(&fill_case()).with(&[]);
+    assert_eq!(ending(&ran), "done: UPDATE 0");
+    let is_told = |line: &&String| {
+        ["find ", "fill ", "survey ", "sleep "]
+            .iter()
+            .any(|word| line.starts_with(word))
+    };
+    let told: Vec<&str> = ran
+        .session
+        .log
+        .iter()
+        .filter(is_told)
+        .map(String::as_str)
+        .collect();
+    let expected = [
+        "survey the table",
+        "find the last key",
+        "find the next key",
+        "fill keys up to one",
+        "sleep 13 ms",
+        "find the next key",
+        "fill keys behind one up to another",
+        "sleep 13 ms",
+        "find the next key",
+        "survey the table",
+        "fill blocks",
+        "sleep 7 ms",
+        "fill blocks",
+        "sleep 7 ms",
+    ];
+    assert_eq!(told, expected);
+}
+
+/// Of a long run: how far behind the first error a second one is tried. Cleaning up comes right behind it.
+const NEAR: usize = 12;
 /// The errors that meet a run which already failed once.
 const SECOND: [Fault; 2] = [Fault::Cancelled, Fault::OutOfMemory];
 

@@ -337,6 +337,9 @@ pub struct Details {
     pub descendants: Vec<Member>,
     /// The tables that it is a partition of or inherits from, one level up.
     pub parents: Vec<Member>,
+    /// The columns of a key by which its rows can be gone through in order; as [`Member::key`].
+    #[serde(default)]
+    pub key: Vec<String>,
     /// It is a partition.
     pub is_partition: bool,
     /// Of a partitioned table: `pg_get_partkeydef`, such as `RANGE (created_at)`.
@@ -487,6 +490,11 @@ pub struct Member {
     /// Its columns that are NOT NULL.
     #[serde(default)]
     pub not_null: Vec<String>,
+    /// The columns of its primary key, or else of another key by which its rows can be gone through
+    /// in order: of a valid, immediate unique btree index without predicate and expressions, all
+    /// NOT NULL, in the usual order. Empty where there is none.
+    #[serde(default)]
+    pub key: Vec<String>,
 }
 
 impl Member {

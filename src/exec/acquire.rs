@@ -152,9 +152,9 @@ impl<'a> Tries<'a> {
         let now = self.start(session);
         let waited = now.saturating_sub(self.began.unwrap_or(now));
         if let Some(timeout) = self.limits.statement_timeout
-            && now + sleep >= timeout
+            && waited + sleep >= timeout
         {
-            session.sleep(timeout.saturating_sub(now)).await;
+            session.sleep(timeout.saturating_sub(waited)).await;
             return Err(RunError::Sql(Box::new(crate::error::statement_timeout())));
         }
         if waited + sleep > self.limits.deadline {

@@ -3,6 +3,7 @@
 
 pub mod acquire;
 pub mod ask;
+pub mod backfill;
 pub mod check;
 pub mod failpoint;
 pub mod look;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::acquire::{DEADLOCK_DETECTED, QUERY_CANCELED, Tries, interrupted};
 use super::ask::{StatementTime, in_transaction};
+use super::backfill::{self, BackfillCursor, Place};
 use super::check::{oid_array, verify};
 use super::look::LockSet;
 use super::places::{Applicant, Key, Places};
@@ -12,6 +13,7 @@ use super::session::{Command, Moment, Notices, Point, Reply, RunError, Session, 
 use super::wanted;
 use crate::catalog::{SessionFacts, Setting};
 use crate::error::Interrupt;
+use crate::plan::backfill::Pace;
 use crate::plan::{Check, Context, Leftovers, Limits, Plan, Step, Undo};
 use crate::sql::name::Name;
 
@@ -49,6 +51,12 @@ pub struct Progress {
     pub undone: Vec<String>,
     /// SQL of the step that ran last, done or failed.
     pub last_sql: String,
+    /// How far the rows are that a step fills: handed in, it goes on from there.
+    pub cursor: BackfillCursor,
+    /// The value of a filled row was NULL.
+    pub filled_empty: bool,
+    /// When the client is told next how far it is, in time since its statement came.
+    pub next_report: Option<Duration>,
     /// A step was interrupted and finished all the same; no further step runs.
     pub stopped_by: Option<RunError>,
 }
@@ -73,11 +81,22 @@ pub struct Setup<'a> {
     pub relations: &'a [Name],
     /// Where builds queue, and as whom; `None` where nobody else builds.
     pub places: Option<(&'a Places, &'a Applicant)>,
+    /// How fills spare the server.
+    pub pace: Pace,
 }
 
 /// Runs a plan to its end.
 pub async fn run<S: Session>(session: &mut S, plan: &Plan, setup: Setup<'_>) -> Outcome {
-    let mut progress = Progress::default();
+    go_on(session, plan, setup, Progress::default()).await
+}
+
+/// The same from what happened before: a fill goes on from its cursor.
+pub async fn go_on<S: Session>(
+    session: &mut S,
+    plan: &Plan,
+    setup: Setup<'_>,
+    mut progress: Progress,
+) -> Outcome {
     let mut result = run_steps(session, &plan.steps, setup, &mut progress).await;
     if result.is_ok() && progress.is_synchronous {
         result = wait_for_standbys(session).await.and(result);
@@ -109,6 +128,11 @@ async fn run_steps<S: Session>(
         progress.last_sql.clone_from(&step.sql);
         progress.steps += 1;
         let number = progress.steps;
+        let place = Place {
+            step: number,
+            of: steps.len(),
+            title: &step.title,
+        };
         session.stage(Stage::Runs {
             step: number,
             of: steps.len(),
@@ -116,7 +140,7 @@ async fn run_steps<S: Session>(
             progress: String::new(),
         });
         session.reached(point(number, Moment::Before)).await;
-        match run_step(session, step, setup, progress).await {
+        match run_step(session, step, place, setup, progress).await {
             Ok(done) => {
                 session.reached(point(number, Moment::After)).await;
                 tag = done;
@@ -211,11 +235,12 @@ async fn drop_built<S: Session>(
 async fn run_step<S: Session>(
     session: &mut S,
     step: &Step,
+    place: Place<'_>,
     setup: Setup<'_>,
     progress: &mut Progress,
 ) -> Result<String, RunError> {
     let _slot = match &step.context {
-        Context::Long | Context::Batches | Context::Concurrent { .. } => {
+        Context::Long | Context::Batches(_) | Context::Concurrent { .. } => {
             slot(session, setup, progress).await?
         }
         Context::Transaction | Context::Brief { .. } | Context::Autocommit => None,
@@ -233,7 +258,7 @@ async fn run_step<S: Session>(
         Context::Long => {
             in_transaction(session, step, setup, StatementTime::Unlimited, progress).await
         }
-        Context::Batches => in_batches(session, step, setup, progress).await,
+        Context::Batches(rows) => backfill::fill(session, rows, place, setup, progress).await,
         Context::Autocommit => in_autocommit(session, step, setup, progress).await,
         Context::Concurrent { clear } => {
             concurrently(session, step, clear.as_ref(), setup, progress).await
@@ -255,22 +280,6 @@ async fn run_step<S: Session>(
         verify(session, &step.check).await?;
     }
     Ok(tag)
-}
-
-/// A step that changes some rows at a time, again until it finds none.
-async fn in_batches<S: Session>(
-    session: &mut S,
-    step: &Step,
-    setup: Setup<'_>,
-    progress: &mut Progress,
-) -> Result<String, RunError> {
-    loop {
-        let tag = in_transaction(session, step, setup, StatementTime::AsSet, progress).await?;
-        if tag.rsplit(' ').next().is_none_or(|rows| rows == "0") {
-            return Ok(tag);
-        }
-        interrupted(session)?;
-    }
 }
 
 /// The one slot of the database's online builds.

@@ -1,10 +1,12 @@
 //! A plan: what runs instead of a statement. Inert data with a `Display`; it never runs itself.
 
+pub mod backfill;
 pub mod effects;
 
 use std::fmt;
 use std::time::Duration;
 
+use self::backfill::Backfill;
 use crate::lock::LockMode;
 use crate::sql::name::Name;
 
@@ -73,8 +75,8 @@ pub enum Context {
     /// Outside a transaction block, without timeouts, under a lock that stops no query, for as long
     /// as it takes: `VALIDATE CONSTRAINT`.
     Long,
-    /// In transactions of its own, so many rows at a time, until no row is left to change.
-    Batches,
+    /// In transactions of its own, so many rows at a time.
+    Batches(Backfill),
     /// As [`Context::Transaction`] under a statement timeout of the budget; when that is spent, the
     /// other steps take its place.
     Brief {
@@ -298,6 +300,14 @@ impl Step {
         }
     }
 
+    /// Rows that are filled in batches.
+    pub fn filling(title: impl Into<String>, backfill: Backfill) -> Step {
+        let table = backfill.table.clone();
+        Step::brief(title, backfill.sql())
+            .locking(&table, LockMode::RowExclusive)
+            .running(Context::Batches(backfill))
+    }
+
     /// The same in another context.
     pub fn running(self, context: Context) -> Step {
         Step { context, ..self }
@@ -337,7 +347,7 @@ impl Step {
         match &self.context {
             Context::Transaction => "transaction",
             Context::Long => "own transaction, no timeout",
-            Context::Batches => "batches",
+            Context::Batches(_) => "batches",
             Context::Brief { .. } => "transaction, brief",
             Context::Autocommit => "autocommit",
             Context::Concurrent { .. } => "autocommit, no timeout",
@@ -350,7 +360,7 @@ impl Step {
             Context::Brief { otherwise } => otherwise,
             Context::Transaction
             | Context::Long
-            | Context::Batches
+            | Context::Batches(_)
             | Context::Autocommit
             | Context::Concurrent { .. } => &[],
         }

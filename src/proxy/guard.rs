@@ -410,6 +410,7 @@ impl Case<'_> {
             limits,
             relations: &relations,
             places: Some((&places, &applicant)),
+            pace: server.session().worker.setup().config.backfill.pace(),
         };
         let outcome = runner::run(server, &plan, setup).await;
         self.finish(server, facts, &judgement, outcome)

@@ -9,9 +9,9 @@
 use super::alter_effects::Target;
 use super::known::{family, leaves};
 use super::{Action, Rule, check_constraint, foreign_key, not_null, steps, unique_constraint};
-use crate::catalog::{Index, RelationKind, Volatility};
-use crate::lock::LockMode;
-use crate::plan::{Check, Context, Step, Undo};
+use crate::catalog::{Index, Member, Volatility};
+use crate::plan::backfill::{Backfill, KeyColumn, KeyType, Order, Passes};
+use crate::plan::{Check, Step, Undo};
 use crate::sql::alter_table::{ColumnDefinition, ConstraintDefinition, ConstraintDefinitionKind};
 use crate::sql::name::{Name, quote_identifier};
 
@@ -38,9 +38,6 @@ pub const CONSTRAINED: Rule = Rule {
     versions: "alike",
     example: "ALTER TABLE users ADD COLUMN age int CHECK (age >= 0)",
 };
-
-/// Rows of a batch.
-const BATCH_ROWS: u32 = 1000;
 
 /// The steps in its place, or why there are none.
 pub(super) fn recipe(column: &ColumnDefinition, target: &Target) -> Result<Vec<Step>, String> {
@@ -240,29 +237,47 @@ fn add_with_default(
     added(column, &actions, target)
 }
 
-/// Old rows get the default, some at a time, leaf by leaf.
+/// Old rows get the default, some at a time, leaf by leaf; then what others moved meanwhile to where
+/// the filling had been.
 fn backfill(column: &ColumnDefinition, target: &Target, all: &mut Vec<Step>) {
-    let quoted = quote_identifier(&column.name);
     let members = family(target.relation, target.only);
+    let quoted = quote_identifier(&column.name);
+    let filling = |leaf: &Member, order: Order, passes: Passes| Backfill {
+        table: leaf.qualified(),
+        order,
+        set: format!("{quoted} = DEFAULT"),
+        unfilled: format!("{quoted} IS NULL"),
+        passes,
+    };
     for leaf in leaves(&members) {
-        let table = leaf.qualified();
-        let only = if leaf.kind == RelationKind::Table {
-            "ONLY "
-        } else {
-            ""
-        };
-        let sql = format!(
-            "UPDATE {only}{table} SET {quoted} = DEFAULT WHERE ctid = ANY (ARRAY(\
-             SELECT ctid FROM {only}{table} WHERE {quoted} IS NULL LIMIT {BATCH_ROWS}))"
-        );
-        all.push(
-            Step {
-                context: Context::Batches,
-                undo: Undo::NothingToUndo,
-                ..Step::brief(format!("fill {} of {table}", column.name), sql)
-            }
-            .locking(&table, LockMode::RowExclusive),
-        );
+        all.push(Step::filling(
+            format!("fill {} of {}", column.name, leaf.qualified()),
+            filling(leaf, order(leaf, target), Passes::Once),
+        ));
+    }
+    for leaf in leaves(&members) {
+        all.push(Step::filling(
+            format!("fill rows of {} that moved meanwhile", leaf.qualified()),
+            filling(leaf, Order::Blocks, Passes::UntilNoneIsLeft),
+        ));
+    }
+}
+
+/// By the leaf's key, if its values can be found again by their text. Its columns have the types
+/// that the table's have.
+fn order(leaf: &Member, target: &Target) -> Order {
+    let column = |name: &String| {
+        let of_type = &target.relation.details.column(name)?.of_type;
+        let oid = of_type.base.as_ref().map_or(of_type.oid, |base| base.oid);
+        Some(KeyColumn {
+            name: name.clone(),
+            of_type: KeyType::of(oid)?,
+        })
+    };
+    let columns: Option<Vec<KeyColumn>> = leaf.key.iter().map(column).collect();
+    match columns {
+        Some(columns) if !columns.is_empty() => Order::Key(columns),
+        Some(_) | None => Order::Blocks,
     }
 }
 

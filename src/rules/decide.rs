@@ -352,6 +352,9 @@ fn advice_of(findings: &[Finding], rules: &[&'static Rule]) -> String {
 pub(super) fn as_text(steps: &[Step]) -> String {
     let mut lines = vec!["Run these, each by itself, outside a transaction block:".to_owned()];
     for step in steps {
+        if let Context::Batches(backfill) = &step.context {
+            lines.push(format!("  -- {}", backfill.places()));
+        }
         let statements = step.statements();
         if statements.len() == 1 {
             lines.push(format!("  {};", step.sql));
@@ -359,9 +362,6 @@ pub(super) fn as_text(steps: &[Step]) -> String {
             lines.push("  BEGIN;".to_owned());
             lines.extend(statements.iter().map(|statement| format!("  {statement};")));
             lines.push("  COMMIT;".to_owned());
-        }
-        if step.context == Context::Batches {
-            lines.push("  -- again, until it finds no row".to_owned());
         }
     }
     lines.join("\n")

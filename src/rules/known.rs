@@ -209,6 +209,7 @@ pub(super) fn itself(relation: &Relation) -> Member {
         partition_constraint: None,
         constraints: Vec::new(),
         not_null: Vec::new(),
+        key: relation.details.key.clone(),
     }
 }
 

@@ -393,6 +393,7 @@ impl World {
             partition_constraint: None,
             constraints: Vec::new(),
             not_null: Vec::new(),
+            key: Vec::new(),
         };
         let owner = self.shadow.relation_mut(table).ok_or("no such table")?;
         let mut constraints = owner.details.constraints.iter_mut();

@@ -105,6 +105,7 @@ pub(crate) struct Recording {
     local_lock_timeout: Option<u64>,
     interrupt: Option<Interrupt>,
     gone: bool,
+    rollback_refused: bool,
 }
 
 impl Recording {
@@ -136,6 +137,7 @@ impl Recording {
             local_lock_timeout: None,
             interrupt: None,
             gone: false,
+            rollback_refused: false,
         }
     }
 
@@ -211,7 +213,7 @@ impl Recording {
         }
         Reply {
             tag: tag(sql),
-            rows: self.rows(sql),
+            rows: self.rows(command),
         }
     }
 
@@ -240,9 +242,19 @@ impl Recording {
         }
     }
 
-    fn rows(&self, sql: &str) -> Vec<Vec<Option<String>>> {
+    fn rows(&self, command: &Command) -> Vec<Vec<Option<String>>> {
         let row = |text: &str| vec![Some(text.to_owned())];
-        match short(sql).as_str() {
+        let several = |texts: &[&str]| texts.iter().map(|text| Some((*text).to_owned())).collect();
+        // Of 900 rows, in batches of 500.
+        let parameters: Vec<&str> = command.parameters.iter().map(String::as_str).collect();
+        match short(&command.sql).as_str() {
+            "survey the table" => vec![several(&["f", "900", "8", "8192"])],
+            "find the last key" => vec![row("900")],
+            "find the next key" => match parameters.as_slice() {
+                [_] => vec![several(&["500", "500"])],
+                ["500", _] => vec![several(&["400", "900"])],
+                _ => Vec::new(),
+            },
             "ask who holds locks" => vec![row("process 42 (app) holds the lock")],
             "ask what was left" => self.leftovers.iter().map(|name| row(name)).collect(),
             question if question.starts_with("ask ") => vec![row("t")],
@@ -269,9 +281,13 @@ impl Session for Recording {
             );
             let may_run = self.block != Block::Failed
                 || matches!(tag(&command.sql).as_str(), "ROLLBACK" | "COMMIT");
+            if !may_run && self.rollback_refused {
+                return Err(in_failed_transaction());
+            }
             assert!(may_run, "{text} in a failed transaction");
             if let Some(fault) = self.fault(&command.sql) {
                 self.log.push(format!("{text} !{}", fault.name()));
+                self.rollback_refused |= text == "ROLLBACK";
                 let error = self.fail(fault);
                 self.failed_try = self.failed_try.max(self.clock - began);
                 return Err(error);
@@ -304,6 +320,16 @@ impl Session for Recording {
     fn elapsed(&self) -> Duration {
         self.clock
     }
+}
+
+/// What a server says to anything but ROLLBACK then.
+fn in_failed_transaction() -> RunError {
+    RunError::Sql(Box::new(ErrorFields {
+        severity: "ERROR".to_owned(),
+        sqlstate: "25P02".to_owned(),
+        message: "current transaction is aborted".to_owned(),
+        ..ErrorFields::default()
+    }))
 }
 
 fn named_settings(settings: &SessionFacts) -> BTreeMap<String, Value> {
@@ -339,8 +365,21 @@ pub(crate) fn short(sql: &str) -> String {
             "SELECT EXISTS (SELECT FROM pg_catalog.pg_index",
             "ask whether it is still INVALID",
         ),
+        (
+            "SELECT EXISTS (SELECT FROM pg_catalog.pg_attribute",
+            "ask whether the column is there",
+        ),
         ("pg_stat_progress_create_index", "ask what was left"),
+        ("pg_current_xact_id_if_assigned", "count who waits for it"),
         ("pg_catalog.pg_locks", "ask who holds locks"),
+        ("row_security_active", "survey the table"),
+        ("SELECT k.n,", "find the next key"),
+        (" DESC LIMIT 1) AS k", "find the last key"),
+        ("'enable_bitmapscan'", "prefer the key's index"),
+        ("'enable_seqscan'", "prefer ranges"),
+        (".>) ROW(", "fill keys behind one up to another"),
+        (".<=) ROW(", "fill keys up to one"),
+        ("t.ctid", "fill blocks"),
     ];
     let question = questions.iter().find(|(part, _)| sql.contains(part));
     question.map_or_else(|| sql.to_owned(), |(_, question)| (*question).to_owned())

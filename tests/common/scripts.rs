@@ -24,9 +24,9 @@ pub(crate) struct Case {
     /// The statement.
     pub(crate) sql: String,
     /// Comments and facts above the statement, as written.
-    head: String,
+    pub(crate) head: String,
     /// What stands below `---`; `None` when there is no such line.
-    expected: Option<String>,
+    pub(crate) expected: Option<String>,
 }
 
 /// A script.

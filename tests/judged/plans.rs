@@ -7,6 +7,7 @@ use lockkeeper::exec::check;
 use lockkeeper::exec::runner::{self, Outcome, Setup};
 use lockkeeper::exec::session::{Session, says_true};
 use lockkeeper::lock::LockMode;
+use lockkeeper::plan::backfill::Pace;
 use lockkeeper::plan::{Check, Context, Limits, Plan, Step, Undo};
 use lockkeeper::rules::Verdict;
 
@@ -122,6 +123,7 @@ fn run(client: &mut Client, facts: &Facts, steps: &[Step]) -> Outcome {
         limits: LIMITS,
         relations: &[],
         places: None,
+        pace: Pace::default(),
     };
     block_on(runner::run(&mut PlanSession::over(client), &plan, setup))
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::super::{
-    ColumnUser, Constraint, DependentRelation, ForeignKey, Member, ObjectClass, ObjectRequest,
-    Relation, RelationKind, ViewOf,
+    ColumnUser, Constraint, DependentRelation, ForeignKey, Index, Member, ObjectClass,
+    ObjectRequest, Relation, RelationKind, ViewOf,
 };
 use super::{Child, Shadow};
 use crate::sql::name::{Name, mentions};
@@ -63,6 +63,7 @@ impl Shadow {
                 .map(|constraint| constraint.definition.clone())
                 .collect(),
             not_null: columns.map(|column| column.name.clone()).collect(),
+            key: key_of(relation),
         })
     }
 
@@ -88,6 +89,7 @@ impl Shadow {
             .iter()
             .find(|child| child.is_partition)
             .map(|child| child.parent);
+        relation.details.key = key_of(relation);
         let details = &mut relation.details;
         for constraint in &mut details.constraints {
             let referenced = constraint.references.as_mut();
@@ -277,6 +279,44 @@ impl Shadow {
             .filter(|name| wanted.contains(name))
             .collect()
     }
+}
+
+/// The columns of the key by which a table's rows can be gone through in order, as far as is known
+/// here.
+fn key_of(relation: &Relation) -> Vec<String> {
+    let is_not_null = |name: &String| {
+        let column = relation.details.column(name);
+        column.is_some_and(|column| column.not_null)
+    };
+    let is_deferrable = |index: &Index| {
+        let mut constraints = relation.details.constraints.iter();
+        constraints.any(|constraint| {
+            constraint.index.as_ref() == Some(&index.name)
+                && constraint.definition.contains(" DEFERRABLE")
+                && !constraint.definition.contains(" NOT DEFERRABLE")
+        })
+    };
+    let columns = |index: &Index| {
+        index
+            .columns
+            .iter()
+            .cloned()
+            .collect::<Option<Vec<String>>>()
+    };
+    let is_odd = |index: &Index| {
+        index.exclusion
+            || index.partial
+            || index.definition.contains(" DESC")
+            || is_deferrable(index)
+    };
+    let keys = relation.indexes.iter().filter(|index| {
+        let is_plain = index.valid && index.unique && index.method == "btree" && !is_odd(index);
+        is_plain && index.schema != "pg_toast"
+    });
+    let keys = keys.filter_map(|index| Some((!index.primary, columns(index)?)));
+    let keys = keys.filter(|(_, columns)| !columns.is_empty() && columns.iter().all(is_not_null));
+    let first = keys.min_by_key(|(is_other, columns)| (*is_other, columns.len()));
+    first.map(|(_, columns)| columns).unwrap_or_default()
 }
 
 /// What can be reached, each once, in the order in which it is met.

@@ -453,7 +453,9 @@ fn as_sent_if_safe(judgement: Judgement) -> Judgement {
 fn refuses_block(context: &Context) -> bool {
     match context {
         Context::Transaction | Context::Brief { .. } => false,
-        Context::Long | Context::Batches | Context::Autocommit | Context::Concurrent { .. } => true,
+        Context::Long | Context::Batches(_) | Context::Autocommit | Context::Concurrent { .. } => {
+            true
+        }
     }
 }
 

@@ -147,17 +147,18 @@ impl Finding {
         match &self.judgement.verdict {
             Verdict::Rewrite(plan) => {
                 let steps = plan.steps.iter().map(|step| {
-                    let comment = match step.context {
+                    let comment = match &step.context {
                         crate::plan::Context::Transaction
                         | crate::plan::Context::Brief { .. } => {
                             "-- in a transaction of its own, under a short lock_timeout, again until it succeeds\n"
+                                .to_owned()
                         }
-                        crate::plan::Context::Batches => {
-                            "-- again and again, until no row is changed\n"
+                        crate::plan::Context::Batches(backfill) => {
+                            format!("-- {}\n", backfill.places())
                         }
                         crate::plan::Context::Long
                         | crate::plan::Context::Autocommit
-                        | crate::plan::Context::Concurrent { .. } => "",
+                        | crate::plan::Context::Concurrent { .. } => String::new(),
                     };
                     format!("{comment}{};", in_one(step).trim_end_matches(';'))
                 });

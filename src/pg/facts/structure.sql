@@ -25,6 +25,29 @@ descendants (at, oid, level) AS (
     SELECT a.at, 'referenced', k.confrelid, 1 FROM asked a JOIN pg_catalog.pg_constraint k ON k.conrelid = a.oid
     WHERE k.contype = 'f'
     {referring_kin}
+), keys AS (
+    -- by these columns the rows of a table can be gone through in order: unique at once, plain, never NULL, sorted as a
+    -- comparison of them sorts without being told how
+    SELECT DISTINCT ON (i.indrelid) i.indrelid AS oid, (
+        SELECT pg_catalog.jsonb_agg(t.attname ORDER BY y.at)
+        FROM pg_catalog.unnest(i.indkey::pg_catalog.int2[]) WITH ORDINALITY AS y (attnum, at)
+        JOIN pg_catalog.pg_attribute t ON t.attrelid = i.indrelid AND t.attnum = y.attnum
+        WHERE y.at <= i.indnkeyatts) AS value
+    FROM pg_catalog.pg_index i
+    JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
+    JOIN pg_catalog.pg_am m ON m.oid = x.relam AND m.amname = 'btree'
+    WHERE i.indrelid IN (SELECT k.oid FROM kin k UNION ALL SELECT a.oid FROM asked a)
+    AND i.indisunique AND i.indimmediate AND i.indisvalid AND i.indisready
+    AND i.indpred IS NULL AND i.indexprs IS NULL
+    AND NOT EXISTS (
+        SELECT FROM pg_catalog.generate_series(0, i.indnkeyatts - 1) AS y (at)
+        JOIN pg_catalog.pg_attribute t ON t.attrelid = i.indrelid AND t.attnum = i.indkey[y.at]
+        JOIN pg_catalog.pg_opclass o ON o.oid = i.indclass[y.at]
+        WHERE i.indoption[y.at] <> 0 OR i.indcollation[y.at] <> t.attcollation OR NOT o.opcdefault
+        OR NOT t.attnotnull OR EXISTS (
+            SELECT FROM pg_catalog.pg_constraint k WHERE k.conrelid = i.indrelid AND k.contype = 'n'
+            AND k.conkey[1] = t.attnum AND NOT k.convalidated))
+    ORDER BY i.indrelid, i.indisprimary DESC, i.indnkeyatts, i.indexrelid
 ), members AS (
     SELECT c.oid, pg_catalog.jsonb_build_object(
         'oid', c.oid::pg_catalog.int8, 'schema', n.nspname, 'name', c.relname, 'kind', c.relkind,
@@ -47,6 +70,7 @@ descendants (at, oid, level) AS (
         'partition_constraint', CASE WHEN c.relispartition AND c.relkind NOT IN ('i', 'I')
             AND (SELECT pg_catalog.count(*) <= 64 FROM kin)
             THEN pg_catalog.pg_get_partition_constraintdef(c.oid) END,
+        'key', coalesce((SELECT y.value FROM keys y WHERE y.oid = c.oid), '[]'::pg_catalog.jsonb),
         'not_null', (
             SELECT coalesce(pg_catalog.jsonb_agg(t.attname ORDER BY t.attnum), '[]'::pg_catalog.jsonb)
             FROM pg_catalog.pg_attribute t WHERE t.attrelid = c.oid AND t.attnum > 0 AND t.attnotnull

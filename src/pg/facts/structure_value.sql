@@ -39,6 +39,7 @@
     'parents', (
         SELECT coalesce(pg_catalog.jsonb_agg(m.value ORDER BY k.level), '[]'::pg_catalog.jsonb)
         FROM kin k JOIN members m ON m.oid = k.oid WHERE k.at = a.at AND k.role = 'parent'),
+    'key', coalesce((SELECT y.value FROM keys y WHERE y.oid = c.oid), '[]'::pg_catalog.jsonb),
     'is_partition', c.relispartition,
     'partition_key', CASE WHEN c.relkind = 'p' THEN pg_catalog.pg_get_partkeydef(c.oid) END,
     'partition_columns', (
