@@ -6,7 +6,7 @@ prepared AS (
 SELECT coalesce(l.pid, 0), coalesce(l.database, 0), l.relation, l.mode, l.granted::pg_catalog.int4,
   coalesce('prepared transaction ' || p.gid, a.backend_type, ''),
   coalesce(a.usename, p.owner, ''), coalesce(a.application_name, ''),
-  coalesce(a.client_addr::pg_catalog.text, ''), coalesce(a.state, ''),
+  coalesce(pg_catalog.host(a.client_addr), ''), coalesce(a.state, ''),
   (1000 * extract(epoch FROM coalesce(a.xact_start, p.prepared)))::pg_catalog.int8,
   CASE WHEN a.state = 'active' OR a.backend_type = 'autovacuum worker'
     THEN (1000 * extract(epoch FROM coalesce(a.query_start, a.xact_start)))::pg_catalog.int8 END,
