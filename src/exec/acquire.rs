@@ -21,8 +21,8 @@ pub const QUERY_CANCELED: &str = "57014";
 
 /// The shortest sleep between two tries.
 const MIN_SLEEP: Duration = Duration::from_millis(100);
-/// The sleep between two looks, beside the look itself.
-const LOOK_AGAIN: Duration = Duration::from_millis(10);
+/// The sleep between two looks for the same lock.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// Those in the way who are named.
 const MAX_BLOCKERS: usize = 5;
 /// Sleep after a try, in multiples of the time that it took.

@@ -146,6 +146,7 @@ impl Ask<'_> {
         Some(vec![
             Command::own("BEGIN"),
             Command::own(set_timeout("LOCAL lock_timeout", self.patience(set))),
+            Command::own("SET LOCAL statement_timeout = 0"),
             Command::own(format!(
                 "LOCK TABLE {} IN SHARE UPDATE EXCLUSIVE MODE",
                 tables.join(", ")
@@ -209,6 +210,9 @@ impl Ask<'_> {
             Command::own(set_timeout("LOCAL statement_timeout", limit))
         };
         match self.time {
+            StatementTime::AsSet if self.fence().is_some() => {
+                Some(Command::own(format!("SET LOCAL statement_timeout = {own}")))
+            }
             StatementTime::AsSet => None,
             StatementTime::Held if self.set.is_none() => None,
             StatementTime::Held => Some(within(self.setup.limits.max_hold)),

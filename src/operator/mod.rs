@@ -23,8 +23,8 @@ pub use login::{DEFAULT_DATABASE, DEFAULT_USER, checked_url, connect, upstream};
 use progress::Build;
 use snapshot::Snapshot;
 
-/// The least time between two looks: `pg_locks` takes every partition of the lock table.
-const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+/// The least time between two looks, whoever asks: `pg_locks` takes every partition of the lock table.
+const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 /// How long an answer may take; then the connection is given up.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 /// After a login that failed none is tried for so long.
@@ -242,9 +242,6 @@ impl Connection {
         }
         match login::log_in(&setup).await {
             Ok((login, lacks)) => {
-                if *self.told.borrow() == State::NotYet || !lacks.is_empty() {
-                    tracing::info!(lacks = lacks.join("; "), "operator: logged in");
-                }
                 self.login = Some(login);
                 self.not_before = None;
                 self.told.send_replace(State::Ready { lacks });
