@@ -132,7 +132,7 @@ impl Hub {
         let may = may_act(tag, who, config);
         let done = may.and_then(|()| {
             let found = match tag {
-                "CANCEL" => self.plans.cancel(number),
+                "CANCEL" => self.plans.cancel(number, &who.user),
                 _ => self.plans.approve(number),
             };
             found.then_some(()).ok_or(errors::no_such_plan(number))

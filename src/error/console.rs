@@ -1,6 +1,6 @@
 //! What the console says when it can't.
 
-use super::{ErrorFields, fields, with_hint};
+use super::{ErrorFields, PREFIX, fields, with_hint};
 
 /// A command that there isn't.
 pub fn unknown_command(written: &str, nearest: &str) -> ErrorFields {
@@ -108,6 +108,16 @@ pub fn too_much(what: &str) -> ErrorFields {
         "54000",
         format!("too much for the console: {what}"),
     )
+}
+
+/// A cancelled statement, with who asked for that on the console.
+pub fn cancelled_by(mut fields: ErrorFields, user: &str) -> ErrorFields {
+    if !fields.detail.is_empty() {
+        fields.detail.push('\n');
+    }
+    let line = format!("{PREFIX}cancelled on lockkeeper's console by user \"{user}\"");
+    fields.detail.push_str(&line);
+    fields
 }
 
 /// All places on the console are taken.

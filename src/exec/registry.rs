@@ -91,6 +91,8 @@ struct Entry {
     stage_began: Instant,
     approved: watch::Sender<bool>,
     cancel: Cancel,
+    /// Who has asked it to stop.
+    cancelled_by: Option<String>,
 }
 
 impl Entry {
@@ -147,6 +149,7 @@ impl Registry {
             stage_began: now,
             approved: sender,
             cancel,
+            cancelled_by: None,
         };
         self.plans.entries().insert(number, entry);
         PlanHandle {
@@ -181,13 +184,12 @@ impl Registry {
         })
     }
 
-    /// Asks a plan to stop; `false` when there is none of that number.
-    pub fn cancel(&self, number: u64) -> bool {
-        let cancel = self
-            .plans
-            .entries()
-            .get(&number)
-            .map(|entry| Arc::clone(&entry.cancel));
+    /// Asks a plan to stop, on behalf of somebody; `false` when there is none of that number.
+    pub fn cancel(&self, number: u64, by: &str) -> bool {
+        let cancel = self.plans.entries().get_mut(&number).map(|entry| {
+            entry.cancelled_by = Some(by.to_owned());
+            Arc::clone(&entry.cancel)
+        });
         cancel.is_some_and(|cancel| {
             cancel();
             true
@@ -259,6 +261,12 @@ impl PlanHandle {
                 std::future::pending::<()>().await; // the plan is gone: nobody can approve it any more
             }
         }
+    }
+
+    /// Who has asked the plan to stop.
+    pub fn cancelled_by(&self) -> Option<String> {
+        let entries = self.plans.entries();
+        entries.get(&self.number)?.cancelled_by.clone()
     }
 
     /// The plan has been approved.
@@ -404,9 +412,11 @@ mod tests {
             };
             registry.begin(info("a"), Arc::new(cancel))
         });
-        assert!(registry.cancel(2) && !registry.cancel(3));
+        assert!(registry.cancel(2, "dba") && !registry.cancel(3, "dba"));
+        let asked = handles.each_ref().map(PlanHandle::cancelled_by);
+        assert_eq!(asked, [None, Some("dba".to_owned())]);
         drop(handles);
-        assert!(!registry.cancel(2));
+        assert!(!registry.cancel(2, "dba"));
         let counted = counts.map(|count| count.load(Ordering::Acquire));
         assert_eq!(counted, [0, 1]);
     }

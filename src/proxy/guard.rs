@@ -163,10 +163,20 @@ async fn enforce(session: &mut Session, intercept: &Intercept, parsed: &Parsed) 
         case.is_last.set(judgements + 1 == MAX_JUDGEMENTS);
         match case.judge_and_run(&mut server).await {
             Ending::Again => judgements += u32::from(!case.wait.is_over()),
-            ending => return ending,
+            ending => return named(&server, ending),
         }
     }
     Ending::Failed(Box::new(error::stale()))
+}
+
+/// Says who cancelled it, if that was done on the console.
+fn named(server: &ServerSession<'_>, ending: Ending) -> Ending {
+    match (server.plan().and_then(PlanHandle::cancelled_by), ending) {
+        (Some(by), Ending::Failed(fields)) if fields.sqlstate == QUERY_CANCELED => {
+            Ending::Failed(Box::new(error::console::cancelled_by(*fields, &by)))
+        }
+        (_, ending) => ending,
+    }
 }
 
 /// Whether the server has a prepared statement of that name and text.

@@ -111,7 +111,10 @@ fn a_plan_that_waits_for_a_lock_is_shown_and_cancelled() {
                 .any(|line| line.as_str().is_some_and(|line| line.contains(&holder)))
         });
         assert_eq!(ask(proxy.place(), &format!("CANCEL {number}")), "");
-        assert_eq!(sqlstate(&client.until_ready()), "57014");
+        let frames = client.until_ready();
+        assert_eq!(sqlstate(&frames), "57014");
+        let error = frames.iter().find(|frame| frame.tag == b'E').unwrap();
+        assert!(error.field(b'D').contains("by user \"postgres\""));
         assert_eq!(ask(proxy.place(), "SHOW PLANS"), "");
         // The session goes on, and what it asks for next is not cancelled.
         client.run("SELECT pg_sleep(0.1)");
