@@ -21,7 +21,7 @@ use crate::exec::places::Places;
 use crate::exec::registry::Registry;
 use crate::http;
 use crate::metrics::AllMetrics;
-use crate::operator::{Operator, State};
+use crate::operator::{Operator, Reserve, State};
 use crate::proxy::address::Address;
 use crate::proxy::cancel::CancelRegistry;
 use crate::proxy::listener::{Listener, Threads, bind_tcp};
@@ -149,10 +149,12 @@ impl Server {
         let (phase, receiver) = watch::channel(Phase::Running);
         let (setup, setups) = watch::channel(Arc::new(setup));
         let (operator, serving) = Operator::new(setups.clone());
+        let (reserve, keeping) = Reserve::new(setups.clone());
         let (reloads, reload_requests) = Reloads::new();
         let shared = Shared {
             setup: setups,
             operator,
+            reserve,
             places: Places::default(),
             failpoints: Failpoints::default(),
             cancels: Arc::new(CancelRegistry::default()),
@@ -172,7 +174,9 @@ impl Server {
             phase,
             metrics,
             reload_requests: Some(reload_requests),
-            operating: Box::pin(serving),
+            operating: Box::pin(async {
+                tokio::join!(serving, keeping);
+            }),
         })
     }
 

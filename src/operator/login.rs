@@ -39,6 +39,13 @@ pub fn checked_url(key: &str, url: &str) -> Result<tokio_postgres::Config, Strin
 
 /// Logs the operator in; the rights that it lacks.
 pub(super) async fn log_in(setup: &Setup) -> Result<(Login, Vec<String>), String> {
+    let mut login = open(setup, "lockkeeper").await?;
+    let lacks = lacks(&mut login).await?;
+    Ok((login, lacks))
+}
+
+/// A connection of the operator's, with an `application_name`.
+pub(super) async fn open(setup: &Setup, application: &str) -> Result<Login, String> {
     let config = &setup.config;
     let (mut login, upstream) = match &config.operator.url {
         Some(url) => {
@@ -65,10 +72,8 @@ pub(super) async fn log_in(setup: &Setup) -> Result<(Login, Vec<String>), String
     }
     let own = login.get_options().unwrap_or_default();
     login.options(format!("{own} {OPTIONS}"));
-    login.application_name("lockkeeper");
-    let mut login = connect(&login, &upstream, config.limits.startup_time).await?;
-    let lacks = lacks(&mut login).await?;
-    Ok((login, lacks))
+    login.application_name(application);
+    connect(&login, &upstream, config.limits.startup_time).await
 }
 
 /// Connects as `login` says to the server at `upstream`. No message repeats a URL.

@@ -6,6 +6,7 @@
 pub mod ages;
 mod login;
 pub mod progress;
+mod reserve;
 pub mod snapshot;
 
 use std::collections::HashMap;
@@ -21,6 +22,7 @@ use crate::proxy::setup::Setup;
 use ages::Ages;
 pub use login::{DEFAULT_DATABASE, DEFAULT_USER, checked_url, connect, upstream};
 use progress::Build;
+pub use reserve::Reserve;
 use snapshot::Snapshot;
 
 /// The least time between two looks, whoever asks: `pg_locks` takes every partition of the lock table.
@@ -153,6 +155,17 @@ impl Operator {
         let command = Command::with(sql, vec![pid.to_string(), began_ms.to_string()]);
         let replies = self.ask(command, false).await;
         replies.is_some_and(|replies| crate::exec::session::says_true(&replies))
+    }
+
+    /// Whether a role may connect to a database: the server's version if so, `None` if not, or when
+    /// that can't be asked.
+    pub async fn may_connect(&self, user: &str, database: &str) -> Option<String> {
+        const SQL: &str = "SELECT pg_catalog.current_setting('server_version')
+            WHERE pg_catalog.has_database_privilege($1::pg_catalog.name, $2::pg_catalog.text,
+                'CONNECT'::pg_catalog.text)";
+        let command = Command::with(SQL, vec![user.to_owned(), database.to_owned()]);
+        let replies = self.ask(command, false).await?;
+        replies.first()?.rows.first()?.first()?.clone()
     }
 
     async fn ask(&self, command: Command, is_look: bool) -> Option<Vec<Reply>> {

@@ -30,6 +30,11 @@ impl Login {
             began: Instant::now(),
         }
     }
+
+    /// The server has closed it.
+    pub fn is_closed(&self) -> bool {
+        self.client.is_closed()
+    }
 }
 
 impl Session for Login {

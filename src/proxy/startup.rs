@@ -18,7 +18,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 use super::address::{Address, Peer, within};
 use super::cancel::CancelToken;
 use super::connect_log::Caller;
-use super::console;
+use super::console::{self, Entrance, Room};
 use super::leg::{Leg, Raw, Stream};
 use super::session::Session;
 use super::setup::Setup;
@@ -165,6 +165,7 @@ pub async fn start(
     }
     let state = Authentication {
         hides_binding,
+        entrance: is_console.then(|| Entrance::new(client.packet)),
         ..Authentication::default()
     };
     session.cancel = Arc::new(CancelToken::of_session_at(server_address));
@@ -470,6 +471,19 @@ async fn authenticate(
                 break;
             }
             let frame = session.server.unread.split_to(header.frame_bytes());
+            if header.tag == b'E'
+                && let Some(entrance) = &mut state.entrance
+            {
+                let fields = ErrorFields::parse(&frame[HEADER_BYTES..]);
+                match entrance.make_room(&mut session, &fields).await {
+                    Room::None => {}
+                    Room::Again => continue,
+                    Room::In => {
+                        session.client.drain().await?;
+                        return Ok(session);
+                    }
+                }
+            }
             if state.received(header, &frame[HEADER_BYTES..], &mut session, peer)
                 == Step::TrustRefused
             {
@@ -573,6 +587,8 @@ struct Authentication {
     refusal: Option<String>,
     /// The server has sent anything.
     has_spoken: bool,
+    /// It is a client of the console.
+    entrance: Option<Entrance>,
 }
 
 impl Authentication {
@@ -586,12 +602,18 @@ impl Authentication {
         self.has_spoken = true;
         match header.tag {
             b'R' if body.starts_with(&[0, 0, 0, 0]) => {
+                if let Some(entrance) = &mut self.entrance {
+                    entrance.is_known();
+                }
                 let allowed = peer.is_local() || session.worker.setup().config.auth.allow_trust;
                 if !self.challenged && !allowed {
                     return Step::TrustRefused;
                 }
             }
             b'R' => {
+                if let Some(entrance) = &mut self.entrance {
+                    entrance.is_asked();
+                }
                 self.challenged = true;
                 self.awaits_password = !body.starts_with(&SASL_FINAL);
             }

@@ -17,7 +17,7 @@ use crate::exec::failpoint::Failpoints;
 use crate::exec::places::Places;
 use crate::exec::registry::Registry;
 use crate::metrics::{AllMetrics, Metrics};
-use crate::operator::Operator;
+use crate::operator::{Operator, Reserve};
 use crate::sql::cache::ClassCache;
 
 /// Bytes read at once.
@@ -111,6 +111,8 @@ pub struct Shared {
     pub reloads: Reloads,
     /// lockkeeper's own login.
     pub operator: Operator,
+    /// A server connection that is given up for the console.
+    pub reserve: Reserve,
     /// Where schema changes queue.
     pub places: Places,
     /// Points at which tests hold a plan.

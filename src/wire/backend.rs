@@ -3,6 +3,7 @@
 
 use bytes::BytesMut;
 use pgwire::messages::response::{CommandComplete, ErrorResponse, NoticeResponse, ReadyForQuery};
+use pgwire::messages::startup::ParameterStatus;
 
 use super::frame::HEADER_BYTES;
 use super::pipeline::TransactionStatus;
@@ -143,6 +144,14 @@ pub fn put_error(buffer: &mut BytesMut, fields: ErrorFields) {
 /// Appends a NoticeResponse.
 pub fn put_notice(buffer: &mut BytesMut, fields: ErrorFields) {
     put(buffer, &NoticeResponse::new(fields.into_list()));
+}
+
+/// Appends a ParameterStatus.
+pub fn put_parameter_status(buffer: &mut BytesMut, name: &str, value: &str) {
+    put(
+        buffer,
+        &ParameterStatus::new(name.to_owned(), value.to_owned()),
+    );
 }
 
 /// Appends a CommandComplete.

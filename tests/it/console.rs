@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
+use lockkeeper::pg::temporary::TemporaryServer;
 use serde_json::Value;
 
 use crate::auth::{PASSWORD, demanding};
 use crate::harness::{
-    Proxy, Said, clean_command, database, eventually, installed, limited, psql, psycopg, run,
-    shared, unique, value,
+    Proxy, Said, clean_command, database, eventually, installed, limited, place, psql, psycopg,
+    run, shared, start_server, unique, value,
 };
 use crate::program::{PROGRAM, Program};
 use crate::tls::write;
@@ -67,7 +68,7 @@ struct Busy {
 impl Busy {
     fn new() -> Busy {
         let database = database();
-        let mut reader = Wire::session(&crate::harness::place(shared()), &database);
+        let mut reader = Wire::session(&place(shared()), &database);
         reader.run("CREATE TABLE t AS SELECT 1 AS a");
         reader.run("BEGIN ISOLATION LEVEL REPEATABLE READ");
         reader.run("SELECT * FROM t");
@@ -239,7 +240,7 @@ fn a_user_sees_its_own_plans() {
         let owner = role();
         let proxy = proxy();
         let busy = Busy::new();
-        let mut admin = Wire::session(&crate::harness::place(shared()), &busy.database);
+        let mut admin = Wire::session(&place(shared()), &busy.database);
         admin.run(&format!(
             "CREATE TABLE own(a int); ALTER TABLE own OWNER TO {owner}"
         ));
@@ -477,6 +478,70 @@ fn it_can_be_reached_when_all_clients_places_are_taken() {
             let frames = wire.start(&[("user", "postgres"), ("database", "console")]);
             sqlstate(&frames).is_empty()
         });
+    });
+}
+
+/// Sessions of a role's, as many as the server has places for.
+fn fill(server: &TemporaryServer, user: &str) -> Vec<Wire> {
+    let mut sessions = Vec::new();
+    loop {
+        let mut wire = Wire::connect(&place(server));
+        let frames = wire.start(&[("user", user), ("database", "postgres")]);
+        match sqlstate(&frames).as_str() {
+            "" => sessions.push(wire),
+            refused => {
+                assert_eq!(refused, "53300");
+                return sessions;
+            }
+        }
+    }
+}
+
+/// A server with few places, and a proxy that has one of them in reserve; a session that looks.
+fn small_server() -> (TemporaryServer, Proxy, Wire) {
+    let server = start_server(|options| {
+        let setting = ("max_connections".to_owned(), "10".to_owned());
+        options.settings.push(setting);
+    });
+    let proxy = Proxy::start(&server, |config, _| {
+        config.console.admins = vec!["dba".to_owned(), "postgres".to_owned()];
+    });
+    let mut admin = Wire::session(&place(&server), "postgres");
+    until_reserved(&mut admin);
+    (server, proxy, admin)
+}
+
+fn until_reserved(admin: &mut Wire) {
+    const SQL: &str =
+        "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'lockkeeper reserve'";
+    eventually("a connection is in reserve", || admin.value(SQL) == "1");
+}
+
+#[test]
+fn it_can_be_reached_when_the_server_is_full() {
+    limited(|| {
+        let (server, proxy, mut admin) = small_server();
+        let taken = fill(&server, "postgres");
+        let said = ask_as(proxy.place(), "postgres", "SHOW HELP").ok();
+        assert!(said.contains("CANCEL n"), "{said}");
+        drop(taken);
+        until_reserved(&mut admin);
+    });
+}
+
+#[test]
+fn whom_the_server_knows_needs_no_place() {
+    limited(|| {
+        let (server, proxy, mut admin) = small_server();
+        admin.run("CREATE ROLE dba LOGIN; CREATE ROLE app LOGIN; CREATE ROLE stranger LOGIN");
+        admin.run("REVOKE CONNECT ON DATABASE postgres FROM PUBLIC");
+        admin.run("GRANT CONNECT ON DATABASE postgres TO dba, app");
+        let _taken = fill(&server, "app");
+        let said = ask_as(proxy.place(), "dba", "CANCEL 4711");
+        assert!(said.err.contains("no plan 4711"), "{}", said.err);
+        let said = ask_as(proxy.place(), "stranger", "SHOW HELP");
+        assert_eq!(said.status.code(), Some(2), "{said:?}");
+        until_reserved(&mut admin);
     });
 }
 
