@@ -7,11 +7,12 @@ use serde_json::Value;
 
 use crate::auth::{PASSWORD, demanding};
 use crate::harness::{
-    Proxy, Said, clean_command, database, eventually, installed, limited, place, psql, psycopg,
-    run, shared, start_server, unique, value,
+    Proxy, Said, clean_command, database, event_words, eventually, installed, limited, place, psql,
+    psycopg, run, shared, start_server, unique, value,
 };
 use crate::program::{PROGRAM, Program};
 use crate::tls::write;
+use crate::windows::queue;
 use crate::wire::{
     Place, Wire, b, c, column, commands, d, e, function_call, h, p, pbe, q, s, sqlstate, startup,
     tags, x,
@@ -177,6 +178,31 @@ fn the_queue_is_shown() {
         for mut client in [first, second] {
             assert_eq!(commands(&client.until_ready()), ["ALTER TABLE"]);
         }
+    });
+}
+
+#[test]
+fn a_plan_that_waits_for_an_approval_is_approved() {
+    limited(|| {
+        let proxy = Proxy::start(shared(), |config, _| {
+            queue(config, &[], "10m");
+            config.console.admins = vec!["postgres".to_owned()];
+        });
+        let busy = Busy::new();
+        let sql = "ALTER TABLE t ADD COLUMN b int";
+        let (mut client, plan) = busy.sends(&proxy, sql, "awaits window");
+        let number = plan["number"].as_str().unwrap();
+        let queue = rows(proxy.place(), "SHOW QUEUE");
+        assert_eq!(queue[0]["number"], number);
+        assert!(queue[0]["waits_for"].as_str().unwrap().contains("approval"));
+        drop(busy);
+        assert_eq!(ask(proxy.place(), &format!("APPROVE {number}")), "");
+        assert_eq!(commands(&client.until_ready()), ["ALTER TABLE"]);
+        let events = proxy.events();
+        let words: Vec<String> = events.iter().map(event_words).collect();
+        assert_eq!(words, ["APPROVE done", "ALTER TABLE done"]);
+        assert_eq!(events[1]["window"]["approved"], true);
+        assert_eq!(events[0]["plan"]["sql"], sql);
     });
 }
 

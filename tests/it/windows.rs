@@ -24,7 +24,7 @@ pub(crate) fn closed() -> String {
 }
 
 /// Settings under which an index on any table, and a new column, wait for these windows.
-fn queue(config: &mut Config, windows: &[&str], max_wait: &str) {
+pub(crate) fn queue(config: &mut Config, windows: &[&str], max_wait: &str) {
     config.policy = serde_json::from_value(json!({
         "rules": {"create-index-blocks-writes": "queue", "lock-queue": "queue"},
         "windows": windows,
