@@ -57,7 +57,7 @@ impl Hub {
         command: &Command,
         who: &Who,
         config: &Config,
-    ) -> Result<Answer, ErrorFields> {
+    ) -> Result<Answer, Box<ErrorFields>> {
         let rights = config.console.rights(&who.user);
         let mut answer = Answer::default();
         match command {
@@ -99,7 +99,7 @@ impl Hub {
         who: &Who,
         rights: Rights,
         config: &Config,
-    ) -> Result<Vec<Row>, ErrorFields> {
+    ) -> Result<Vec<Row>, Box<ErrorFields>> {
         let plans = || -> Vec<PlanView> {
             let all = self.plans.list().into_iter();
             let is_shown =
@@ -127,7 +127,7 @@ impl Hub {
         number: u64,
         who: &Who,
         config: &Config,
-    ) -> Result<(), ErrorFields> {
+    ) -> Result<(), Box<ErrorFields>> {
         let plan = self.plans.find(number);
         let may = may_act(tag, who, config);
         let done = may.and_then(|()| {
@@ -144,11 +144,18 @@ impl Hub {
             sql: plan.info.sql,
         });
         let sql = format!("{tag} {number}");
-        self.record(tag, sql, who, config, about, done.as_ref().err());
+        self.record(
+            tag,
+            sql,
+            who,
+            config,
+            about,
+            done.as_ref().err().map(Box::as_ref),
+        );
         done
     }
 
-    async fn reload(&self, who: &Who, config: &Config) -> Result<Vec<Row>, ErrorFields> {
+    async fn reload(&self, who: &Who, config: &Config) -> Result<Vec<Row>, Box<ErrorFields>> {
         let done = match may_act("RELOAD", who, config) {
             Ok(()) => {
                 let outcome = self.reloads.ask().await;
@@ -156,7 +163,7 @@ impl Hub {
             }
             Err(error) => Err(error),
         };
-        let error = done.as_ref().err();
+        let error = done.as_ref().err().map(Box::as_ref);
         self.record("RELOAD", "RELOAD".to_owned(), who, config, None, error);
         let row = |change: Change| {
             let when = if change.needs_restart {
@@ -203,7 +210,7 @@ impl Hub {
     }
 }
 
-fn may_act(tag: &str, who: &Who, config: &Config) -> Result<(), ErrorFields> {
+fn may_act(tag: &str, who: &Who, config: &Config) -> Result<(), Box<ErrorFields>> {
     if config.console.rights(&who.user) >= Rights::Act {
         return Ok(());
     }

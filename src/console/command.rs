@@ -100,7 +100,7 @@ pub const HELP: &[(&str, &str)] = &[
 ///
 /// # Errors
 /// At the first that isn't known: those before it, and what is wrong with it.
-pub fn read(text: &str) -> (Vec<Command>, Option<ErrorFields>) {
+pub fn read(text: &str) -> (Vec<Command>, Option<Box<ErrorFields>>) {
     let mut commands = Vec::new();
     for statement in statements(text) {
         match command(&statement) {
@@ -143,7 +143,7 @@ fn written(text: &str, token: Token) -> &str {
     text.get(range).unwrap_or_default()
 }
 
-fn command(statement: &[String]) -> Result<Command, ErrorFields> {
+fn command(statement: &[String]) -> Result<Command, Box<ErrorFields>> {
     let words: Vec<&str> = statement.iter().map(String::as_str).collect();
     Ok(match words.as_slice() {
         ["show", "plans"] => Command::Show(Show::Plans),
@@ -170,7 +170,7 @@ fn command(statement: &[String]) -> Result<Command, ErrorFields> {
 }
 
 /// The number of a plan.
-fn number(command: &str, rest: &[&str]) -> Result<u64, ErrorFields> {
+fn number(command: &str, rest: &[&str]) -> Result<u64, Box<ErrorFields>> {
     let number = match rest {
         [number] => number.parse().ok(),
         _ => None,
@@ -247,7 +247,7 @@ fn value(words: &[&str]) -> Option<Command> {
     }))
 }
 
-fn unknown(words: &[&str]) -> ErrorFields {
+fn unknown(words: &[&str]) -> Box<ErrorFields> {
     let written = words.join(" ").to_uppercase();
     let kept = clip(&written, MAX_REPEATED_BYTES);
     let nearest = nearest(kept, HELP.iter().map(|(command, _)| *command));

@@ -93,19 +93,19 @@ impl Console {
                         self.query(&String::from_utf8_lossy(text), config, out)
                             .await
                     }
-                    None => backend::put_error(out, errors::bad_message(tag)),
+                    None => backend::put_error(out, *errors::bad_message(tag)),
                 }
                 self.ready(out);
             }
             b'F' => {
-                backend::put_error(out, errors::bad_message(tag));
+                backend::put_error(out, *errors::bad_message(tag));
                 self.ready(out);
             }
             b'H' | b'd' | b'c' | b'f' => {} // everything is sent at once; nothing is copied
             _ => {
                 if let Err(error) = self.step(tag, body, config, out).await {
                     self.is_skipping = true;
-                    backend::put_error(out, error);
+                    backend::put_error(out, *error);
                 }
             }
         }
@@ -146,11 +146,15 @@ impl Console {
             }
         }
         if let Some(error) = error {
-            backend::put_error(out, error);
+            backend::put_error(out, *error);
         }
     }
 
-    async fn run(&mut self, command: &Command, config: &Config) -> Result<Answer, ErrorFields> {
+    async fn run(
+        &mut self,
+        command: &Command,
+        config: &Config,
+    ) -> Result<Answer, Box<ErrorFields>> {
         match command {
             Command::Begin => self.in_transaction = true,
             Command::End(_) => self.in_transaction = false,
@@ -172,7 +176,7 @@ impl Console {
         body: &[u8],
         config: &Config,
         out: &mut BytesMut,
-    ) -> Result<(), ErrorFields> {
+    ) -> Result<(), Box<ErrorFields>> {
         let bad = || errors::bad_message(tag);
         match tag {
             b'P' => {
@@ -205,7 +209,7 @@ impl Console {
         Ok(())
     }
 
-    fn parse(&mut self, name: &str, text: &str) -> Result<(), ErrorFields> {
+    fn parse(&mut self, name: &str, text: &str) -> Result<(), Box<ErrorFields>> {
         if !name.is_empty() && self.prepared.contains_key(name) {
             return Err(errors::name_is_taken("prepared statement", name));
         }
@@ -223,7 +227,7 @@ impl Console {
         Ok(())
     }
 
-    fn bind(&mut self, bind: answer::BindBody<'_>) -> Result<(), ErrorFields> {
+    fn bind(&mut self, bind: answer::BindBody<'_>) -> Result<(), Box<ErrorFields>> {
         let (portal, statement) = (text(bind.portal), text(bind.statement));
         let command = self.statement(&statement)?.clone();
         if bind.parameters > 0 {
@@ -248,12 +252,12 @@ impl Console {
         Ok(())
     }
 
-    fn statement(&self, name: &str) -> Result<&Option<Command>, ErrorFields> {
+    fn statement(&self, name: &str) -> Result<&Option<Command>, Box<ErrorFields>> {
         let found = self.prepared.get(name);
         found.ok_or_else(|| errors::no_such_name("prepared statement", name))
     }
 
-    fn describe(&self, kind: u8, name: &str, out: &mut BytesMut) -> Result<(), ErrorFields> {
+    fn describe(&self, kind: u8, name: &str, out: &mut BytesMut) -> Result<(), Box<ErrorFields>> {
         let (command, formats) = if kind == b'S' {
             let command = self.statement(name)?;
             answer::put_no_parameters(out);
@@ -278,7 +282,7 @@ impl Console {
         limit: u32,
         config: &Config,
         out: &mut BytesMut,
-    ) -> Result<(), ErrorFields> {
+    ) -> Result<(), Box<ErrorFields>> {
         let portal = self.portals.get(name);
         let portal = portal.ok_or_else(|| errors::no_such_name("portal", name))?;
         let Some(command) = portal.command.clone() else {

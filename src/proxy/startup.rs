@@ -505,23 +505,7 @@ async fn authenticate(
                 return Ok(session);
             }
         }
-        while let Some(header) = Header::parse(&session.client.unread)? {
-            if header.tag != b'p' && state.awaits_password {
-                let fields = error::password_expected(header.tag);
-                return Err(tell_and_end(&mut session, fields).await);
-            }
-            if header.tag == b'p' && header.frame_bytes() > MAX_AUTH_BYTES {
-                let (tag, length) = (header.tag, header.length);
-                let fields = error::protocol_violation(&BadFrame { tag, length }.to_string());
-                return Err(tell_and_end(&mut session, fields).await);
-            }
-            if header.tag != b'p' || session.client.unread.len() < header.frame_bytes() {
-                break;
-            }
-            let frame = session.client.unread.split_to(header.frame_bytes());
-            session.server.queue(&frame);
-            state.awaits_password = false;
-        }
+        relay_passwords(&mut session, &mut state).await?;
         session.client.drain().await?;
         let _ = session.server.drain().await; // what it said last is still to be read
         let client_may_send = session.client.unread.len() < MAX_AUTH_BYTES;
@@ -544,6 +528,31 @@ async fn authenticate(
             _ => {}
         }
     }
+}
+
+/// Relays what the client says of itself, and nothing else.
+async fn relay_passwords(
+    session: &mut Session,
+    state: &mut Authentication,
+) -> Result<(), StartupError> {
+    while let Some(header) = Header::parse(&session.client.unread)? {
+        if header.tag != b'p' && state.awaits_password {
+            let fields = error::password_expected(header.tag);
+            return Err(tell_and_end(session, fields).await);
+        }
+        if header.tag == b'p' && header.frame_bytes() > MAX_AUTH_BYTES {
+            let (tag, length) = (header.tag, header.length);
+            let fields = error::protocol_violation(&BadFrame { tag, length }.to_string());
+            return Err(tell_and_end(session, fields).await);
+        }
+        if header.tag != b'p' || session.client.unread.len() < header.frame_bytes() {
+            break;
+        }
+        let frame = session.client.unread.split_to(header.frame_bytes());
+        session.server.queue(&frame);
+        state.awaits_password = false;
+    }
+    Ok(())
 }
 
 /// The server closed the connection before the session began.
