@@ -113,7 +113,7 @@ impl HeldLock {
         if self.pid == 0 {
             return format!(
                 "{} ({}) {verb} {} on {relation}; prepared {since}: COMMIT PREPARED or ROLLBACK PREPARED ends it",
-                self.kind, self.user, self.mode
+                self.kind, self.user, self.mode.as_pg()
             );
         }
         let mut who: Vec<&str> = Vec::new();
@@ -138,7 +138,7 @@ impl HeldLock {
             "process {} ({}) {verb} {} on {relation}; transaction open {since}{state}{query}",
             self.pid,
             who.join(", "),
-            self.mode
+            self.mode.as_pg()
         )
     }
 }
