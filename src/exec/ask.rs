@@ -154,6 +154,12 @@ impl Ask<'_> {
         ])
     }
 
+    /// It takes a lock that others wait for, on something that they use.
+    fn is_strong(&self) -> bool {
+        let set = self.set.as_ref();
+        set.is_some_and(|set| set.strongest() >= Some(LockMode::Share))
+    }
+
     /// How long an autovacuum has to give way.
     fn patience(&self, set: &LockSet) -> Duration {
         (set.deadlock_timeout + AUTOVACUUM_GIVES_WAY).max(self.setup.limits.budget)
@@ -177,17 +183,15 @@ impl Ask<'_> {
         if self.fence().is_none() {
             batch.push(Command::own("BEGIN"));
         }
-        let is_weak = |set: &LockSet| set.strongest() < Some(LockMode::Share);
         let timeout = match &self.set {
-            Some(set) if is_weak(set) => self.patience(set),
+            // Nobody waits behind it but vacuums, builds and other schema changes.
+            Some(set) if !set.wanted.is_empty() && !self.is_strong() => self.patience(set),
             Some(_) | None => limits.budget,
         };
         batch.push(Command::own(set_timeout("LOCAL lock_timeout", timeout)));
-        if let Some(set) = &self.set {
-            if !is_weak(set) && set.is_synchronous {
-                // Standbys are waited for when the lock is free again.
-                batch.push(Command::own("SET LOCAL synchronous_commit = local"));
-            }
+        if self.is_strong() && self.set.as_ref().is_some_and(|set| set.is_synchronous) {
+            // Standbys are waited for when the lock is free again.
+            batch.push(Command::own("SET LOCAL synchronous_commit = local"));
         }
         batch.extend(self.statement_timeout());
         let locks = self.locks();
@@ -214,7 +218,7 @@ impl Ask<'_> {
                 Some(Command::own(format!("SET LOCAL statement_timeout = {own}")))
             }
             StatementTime::AsSet => None,
-            StatementTime::Held if self.set.is_none() => None,
+            StatementTime::Held if !self.is_strong() => None,
             StatementTime::Held => Some(within(self.setup.limits.max_hold)),
             StatementTime::Within(limit) => Some(within(limit)),
             StatementTime::Unlimited => Some(Command::own("SET LOCAL statement_timeout = 0")),
@@ -275,7 +279,7 @@ impl Ask<'_> {
         let is_ours = own == 0 || Duration::from_millis(own) > max_hold;
         if fields.sqlstate == QUERY_CANCELED
             && self.time == StatementTime::Held
-            && self.set.is_some()
+            && self.is_strong()
             && is_ours
             && session.interrupt().is_none()
         {

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::acquire::array_literal;
 use super::look::{LockSet, Wanted};
-use super::runner::run_own;
-use super::session::{Command, RunError, Session};
+use super::runner::{INSUFFICIENT_PRIVILEGE, run_own};
+use super::session::{Command, Reply, RunError, Session};
 use crate::lock::LockMode;
 use crate::plan::{Step, StepLock};
 use crate::sql::name::Name;
@@ -25,14 +25,13 @@ pub async fn resolve<S: Session>(session: &mut S, steps: &[&Step]) -> Result<Loc
     let column = |text: &dyn Fn(&(&StepLock, bool)) -> String| {
         array_literal(&locks.iter().map(text).collect::<Vec<_>>())
     };
-    let query = Command::with(
-        SQL,
-        vec![
-            column(&|(lock, _)| lock.relation.to_string()),
-            column(&|(_, recurses)| recurses.to_string()),
-        ],
-    );
-    let replies = run_own(session, &[query]).await?;
+    let parameters = vec![
+        column(&|(lock, _)| lock.relation.to_string()),
+        column(&|(_, recurses)| recurses.to_string()),
+    ];
+    let Some(replies) = ask(session, parameters).await? else {
+        return Ok(LockSet::default());
+    };
     let rows = replies
         .first()
         .map_or(&[][..], |reply| reply.rows.as_slice());
@@ -41,6 +40,23 @@ pub async fn resolve<S: Session>(session: &mut S, steps: &[&Step]) -> Result<Loc
         read(row, &locks, &mut set);
     }
     Ok(set)
+}
+
+/// The answer; `None` where the role may not read the catalog: then there is no look, and no place in
+/// a queue. Who may not read `pg_inherits` learns of the named relations.
+async fn ask<S: Session>(
+    session: &mut S,
+    parameters: Vec<String>,
+) -> Result<Option<Vec<Reply>>, RunError> {
+    let alone = SQL.replace(KIN, "");
+    for sql in [SQL, &alone] {
+        let query = Command::with(sql, parameters.clone());
+        match run_own(session, &[query]).await {
+            Err(error) if error.sqlstate() == INSUFFICIENT_PRIVILEGE => {}
+            result => return result.map(Some),
+        }
+    }
+    Ok(None)
 }
 
 /// Adds a row's relation; a row that isn't one says nothing.
@@ -72,6 +88,12 @@ fn read(row: &[Option<String>], locks: &[(&StepLock, bool)], set: &mut LockSet) 
     }
     Some(())
 }
+
+/// The part that finds partitions and children.
+const KIN: &str = "
+  UNION ALL
+  SELECT k.at, i.inhrelid, k.recurses, k.depth + 1
+  FROM kin k JOIN pg_catalog.pg_inherits i ON i.inhparent = k.oid WHERE k.recurses";
 
 /// The named relations with their partitions and children, each behind its parent; at least one row
 /// even without any. Only an owner's locks are taken ahead: who may not change a table shall not hold

@@ -113,7 +113,9 @@ impl HeldLock {
         if self.pid == 0 {
             return format!(
                 "{} ({}) {verb} {} on {relation}; prepared {since}: COMMIT PREPARED or ROLLBACK PREPARED ends it",
-                self.kind, self.user, self.mode.as_pg()
+                self.kind,
+                self.user,
+                self.mode.as_pg()
             );
         }
         let mut who: Vec<&str> = Vec::new();

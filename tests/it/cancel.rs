@@ -5,17 +5,10 @@ use tokio_postgres::NoTls;
 use tokio_postgres::error::SqlState;
 
 use crate::harness::{
-    Proxy, block_on, database, eventually, limited, place, shared, until_asleep, value,
+    Proxy, block_on, database, eventually, limited, place, shared, until_asleep,
+    until_it_waits_for_its_lock, value,
 };
 use crate::wire::{Wire, cancel_request, commands, pbe, q, s, sqlstate, tags};
-
-/// Waits until lockkeeper sleeps between two tries for a lock.
-fn until_between_tries(pid: u32) {
-    let sql = format!("SELECT state || ' ' || query FROM pg_stat_activity WHERE pid = {pid}");
-    eventually("a try has failed", || {
-        value("postgres", &sql).starts_with("idle ROLLBACK")
-    });
-}
 
 /// A table, and a session that holds a lock on it.
 fn locked_table(database: &str) -> Wire {
@@ -104,7 +97,7 @@ fn a_schema_change_that_waits_for_its_lock() {
         let alter = "ALTER TABLE t ADD COLUMN b int";
         for message in [q(alter), [pbe(alter), s()].concat()] {
             wire.send(&message);
-            until_between_tries(wire.pid());
+            until_it_waits_for_its_lock(wire.pid());
             let mut cancel = Wire::connect(proxy.place());
             cancel.send(&cancel_request(&wire.key));
             assert_eq!(cancel.until_end(), []);
@@ -134,7 +127,7 @@ fn a_schema_change_gets_its_lock_when_it_is_free_and_others_go_on_meanwhile() {
         let mut holder = locked_table(&database);
         let mut wire = proxy.session(&database);
         wire.send(&q("ALTER TABLE t ADD COLUMN b int"));
-        until_between_tries(wire.pid());
+        until_it_waits_for_its_lock(wire.pid());
         let mut reader = proxy.session(&database);
         reader.run("SELECT * FROM t");
         holder.run("COMMIT");
@@ -174,7 +167,7 @@ fn a_client_that_leaves_takes_its_waiting_schema_change_along() {
         let mut wire = proxy.session(&database);
         let pid = wire.pid();
         wire.send(&q("ALTER TABLE t ADD COLUMN b int"));
-        until_between_tries(pid);
+        until_it_waits_for_its_lock(pid);
         drop(wire);
         let sql = format!("SELECT count(*) FROM pg_stat_activity WHERE pid = {pid}");
         eventually("its server session ends", || value("postgres", &sql) == "0");
@@ -192,7 +185,7 @@ fn a_server_session_that_dies_under_a_waiting_schema_change() {
         let _holder = locked_table(&database);
         let mut wire = proxy.session(&database);
         wire.send(&q("ALTER TABLE t ADD COLUMN b int"));
-        until_between_tries(wire.pid());
+        until_it_waits_for_its_lock(wire.pid());
         value(
             "postgres",
             &format!("SELECT pg_terminate_backend({})", wire.pid()),

@@ -100,6 +100,16 @@ pub(crate) fn value(database: &str, sql: &str) -> String {
     Wire::session(&place(shared()), database).value(sql)
 }
 
+/// Waits until the schema change of a session of the shared server waits in lockkeeper for its lock: the last that the
+/// server heard of it is the question for its relations, or the end of a try.
+pub(crate) fn until_it_waits_for_its_lock(pid: u32) {
+    let sql = format!("SELECT state || ' ' || query FROM pg_stat_activity WHERE pid = {pid}");
+    eventually("it waits for its lock", || {
+        let state = value("postgres", &sql);
+        state.starts_with("idle ROLLBACK") || state.contains("RECURSIVE named (at, oid, recurses)")
+    });
+}
+
 /// Waits until a session of the shared server is in `pg_sleep`.
 pub(crate) fn until_asleep(pid: u32) {
     until_asleep_on(shared(), pid);

@@ -4,7 +4,8 @@ use std::io::Read;
 use std::net::TcpStream;
 
 use crate::harness::{
-    clean_command, eventually, limited, place, run, shared, start_server, until_asleep, value,
+    clean_command, eventually, limited, place, run, shared, start_server, until_asleep,
+    until_it_waits_for_its_lock, value,
 };
 use crate::program::{PROGRAM, Program, lockkeeper};
 use crate::wire::{Place, Wire, commands, pbe, q, s, sqlstate, tags};
@@ -100,13 +101,7 @@ fn a_second_signal_ends_a_schema_change_that_waits() {
         let mut idle = program.session();
         let mut wire = program.session();
         wire.send(&q(&format!("ALTER TABLE {table} ADD COLUMN b int")));
-        let sql = format!(
-            "SELECT state || ' ' || query FROM pg_stat_activity WHERE pid = {}",
-            wire.pid()
-        );
-        eventually("a try has failed", || {
-            value("postgres", &sql).starts_with("idle ROLLBACK")
-        });
+        until_it_waits_for_its_lock(wire.pid());
         program.signal("TERM");
         assert_told(&mut idle);
         program.signal("TERM");
