@@ -4,8 +4,8 @@ use std::time::Duration;
 
 pub mod console;
 
-use crate::exec::acquire::seconds;
 use crate::plan::Limits;
+use crate::plan::words::seconds;
 use crate::rules::Refusal;
 use crate::wire::backend::ErrorFields;
 

@@ -17,14 +17,15 @@ use crate::audit::log::AuditLog;
 use crate::config::{ClientTls, Config, Mode, ServerTls};
 use crate::console::{ReloadRequest, Reloads};
 use crate::exec::failpoint::Failpoints;
+use crate::exec::operator::{Operator, State};
 use crate::exec::places::Places;
 use crate::exec::registry::Registry;
 use crate::http;
 use crate::metrics::AllMetrics;
-use crate::operator::{Operator, Reserve, State};
 use crate::proxy::address::Address;
 use crate::proxy::cancel::CancelRegistry;
 use crate::proxy::listener::{Listener, Threads, bind_tcp};
+use crate::proxy::operator::{self, Reserve};
 use crate::proxy::setup::{Change, Setup, SetupError};
 use crate::proxy::tls::BothLegs;
 use crate::proxy::worker::{Phase, Shared};
@@ -148,7 +149,8 @@ impl Server {
         };
         let (phase, receiver) = watch::channel(Phase::Running);
         let (setup, setups) = watch::channel(Arc::new(setup));
-        let (operator, serving) = Operator::new(setups.clone());
+        let (operator, questions, told) = Operator::new();
+        let serving = operator::serve(setups.clone(), questions, told);
         let (reserve, keeping) = Reserve::new(setups.clone());
         let (reloads, reload_requests) = Reloads::new();
         let shared = Shared {

@@ -6,6 +6,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::plan::LookAge;
 
+/// The operator's database when `operator.url` names none.
+pub const DEFAULT_DATABASE: &str = "postgres";
+
 /// `operator`.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(default)]
@@ -70,7 +73,7 @@ impl Default for OperatorSettings {
     fn default() -> Self {
         OperatorSettings {
             url: None,
-            database: crate::operator::DEFAULT_DATABASE.to_owned(),
+            database: DEFAULT_DATABASE.to_owned(),
         }
     }
 }

@@ -5,10 +5,11 @@
 use std::time::Duration;
 
 use super::look::{LockSet, Sight};
+use super::operator::Operator;
 use super::runner::Progress;
 use super::session::{Command, RunError, Session, Stage};
-use crate::operator::Operator;
 use crate::plan::Limits;
+use crate::plan::words::seconds;
 use crate::sql::name::Name;
 use crate::wire::backend::ErrorFields;
 
@@ -265,18 +266,6 @@ pub(super) fn interrupted<S: Session>(session: &S) -> Result<(), RunError> {
 /// Up to a quarter more, so that two sessions don't keep step; no clock and no randomness needed.
 fn jitter(sleep: Duration, attempt: u32) -> Duration {
     sleep / 64 * (attempt.wrapping_mul(7) % 17)
-}
-
-/// A duration in seconds, for people.
-pub fn seconds(duration: Duration) -> String {
-    if duration < Duration::from_secs(1) {
-        return format!("{} ms", duration.as_millis());
-    }
-    if duration < Duration::from_secs(10) {
-        format!("{:.1} s", duration.as_secs_f64())
-    } else {
-        format!("{:.0} s", duration.as_secs_f64())
-    }
 }
 
 /// Who holds locks on the relations, oldest transaction first, for people; empty when it can't be

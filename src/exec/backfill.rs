@@ -16,12 +16,11 @@ use serde::{Deserialize, Serialize};
 
 use self::pace::{Course, Size, grouped};
 use self::statements::KeyRange;
-use super::acquire::{
-    DEADLOCK_DETECTED, LOCK_NOT_AVAILABLE, QUERY_CANCELED, Tries, interrupted, seconds,
-};
+use super::acquire::{DEADLOCK_DETECTED, LOCK_NOT_AVAILABLE, QUERY_CANCELED, Tries, interrupted};
 use super::runner::{Progress, Setup, clean, set_timeout};
 use super::session::{Command, Reply, RunError, Session, Stage};
 use crate::plan::backfill::{Backfill, KeyColumn, Order, Passes};
+use crate::plan::words::seconds;
 
 /// SQLSTATE `serialization_failure`: at READ COMMITTED somebody has moved the row to another
 /// partition.

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use super::operator::ages::{Ages, QUIET_AGE};
+use super::operator::snapshot::{HeldLock, Kind, Snapshot};
 use crate::lock::LockMode;
-use crate::operator::ages::{Ages, QUIET_AGE};
-use crate::operator::snapshot::{HeldLock, Kind, Snapshot};
 use crate::plan::LookAge;
 use crate::sql::name::Name;
 

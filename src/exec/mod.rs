@@ -7,6 +7,7 @@ pub mod backfill;
 pub mod check;
 pub mod failpoint;
 pub mod look;
+pub mod operator;
 pub mod places;
 pub mod registry;
 pub mod runner;

@@ -8,9 +8,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::acquire::{LOCK_NOT_AVAILABLE, interrupted, seconds};
+use super::acquire::{LOCK_NOT_AVAILABLE, interrupted};
 use super::session::{RunError, Session, Stage};
 use crate::plan::Limits;
+use crate::plan::words::seconds;
 
 /// How often one looks whether it is one's turn.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);

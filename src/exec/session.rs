@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use super::operator::Operator;
 use crate::error::Interrupt;
-use crate::operator::Operator;
 use crate::wire::backend::ErrorFields;
 
 /// One command of a batch.

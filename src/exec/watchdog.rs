@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use super::acquire::seconds;
-use crate::operator::progress::Build;
+use super::operator::progress::Build;
+use crate::plan::words::seconds;
 
 /// How often the build is looked at.
 pub const LOOK_INTERVAL: Duration = Duration::from_millis(500);

@@ -2,6 +2,7 @@
 
 pub mod backfill;
 pub mod effects;
+pub mod words;
 
 use std::fmt;
 use std::time::Duration;

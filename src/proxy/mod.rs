@@ -11,6 +11,7 @@ pub mod listener;
 pub mod long_text;
 pub mod mode;
 pub mod names;
+pub mod operator;
 pub mod overrides;
 mod planned;
 pub mod server_session;

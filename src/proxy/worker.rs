@@ -10,14 +10,15 @@ use std::task::Context;
 use tokio::sync::watch;
 
 use super::cancel::CancelRegistry;
+use super::operator::Reserve;
 use super::setup::Setup;
 use crate::audit::log::AuditLog;
 use crate::console::Reloads;
 use crate::exec::failpoint::Failpoints;
+use crate::exec::operator::Operator;
 use crate::exec::places::Places;
 use crate::exec::registry::Registry;
 use crate::metrics::{AllMetrics, Metrics};
-use crate::operator::{Operator, Reserve};
 use crate::sql::cache::ClassCache;
 
 /// Bytes read at once.

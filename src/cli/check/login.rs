@@ -1,8 +1,8 @@
 //! A read-only login for facts.
 
 use crate::config::Config;
-use crate::operator;
 use crate::pg::login::Login;
+use crate::proxy::operator;
 
 /// Who logs in, and where: the policy may speak of them.
 #[derive(Debug, Default)]

@@ -98,6 +98,24 @@ pub fn utility_statements(text: &str) -> Result<Vec<bool>, ParseError> {
     Ok(pg_query::is_utility_stmt(text)?)
 }
 
+/// The first words of a statement without its constants, for those who may not be allowed to see
+/// them. Of what can't be read, and of statements that may hold a password, only the command.
+pub fn without_constants(text: &str) -> String {
+    const LONGEST: usize = 80;
+    let command = || text.split_whitespace().next().unwrap_or_default();
+    let mentions_password = text.to_ascii_lowercase().contains("password");
+    let normal = match pg_query::normalize(text) {
+        Ok(normal) if !mentions_password => normal,
+        Ok(_) | Err(_) => command().to_owned(),
+    };
+    let clipped = crate::sql::name::clip(&normal, LONGEST);
+    if clipped.len() < normal.len() {
+        format!("{clipped}…")
+    } else {
+        normal
+    }
+}
+
 /// Parses a text in full.
 ///
 /// # Errors

@@ -1,12 +1,10 @@
-//! lockkeeper's own login: it looks at who holds which locks, which build has come how far, and it
-//! can cancel. One connection, one task; whoever asks waits for its turn.
+//! lockkeeper's own login, as a plan sees it: it tells who holds which locks and how far a build is,
+//! and it can cancel. One task answers on one connection; whoever asks waits for its turn.
 //!
 //! Without it everything runs but the look: locks are then only asked for.
 
 pub mod ages;
-mod login;
 pub mod progress;
-mod reserve;
 pub mod snapshot;
 
 use std::collections::HashMap;
@@ -14,23 +12,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::Instant;
 
-use crate::exec::session::{Command, Pressure, Reply, Session};
-use crate::pg::login::Login;
-use crate::proxy::setup::Setup;
-use ages::Ages;
-pub use login::{DEFAULT_DATABASE, DEFAULT_USER, checked_url, connect, upstream};
-use progress::Build;
-pub use reserve::Reserve;
-use snapshot::Snapshot;
+use self::ages::Ages;
+use self::progress::Build;
+use self::snapshot::Snapshot;
+use super::session::{Command, Pressure, Reply, says_true};
 
-/// The least time between two looks, whoever asks: `pg_locks` takes every partition of the lock table.
-const LOOK_INTERVAL: Duration = Duration::from_millis(5);
-/// How long an answer may take; then the connection is given up.
-const ANSWER_LIMIT: Duration = Duration::from_secs(5);
-/// After a login that failed none is tried for so long.
-const RETRY: Duration = Duration::from_secs(5);
 /// Relations whose transactions are remembered.
 const MAX_RELATIONS: usize = 1000;
 /// Questions that wait.
@@ -60,26 +47,28 @@ pub struct Operator {
     ages: Arc<Mutex<HashMap<(u32, u32), Ages>>>,
 }
 
+/// What somebody asks the operator.
 #[derive(Debug)]
-struct Question {
-    command: Command,
+pub struct Question {
+    /// The command that it runs.
+    pub command: Command,
     /// A look at the locks: not too often.
-    is_look: bool,
-    answer: oneshot::Sender<Vec<Reply>>,
+    pub is_look: bool,
+    /// For the answer; dropped when there is none.
+    pub answer: oneshot::Sender<Vec<Reply>>,
 }
 
 impl Operator {
-    /// An operator that logs in as the settings say, and the task that serves it.
-    pub fn new(setup: watch::Receiver<Arc<Setup>>) -> (Operator, impl Future<Output = ()> + Send) {
+    /// An operator; what it is asked, and where whoever answers says whether it is logged in.
+    pub fn new() -> (Operator, mpsc::Receiver<Question>, watch::Sender<State>) {
         let (questions, receiver) = mpsc::channel(MAX_QUESTIONS);
         let (told, state) = watch::channel(State::NotYet);
-        let task = serve(setup, receiver, told);
         let operator = Operator {
             questions,
             state,
             ages: Arc::default(),
         };
-        (operator, task)
+        (operator, receiver, told)
     }
 
     /// Whether it is logged in.
@@ -154,7 +143,7 @@ impl Operator {
         };
         let command = Command::with(sql, vec![pid.to_string(), began_ms.to_string()]);
         let replies = self.ask(command, false).await;
-        replies.is_some_and(|replies| crate::exec::session::says_true(&replies))
+        replies.is_some_and(|replies| says_true(&replies))
     }
 
     /// Whether a role may connect to a database: the server's version if so, `None` if not, or when
@@ -177,95 +166,5 @@ impl Operator {
         };
         self.questions.send(question).await.ok()?;
         answered.await.ok()
-    }
-}
-
-/// Answers questions one by one, logging in when there is a question and no login.
-async fn serve(
-    setup: watch::Receiver<Arc<Setup>>,
-    mut questions: mpsc::Receiver<Question>,
-    told: watch::Sender<State>,
-) {
-    let mut connection = Connection {
-        login: None,
-        setup,
-        told,
-        not_before: None,
-    };
-    connection.ensure().await;
-    let mut last_look: Option<Instant> = None;
-    while let Some(question) = questions.recv().await {
-        if question.answer.is_closed() {
-            continue;
-        }
-        if question.is_look {
-            if let Some(last) = last_look {
-                tokio::time::sleep_until(last + LOOK_INTERVAL).await;
-            }
-            last_look = Some(Instant::now());
-        }
-        if let Some(replies) = connection.run(&question.command).await {
-            let _ = question.answer.send(replies); // whoever asked may be gone
-        }
-    }
-}
-
-/// The operator's connection, while there is one.
-struct Connection {
-    login: Option<Login>,
-    setup: watch::Receiver<Arc<Setup>>,
-    told: watch::Sender<State>,
-    not_before: Option<Instant>,
-}
-
-impl Connection {
-    /// Runs one command; once more on a new connection when the old one turns out to be dead.
-    async fn run(&mut self, command: &Command) -> Option<Vec<Reply>> {
-        for _ in 0..2 {
-            self.ensure().await;
-            let login = self.login.as_mut()?;
-            let running = login.run(std::slice::from_ref(command));
-            match tokio::time::timeout(ANSWER_LIMIT, running).await {
-                Ok(Ok(replies)) => return Some(replies),
-                Ok(Err(crate::exec::session::RunError::Sql(fields))) => {
-                    tracing::warn!(sqlstate = fields.sqlstate, "operator: {}", fields.message);
-                    return None;
-                }
-                Ok(Err(_)) => self.login = None,
-                Err(_) => {
-                    tracing::warn!("operator: no answer in {ANSWER_LIMIT:?}");
-                    self.login = None;
-                    return None;
-                }
-            }
-        }
-        None
-    }
-
-    /// Logs in where that hasn't just failed.
-    async fn ensure(&mut self) {
-        let setup = Arc::clone(&self.setup.borrow_and_update());
-        if setup.config.operator.url.as_deref() == Some("") {
-            self.login = None;
-            self.told.send_replace(State::Off);
-            return;
-        }
-        if self.login.is_some() || self.not_before.is_some_and(|at| Instant::now() < at) {
-            return;
-        }
-        match login::log_in(&setup).await {
-            Ok((login, lacks)) => {
-                self.login = Some(login);
-                self.not_before = None;
-                self.told.send_replace(State::Ready { lacks });
-            }
-            Err(why) => {
-                let state = State::Failed(why);
-                if *self.told.borrow() != state {
-                    self.told.send_replace(state);
-                }
-                self.not_before = Some(Instant::now() + RETRY);
-            }
-        }
     }
 }

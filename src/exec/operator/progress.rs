@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::exec::session::Pressure;
+use super::super::session::Pressure;
 
 /// How far a concurrent build is (`pg_stat_progress_create_index`).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::lock::LockMode;
+use crate::sql::parse::without_constants;
 
 /// The query: PostgreSQL 13 to 18.
 const SQL: &str = include_str!("snapshot.sql");
@@ -107,7 +108,7 @@ impl HeldLock {
     pub fn line(&self, at_ms: i64, relation: &str) -> String {
         let since = self.age(at_ms).map_or_else(
             || "for unknown time".to_owned(),
-            |age| format!("for {}", crate::exec::acquire::seconds(age)),
+            |age| format!("for {}", crate::plan::words::seconds(age)),
         );
         let verb = if self.granted { "holds" } else { "waits for" };
         if self.pid == 0 {
@@ -132,7 +133,7 @@ impl HeldLock {
         } else {
             format!("; {}", self.state)
         };
-        let query = match without_values(&self.query) {
+        let query = match without_constants(&self.query) {
             query if query.is_empty() => query,
             query => format!("; {query}"),
         };
@@ -142,23 +143,6 @@ impl HeldLock {
             who.join(", "),
             self.mode.as_pg()
         )
-    }
-}
-
-/// The first words of a statement without its constants: who reads this may not be allowed to see
-/// them.
-fn without_values(query: &str) -> String {
-    const LONGEST: usize = 80;
-    let normal = pg_query::normalize(query).unwrap_or_else(|_| {
-        // Cut off, or no SQL: only its command.
-        let command = query.split_whitespace().next().unwrap_or_default();
-        command.to_owned()
-    });
-    let clipped = crate::sql::name::clip(&normal, LONGEST);
-    if clipped.len() < normal.len() {
-        format!("{clipped}…")
-    } else {
-        normal
     }
 }
 

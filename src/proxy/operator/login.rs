@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio_postgres::NoTls;
 use tokio_postgres::config::{Host, SslMode};
 
+use crate::config::locks::DEFAULT_DATABASE;
 use crate::config::{ServerTls, Upstream};
 use crate::exec::session::{Command, Session};
 use crate::pg::login::Login;
@@ -16,8 +17,6 @@ use crate::proxy::tls::ServerConnector;
 
 /// The role when `operator.url` is missing.
 pub const DEFAULT_USER: &str = "postgres";
-/// The database when `operator.url` is missing.
-pub const DEFAULT_DATABASE: &str = "postgres";
 
 /// What the operator's sessions run with: nothing that a role's defaults say can hold it up.
 const OPTIONS: &str = "-c statement_timeout=0 -c lock_timeout=0 -c idle_session_timeout=0 \
