@@ -38,6 +38,8 @@ const LAG_INTERVAL: Duration = Duration::from_secs(1);
 const MOST_PASSES: u32 = 10;
 /// How often a batch is tried again because of a row that went to another partition.
 const MOST_MOVES: u32 = 20;
+/// A batch aims at this part of the budget: what runs beside it waits for processors and disks as well.
+const TARGET_SHARE: u32 = 4;
 /// Commands of a transaction before its own.
 const PREAMBLE: usize = 3;
 
@@ -169,8 +171,11 @@ impl<'a, S: Session> Filling<'a, S> {
                 return Ok(());
             };
             if batch.waiters == 0 {
-                self.size
-                    .adapt(batch.units, batch.wrote, self.setup.limits.budget / 2);
+                self.size.adapt(
+                    batch.units,
+                    batch.wrote,
+                    self.setup.limits.budget / TARGET_SHARE,
+                );
             } else {
                 self.size.halve();
             }
