@@ -20,7 +20,7 @@ use super::acquire::{
     DEADLOCK_DETECTED, LOCK_NOT_AVAILABLE, QUERY_CANCELED, Tries, interrupted, seconds,
 };
 use super::runner::{Progress, Setup, clean, set_timeout};
-use super::session::{Command, Reply, RunError, Session, Stage};
+use super::session::{Command, Moment, Point, Reply, RunError, Session, Stage};
 use crate::plan::backfill::{Backfill, KeyColumn, Order, Passes};
 
 /// SQLSTATE `serialization_failure`: at READ COMMITTED somebody has moved the row to another
@@ -372,6 +372,11 @@ impl<'a, S: Session> Filling<'a, S> {
     /// may wait for its row locks.
     async fn write(&mut self, fill: Command, done: Mark, units: u64) -> Result<Batch, RunError> {
         let limit = (!self.size.is_least()).then_some(self.setup.limits.budget);
+        let point = Point {
+            step: self.place.step,
+            moment: Moment::During,
+        };
+        self.session.reached(point).await;
         let began = self.session.elapsed();
         let commands = vec![statements::by_range(), fill, statements::waiters()];
         let replies = self.transaction(commands, limit).await?;
