@@ -581,25 +581,28 @@ fn through_the_proxy_in_each_protocol() {
     });
 }
 
+/// A fill that takes minutes, some seconds after it began.
+fn slow_fill(bench: &Bench, database: &str, client: &mut Client) -> Client {
+    client.ok("CREATE TABLE t (id int PRIMARY KEY, n int); INSERT INTO t SELECT n, 0 FROM generate_series(1, 40000) n;
+         CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN
+             PERFORM pg_sleep(0.002); RETURN NEW; END$$;
+         CREATE TRIGGER slow BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION slow()");
+    let mut guarded = bench.guarded(database);
+    guarded.send("ALTER TABLE t ADD COLUMN c uuid NOT NULL DEFAULT gen_random_uuid()");
+    until("some rows are filled", || {
+        let answer = client.run("SELECT count(c) > 1100 FROM t", Protocol::Simple);
+        answer.rows.first().is_some_and(|row| row[0] == "t")
+    });
+    guarded
+}
+
+const COLUMNS: &str = "SELECT string_agg(attname, ' ' ORDER BY attnum) FROM pg_attribute
+    WHERE attrelid = 't'::regclass AND attnum > 0 AND NOT attisdropped";
+
 #[test]
 fn a_cancelled_fill_leaves_no_column_and_says_how_far_it_was() {
     each(|bench, database, client| {
-        client.ok(
-            "CREATE TABLE t (id int PRIMARY KEY, n int); INSERT INTO t SELECT n, 0 FROM generate_series(1, 400000) n;
-             CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN
-                 PERFORM pg_sleep(0.0005); RETURN NEW; END$$;
-             CREATE TRIGGER slow BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION slow()",
-        );
-        let mut guarded = bench.guarded(database);
-        guarded.send("ALTER TABLE t ADD COLUMN c uuid NOT NULL DEFAULT gen_random_uuid()");
-        let filled = "SELECT count(c) > 5000 FROM t";
-        until("some rows are filled", || {
-            client
-                .run(filled, Protocol::Simple)
-                .rows
-                .first()
-                .is_some_and(|row| row[0] == "t")
-        });
+        let mut guarded = slow_fill(bench, database, client);
         guarded.cancel();
         let answer = guarded.answer();
         assert_eq!(answer.sqlstate(), "57014", "{answer:?}");
@@ -612,11 +615,7 @@ fn a_cancelled_fill_leaves_no_column_and_says_how_far_it_was() {
             "{:?}",
             answer.notices
         );
-        let columns = client.value(
-            "SELECT string_agg(attname, ' ') FROM pg_attribute
-            WHERE attrelid = 't'::regclass AND attnum > 0 AND NOT attisdropped",
-        );
-        assert_eq!(columns, "id n");
+        assert_eq!(client.value(COLUMNS), "id n");
         // The session goes on as it was.
         assert_eq!(
             guarded.value("SHOW statement_timeout") + &guarded.value("SHOW enable_seqscan"),

@@ -18,7 +18,7 @@ use self::pace::{Course, Size, grouped};
 use self::statements::KeyRange;
 use super::acquire::{DEADLOCK_DETECTED, LOCK_NOT_AVAILABLE, QUERY_CANCELED, Tries, interrupted};
 use super::runner::{Progress, Setup, clean, set_timeout};
-use super::session::{Command, Reply, RunError, Session, Stage};
+use super::session::{Command, Moment, Point, Reply, RunError, Session, Stage};
 use crate::plan::backfill::{Backfill, KeyColumn, Order, Passes};
 use crate::plan::words::seconds;
 
@@ -37,6 +37,8 @@ const LAG_INTERVAL: Duration = Duration::from_secs(1);
 const MOST_PASSES: u32 = 10;
 /// How often a batch is tried again because of a row that went to another partition.
 const MOST_MOVES: u32 = 20;
+/// A batch aims at this part of the budget: what runs beside it waits for processors and disks as well.
+const TARGET_SHARE: u32 = 4;
 /// Commands of a transaction before its own.
 const PREAMBLE: usize = 3;
 
@@ -168,8 +170,11 @@ impl<'a, S: Session> Filling<'a, S> {
                 return Ok(());
             };
             if batch.waiters == 0 {
-                self.size
-                    .adapt(batch.units, batch.wrote, self.setup.limits.budget / 2);
+                self.size.adapt(
+                    batch.units,
+                    batch.wrote,
+                    self.setup.limits.budget / TARGET_SHARE,
+                );
             } else {
                 self.size.halve();
             }
@@ -366,6 +371,11 @@ impl<'a, S: Session> Filling<'a, S> {
     /// may wait for its row locks.
     async fn write(&mut self, fill: Command, done: Mark, units: u64) -> Result<Batch, RunError> {
         let limit = (!self.size.is_least()).then_some(self.setup.limits.budget);
+        let point = Point {
+            step: self.place.step,
+            moment: Moment::During,
+        };
+        self.session.reached(point).await;
         let began = self.session.elapsed();
         let commands = vec![statements::by_range(), fill, statements::waiters()];
         let replies = self.transaction(commands, limit).await?;
