@@ -96,8 +96,8 @@ pub fn lock_not_had(
         seconds(limits.budget),
     );
     let hint = format!(
-        "Nothing was changed by this step. End the transactions that hold the lock, or raise locks.deadline, now {} (or \
-         the session's lock_timeout, which is the deadline when it is set).",
+        "Nothing was changed by this step. End the transactions that hold the lock, or raise locks.deadline, now {} \
+         (or the session's lock_timeout, which is the deadline when it is set).",
         seconds(limits.deadline)
     );
     ErrorFields {
