@@ -10,5 +10,6 @@ pub mod places;
 pub mod registry;
 pub mod runner;
 pub mod session;
+mod undo;
 pub mod wanted;
 pub mod watchdog;
