@@ -12,11 +12,13 @@ use crate::wire::backend::ErrorFields;
 /// What stands before every message of lockkeeper's own.
 pub const PREFIX: &str = "lockkeeper: ";
 
-/// What ends a plan from outside.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What ends a plan from outside; the later ones end more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Interrupt {
     /// The client asked to cancel.
     Cancelled,
+    /// The client's own `statement_timeout` is spent.
+    TimedOut,
     /// The client is gone.
     ClientGone,
     /// lockkeeper is ending.
@@ -69,12 +71,13 @@ pub fn interrupted(interrupt: Interrupt) -> ErrorFields {
             message: "canceling statement due to user request".to_owned(),
             ..fields("ERROR", "57014", "")
         },
+        Interrupt::TimedOut => statement_timeout(),
         Interrupt::ClientGone => fields("ERROR", "57014", "the client is gone"),
         Interrupt::Shutdown => fields("FATAL", "57P01", "shutting down"),
     }
 }
 
-/// The client's own `statement_timeout` is spent while lockkeeper waits: as the server says it.
+/// The client's own `statement_timeout` is spent: as the server says it.
 pub fn statement_timeout() -> ErrorFields {
     ErrorFields {
         message: "canceling statement due to statement timeout".to_owned(),

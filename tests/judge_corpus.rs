@@ -44,7 +44,10 @@ fn judge(parsed: &Parsed, sql: &str, shadow: &Shadow) -> Result<(), String> {
 fn read(step: &Step) -> Result<(), String> {
     let undo = match &step.undo {
         Undo::Sql(sql) => Some(sql.clone()),
-        Undo::NothingToUndo | Undo::DropInvalidIndexes(_) | Undo::Irreversible { .. } => None,
+        Undo::NothingToUndo
+        | Undo::DropInvalidIndexes(_)
+        | Undo::Finish(_)
+        | Undo::Irreversible { .. } => None,
     };
     for sql in step.statements().into_iter().chain(undo) {
         match parse(&sql, LexicalMode::default()) {

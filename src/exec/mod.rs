@@ -12,5 +12,6 @@ pub mod places;
 pub mod registry;
 pub mod runner;
 pub mod session;
+mod undo;
 pub mod wanted;
 pub mod watchdog;

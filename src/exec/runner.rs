@@ -6,15 +6,15 @@ use std::time::Duration;
 use super::acquire::{DEADLOCK_DETECTED, QUERY_CANCELED, Tries, interrupted};
 use super::ask::{StatementTime, in_transaction};
 use super::backfill::{self, BackfillCursor, Place};
-use super::check::{oid_array, verify};
+use super::check::{self, verify};
 use super::look::LockSet;
 use super::places::{Applicant, Key, Places};
 use super::session::{Command, Moment, Notices, Point, Reply, RunError, Session, Stage, says_true};
+use super::undo::{clean_up, finish, is_half_done, take_back};
 use super::wanted;
 use crate::catalog::{SessionFacts, Setting};
-use crate::error::Interrupt;
 use crate::plan::backfill::Pace;
-use crate::plan::{Check, Context, Leftovers, Limits, Plan, Step, Undo};
+use crate::plan::{Context, Limits, Plan, Step, Undo};
 use crate::sql::name::Name;
 
 /// SQLSTATE `active_sql_transaction`: the statement refuses a transaction block.
@@ -29,8 +29,6 @@ const FIRST_NOTICE: Duration = Duration::from_secs(2);
 const NOTICE_INTERVAL: Duration = Duration::from_secs(10);
 /// Tries of a command of ours that cleans up, should a late cancel request hit it.
 const CLEANUP_TRIES: u32 = 3;
-/// How long cleaning up may take when lockkeeper is ending.
-const CLEANUP_AT_SHUTDOWN: Duration = Duration::from_secs(3);
 
 /// What happened so far.
 #[derive(Debug, Default)]
@@ -121,9 +119,14 @@ async fn run_steps<S: Session>(
     progress: &mut Progress,
 ) -> Result<String, RunError> {
     let mut tag = String::new();
+    let before = progress.steps;
     for (at, step) in steps.iter().enumerate() {
         if let Some(error) = progress.stopped_by.take() {
-            return Err(error);
+            return if is_finished_to_the_end(session, steps, at).await? {
+                Ok(tag)
+            } else {
+                Err(error)
+            };
         }
         progress.last_sql.clone_from(&step.sql);
         progress.steps += 1;
@@ -147,8 +150,12 @@ async fn run_steps<S: Session>(
             }
             Err(RunError::Gone) => return Err(RunError::Gone),
             Err(error) => {
-                take_back(session, &steps[..at], setup, progress).await?;
-                return Err(error);
+                take_back(session, &steps[..at], before, setup, progress).await?;
+                return if is_finished_to_the_end(session, steps, at).await? {
+                    Ok(tag)
+                } else {
+                    Err(error)
+                };
             }
         }
         progress.executed.push(step.sql.clone());
@@ -156,80 +163,31 @@ async fn run_steps<S: Session>(
     Ok(tag)
 }
 
+/// Whether nothing is left to do at a step: what finished the one before it may have done it too.
+async fn is_finished_to_the_end<S: Session>(
+    session: &mut S,
+    steps: &[Step],
+    at: usize,
+) -> Result<bool, RunError> {
+    let is_finished = |step: &Step| matches!(step.undo, Undo::Finish(_));
+    if !steps[..at].iter().any(is_finished) {
+        return Ok(false);
+    }
+    for step in &steps[at..] {
+        let Some((question, _)) = check::question(&step.check) else {
+            return Ok(false);
+        };
+        match run_own(session, &[question]).await {
+            Ok(replies) if says_true(&replies) => {}
+            Err(RunError::Gone) => return Err(RunError::Gone),
+            Ok(_) | Err(_) => return Ok(false),
+        }
+    }
+    Ok(true)
+}
+
 fn point(step: usize, moment: Moment) -> Point {
     Point { step, moment }
-}
-
-/// Takes back the steps that were done before one failed, last first; what can't be taken back is
-/// named.
-async fn take_back<S: Session>(
-    session: &mut S,
-    done: &[Step],
-    setup: Setup<'_>,
-    progress: &mut Progress,
-) -> Result<(), RunError> {
-    if !done.is_empty() {
-        session.stage(Stage::TakesBack);
-    }
-    for (at, step) in done.iter().enumerate().rev() {
-        session.reached(point(at + 1, Moment::Undoing)).await;
-        let sql = match &step.undo {
-            Undo::Sql(sql) => sql,
-            Undo::DropInvalidIndexes(_) => {
-                drop_built(session, step, progress).await?;
-                continue;
-            }
-            Undo::NothingToUndo | Undo::Irreversible { .. } => continue,
-        };
-        session.forgive();
-        let undo = Step {
-            sql: sql.clone(),
-            also: Vec::new(),
-            undo: Undo::NothingToUndo,
-            check: Check::Nothing,
-            ..step.clone()
-        };
-        match in_transaction(session, &undo, setup, StatementTime::Unlimited, progress).await {
-            Ok(_) => progress
-                .undone
-                .push(format!("{sql} was run: {} is taken back.", step.title)),
-            Err(RunError::Gone) => return Err(RunError::Gone),
-            Err(error) => progress.undone.push(format!(
-                "{} is left ({error}): run {sql} when you can.",
-                step.title
-            )),
-        }
-    }
-    Ok(())
-}
-
-/// Drops the index that a step has built, concurrently.
-async fn drop_built<S: Session>(
-    session: &mut S,
-    step: &Step,
-    progress: &mut Progress,
-) -> Result<(), RunError> {
-    let Check::IndexIsValid { table_oid, name } = &step.check else {
-        return Ok(());
-    };
-    let query = Command::with(BUILT_SQL, vec![table_oid.to_string(), name.clone()]);
-    let found = match run_own(session, &[query]).await {
-        Ok(found) => found,
-        Err(RunError::Gone) => return Err(RunError::Gone),
-        Err(error) => {
-            progress.undone.push(format!(
-                "Index {name} is left: it could not be looked for ({error})."
-            ));
-            return Ok(());
-        }
-    };
-    drop_all(
-        session,
-        &found,
-        "which a later step has no use for",
-        progress,
-    )
-    .await
 }
 
 async fn run_step<S: Session>(
@@ -391,9 +349,9 @@ async fn concurrently<S: Session>(
         }
         if let Err(error) = result {
             result = if is_half_done(session, &step.check, &error, progress).await? {
-                finish(session, step, progress, error).await
+                finish(session, step, setup, progress, error).await
             } else {
-                undo(session, &step.undo, progress).await?;
+                clean_up(session, &step.undo, progress).await?;
                 Err(error)
             };
         }
@@ -495,7 +453,7 @@ pub(super) fn work(step: &Step) -> Command {
     }
 }
 
-async fn still_invalid<S: Session>(session: &mut S, oid: u32) -> Result<bool, RunError> {
+pub(super) async fn still_invalid<S: Session>(session: &mut S, oid: u32) -> Result<bool, RunError> {
     let query = Command::with(STILL_INVALID_SQL, vec![oid.to_string()]);
     Ok(says_true(&run_own(session, &[query]).await?))
 }
@@ -550,7 +508,7 @@ fn timeouts(settings: &SessionFacts) -> impl Iterator<Item = (&'static str, &Set
     )
 }
 
-async fn set_no_timeouts<S: Session>(
+pub(super) async fn set_no_timeouts<S: Session>(
     session: &mut S,
     settings: &SessionFacts,
 ) -> Result<(), RunError> {
@@ -565,7 +523,7 @@ async fn set_no_timeouts<S: Session>(
     }
 }
 
-async fn put_timeouts_back<S: Session>(
+pub(super) async fn put_timeouts_back<S: Session>(
     session: &mut S,
     settings: &SessionFacts,
 ) -> Result<(), RunError> {
@@ -580,170 +538,6 @@ async fn put_timeouts_back<S: Session>(
     }
 }
 
-/// Whether a concurrent drop that failed has left its index INVALID: no query uses it any more, and
-/// it can't be brought back.
-async fn is_half_done<S: Session>(
-    session: &mut S,
-    check: &Check,
-    error: &RunError,
-    progress: &mut Progress,
-) -> Result<bool, RunError> {
-    let Check::IndexIsGone { oid } = check else {
-        return Ok(false);
-    };
-    if *error == RunError::Gone {
-        return Ok(false);
-    }
-    match still_invalid(session, *oid).await {
-        Err(RunError::Gone) => Err(RunError::Gone),
-        Err(failure) => {
-            let left = format!("The index may be INVALID: it could not be looked at ({failure}).");
-            progress.undone.push(left);
-            Ok(false)
-        }
-        found => found,
-    }
-}
-
-/// Finishes a concurrent drop that was interrupted half-way.
-async fn finish<S: Session>(
-    session: &mut S,
-    step: &Step,
-    progress: &mut Progress,
-    error: RunError,
-) -> Result<String, RunError> {
-    session.notice(
-        "the index is half dropped, which can't be taken back: finishing it",
-        "It waits for the transactions that use the table. A cancel leaves it INVALID.",
-    );
-    match insist(session, &Command::own(&step.sql)).await {
-        Ok(()) => {
-            if error.sqlstate() == QUERY_CANCELED {
-                progress.stopped_by = Some(error);
-            }
-            Ok("DROP INDEX".to_owned())
-        }
-        Err(RunError::Gone) => Err(RunError::Gone),
-        Err(_) => {
-            let left = format!(
-                "The index is left INVALID: run {} again when you can.",
-                step.sql
-            );
-            progress.undone.push(left);
-            Err(error)
-        }
-    }
-}
-
-/// Runs a command that cleans up, again after a late cancel request; a new one ends it, and so does
-/// a limit when lockkeeper is ending.
-async fn insist<S: Session>(session: &mut S, command: &Command) -> Result<(), RunError> {
-    session.forgive();
-    let limit = Command::own(set_timeout("statement_timeout", CLEANUP_AT_SHUTDOWN));
-    loop {
-        if session.interrupt() == Some(Interrupt::Shutdown) {
-            run_own(session, std::slice::from_ref(&limit)).await?;
-            return session.run(std::slice::from_ref(command)).await.map(drop);
-        }
-        match session.run(std::slice::from_ref(command)).await {
-            Err(error) if error.sqlstate() == QUERY_CANCELED => match session.interrupt() {
-                Some(Interrupt::Cancelled) => return Err(error),
-                None | Some(Interrupt::ClientGone | Interrupt::Shutdown) => {}
-            },
-            result => return result.map(drop),
-        }
-    }
-}
-
-/// Takes back what a failed step left; a failure of that is told, and what is left is named.
-async fn undo<S: Session>(
-    session: &mut S,
-    undo: &Undo,
-    progress: &mut Progress,
-) -> Result<(), RunError> {
-    let leftovers = match undo {
-        Undo::DropInvalidIndexes(leftovers) => leftovers,
-        Undo::NothingToUndo | Undo::Sql(_) | Undo::Irreversible { .. } => return Ok(()),
-    };
-    let found = match run_own(session, &[find_leftovers(leftovers)]).await {
-        Ok(found) => found,
-        Err(RunError::Gone) => return Err(RunError::Gone),
-        Err(error) => {
-            let left =
-                format!("An INVALID index may be left: it could not be looked for ({error}).");
-            progress.undone.push(left);
-            return Ok(());
-        }
-    };
-    drop_all(session, &found, "that is left INVALID", progress).await
-}
-
-/// Drops indexes concurrently; one that can't be dropped is named.
-async fn drop_all<S: Session>(
-    session: &mut S,
-    found: &[Reply],
-    why: &str,
-    progress: &mut Progress,
-) -> Result<(), RunError> {
-    for row in found.iter().flat_map(|reply| &reply.rows) {
-        let Some(Some(name)) = row.first() else {
-            continue;
-        };
-        let drop = Command::own(format!("DROP INDEX CONCURRENTLY {name}"));
-        session.notice(
-            &format!("dropping the index {name} {why}"),
-            "It waits for the transactions that use the table. A cancel leaves it.",
-        );
-        match insist(session, &drop).await {
-            Ok(()) => {
-                progress
-                    .undone
-                    .push(format!("The index {name} {why} was dropped."));
-            }
-            Err(RunError::Gone) => return Err(RunError::Gone),
-            Err(error) => progress.undone.push(format!(
-                "The index {name} {why} was not dropped ({error}): run {} when you can.",
-                drop.sql
-            )),
-        }
-    }
-    Ok(())
-}
-
-fn find_leftovers(leftovers: &Leftovers) -> Command {
-    let parameters = vec![
-        leftovers.table_oid.to_string(),
-        oid_array(&leftovers.before),
-        leftovers.name.clone().unwrap_or_default(),
-        leftovers.reindex_copies.to_string(),
-    ];
-    Command::with(LEFTOVERS_SQL, parameters)
-}
-
-const BUILT_SQL: &str = "
-SELECT pg_catalog.format('%I.%I', n.nspname, c.relname)
-FROM pg_catalog.pg_index i
-JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
-JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-WHERE i.indrelid = $1::pg_catalog.oid AND c.relname = $2::pg_catalog.name";
-
 const STILL_INVALID_SQL: &str = "
 SELECT EXISTS (SELECT FROM pg_catalog.pg_index i
                WHERE i.indexrelid = $1::pg_catalog.oid AND NOT i.indisvalid)";
-
-/// Only what this plan can have left: new, INVALID, of the right name, and not being built by
-/// another session.
-const LEFTOVERS_SQL: &str = "
-SELECT pg_catalog.format('%I.%I', n.nspname, c.relname)
-FROM pg_catalog.pg_index i
-JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
-JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-JOIN pg_catalog.pg_class t ON t.oid = $1::pg_catalog.oid
-WHERE i.indrelid IN (SELECT p.relid FROM pg_catalog.pg_partition_tree(t.oid) p UNION SELECT t.oid
-                     UNION SELECT t.reltoastrelid)
-  AND NOT i.indisvalid AND c.relkind = 'i'
-  AND c.oid <> ALL ($2::pg_catalog.oid[])
-  AND ($3::pg_catalog.text = '' OR c.relname::pg_catalog.text = $3::pg_catalog.text)
-  AND (NOT $4::pg_catalog.bool OR c.relname::pg_catalog.text ~ '_cc(new|old)[0-9]*$')
-  AND NOT EXISTS (SELECT FROM pg_catalog.pg_stat_progress_create_index b
-                  WHERE b.index_relid = c.oid AND b.pid <> pg_catalog.pg_backend_pid())";

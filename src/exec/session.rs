@@ -106,8 +106,13 @@ pub trait Session {
     fn run(&mut self, batch: &[Command]) -> impl Future<Output = Result<Vec<Reply>, RunError>>;
     /// Sleeps; ends early when interrupted.
     fn sleep(&mut self, duration: Duration) -> impl Future<Output = ()>;
-    /// Forgets a cancel request: it is being honoured, and another one would be a new one.
+    /// Forgets what has interrupted the plan: it is being honoured, and only another one would be
+    /// new. The client's own time no longer counts.
     fn forgive(&mut self);
+    /// What was forgotten so, if anything.
+    fn honoured(&self) -> Option<Interrupt> {
+        None
+    }
     /// What has interrupted the plan, if anything.
     fn interrupt(&self) -> Option<Interrupt>;
     /// Tells the client something.
@@ -209,7 +214,7 @@ pub struct Point {
 pub enum Moment {
     /// Before it.
     Before,
-    /// Its statements have been sent, and nothing has been answered.
+    /// Its statements are about to be sent, under the locks that it takes to begin with.
     During,
     /// It is done and checked.
     After,

@@ -104,6 +104,8 @@ pub enum Undo {
     DropInvalidIndexes(Leftovers),
     /// One catalog-only statement; it runs when this step was done and a later one failed.
     Sql(String),
+    /// Half done it can't be taken back: this catalog-only step finishes it.
+    Finish(Box<Step>),
     /// It can't be taken back.
     Irreversible {
         /// Why.
@@ -240,7 +242,7 @@ pub struct Limits {
     pub budget: Duration,
     /// `locks.deadline`, or the client's own `lock_timeout`.
     pub deadline: Duration,
-    /// The client's own `statement_timeout`: bounds waiting for locks, not concurrent steps.
+    /// The client's own `statement_timeout`: the whole statement is to be over by then.
     pub statement_timeout: Option<Duration>,
     /// `locks.look_age`.
     pub look_age: LookAge,
@@ -374,6 +376,9 @@ impl fmt::Display for Undo {
             Undo::NothingToUndo => f.write_str("nothing to undo"),
             Undo::DropInvalidIndexes(_) => f.write_str("drop the INVALID index it leaves"),
             Undo::Sql(sql) => f.write_str(sql),
+            Undo::Finish(step) => {
+                write!(f, "irreversible: half done, it is finished by {}", step.sql)
+            }
             Undo::Irreversible { why } => write!(f, "irreversible: {why}"),
         }
     }

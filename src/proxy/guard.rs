@@ -304,6 +304,7 @@ impl Case<'_> {
         };
         server.obey(&facts.session.client_min_messages);
         let limits = within(limits, &facts.session, server.set_aside_so_far());
+        server.obey_timeout(limits.statement_timeout);
         let asked = asked(server.session(), &self.intercept.text, self.parsed, config);
         let mut policy = policy(config, &server.session().who);
         policy.overrides.extend(asked.overrides());
@@ -454,7 +455,7 @@ impl Case<'_> {
         let word = match &outcome.result {
             Ok(_) => "done",
             Err(RunError::Gone | RunError::Stale) => "server_gone",
-            Err(RunError::Sql(_)) if server.interrupt().is_some() => "interrupted",
+            Err(RunError::Sql(_)) if server.interrupted_by().is_some() => "interrupted",
             Err(RunError::Sql(_)) => "failed",
         };
         metrics::plan_ended(word, elapsed, progress.waited, progress.attempts);
@@ -485,7 +486,7 @@ impl Case<'_> {
             ..Ended::default()
         };
         self.record(server.session(), judgement, Some(facts), &ended);
-        match (server.interrupt(), ending) {
+        match (server.interrupted_by(), ending) {
             // The session ends with one FATAL, which says why.
             (Some(Interrupt::Shutdown), Ending::Failed(_)) => Ending::Gone,
             (_, ending) => ending,

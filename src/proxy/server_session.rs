@@ -20,7 +20,7 @@ use crate::exec::acquire::{LOCK_NOT_AVAILABLE, QUERY_CANCELED};
 use crate::exec::operator::Operator;
 use crate::exec::operator::progress::Build;
 use crate::exec::registry::{PlanHandle, PlanInfo};
-use crate::exec::session::{Command, Notices, Point, Pressure, Reply, RunError, Stage};
+use crate::exec::session::{Command, Moment, Notices, Point, Pressure, Reply, RunError, Stage};
 use crate::exec::watchdog::{self, Watchdog};
 use crate::wire::backend::{self, ErrorFields};
 use crate::wire::frame::{HEADER_BYTES, Header};
@@ -45,6 +45,12 @@ pub struct ServerSession<'a> {
     /// Time that doesn't count as elapsed.
     set_aside: Duration,
     interrupt: Option<Interrupt>,
+    /// What has interrupted the plan and is being honoured.
+    honoured: Option<Interrupt>,
+    /// When the client's own `statement_timeout` is spent.
+    timeout: Option<Pin<Box<tokio::time::Sleep>>>,
+    /// The point that was reached last, where tests hold it.
+    point: Option<Point>,
     cancelling: Option<Pin<Box<dyn Future<Output = ()>>>>,
     /// Ends when lockkeeper closes its sessions.
     closing: Pin<Box<dyn Future<Output = ()>>>,
@@ -98,6 +104,9 @@ impl<'a> ServerSession<'a> {
             began: Instant::now(),
             set_aside: Duration::ZERO,
             interrupt: None,
+            honoured: None,
+            timeout: None,
+            point: None,
             cancelling: None,
             closing,
             forgets_unnamed: false,
@@ -264,11 +273,19 @@ impl<'a> ServerSession<'a> {
         told.map(|(message, detail)| Wake::Told(message, detail))
     }
 
-    /// Ready when the client has gone, or lockkeeper ends. A cancel request needs nothing here: it
+    /// Ready when the client has gone, its time is over, or lockkeeper ends. A cancel request needs nothing here: it
     /// is forwarded.
     fn poll_interrupt(&mut self, cx: &mut std::task::Context<'_>) -> Poll<Interrupt> {
-        if self.interrupt.is_some() {
+        if self.interrupt.is_some() || self.honoured == Some(Interrupt::Shutdown) {
             return Poll::Pending;
+        }
+        if let Some(timeout) = &mut self.timeout
+            && timeout.as_mut().poll(cx).is_ready()
+        {
+            return Poll::Ready(Interrupt::TimedOut);
+        }
+        if self.honoured == Some(Interrupt::ClientGone) {
+            return self.closing.as_mut().poll(cx).map(|()| Interrupt::Shutdown);
         }
         let client = &mut self.session.client;
         if let Poll::Ready(Err(_)) = client.poll_drained(cx) {
@@ -352,6 +369,32 @@ impl<'a> ServerSession<'a> {
     /// All time that was set aside.
     pub fn set_aside_so_far(&self) -> Duration {
         self.set_aside
+    }
+
+    /// The client's own `statement_timeout` ends the statement, whatever it waits for.
+    pub fn obey_timeout(&mut self, timeout: Option<Duration>) {
+        self.timeout = timeout.map(|timeout| {
+            let end = self.began + self.set_aside + timeout;
+            Box::pin(tokio::time::sleep_until(end.into()))
+        });
+    }
+
+    /// What has interrupted the plan, if anything, honoured or not.
+    pub fn interrupted_by(&self) -> Option<Interrupt> {
+        let now = crate::exec::session::Session::interrupt(self);
+        self.honoured.max(now)
+    }
+
+    /// A batch that does a step's work is about to be sent.
+    async fn is_about_to_work(&mut self, batch: &[Command]) {
+        let works = |command: &Command| command.notices != Notices::None;
+        if let Some(Point { step, moment }) = self.point
+            && matches!(moment, Moment::Before | Moment::During)
+            && batch.iter().any(works)
+        {
+            let moment = Moment::During;
+            crate::exec::session::Session::reached(self, Point { step, moment }).await;
+        }
     }
 
     /// The statement came by Query.
@@ -465,6 +508,7 @@ struct Answers {
 impl crate::exec::session::Session for ServerSession<'_> {
     async fn run(&mut self, batch: &[Command]) -> Result<Vec<Reply>, RunError> {
         self.is_between_commands();
+        self.is_about_to_work(batch).await;
         let mut buffer = BytesMut::new();
         if std::mem::take(&mut self.forgets_unnamed) {
             frontend::put_forget_unnamed(&mut buffer);
@@ -497,7 +541,18 @@ impl crate::exec::session::Session for ServerSession<'_> {
             cancelling.await; // so that a late cancel can't hit the next batch
         }
         match answers.error {
-            Some(error) => Err(RunError::Sql(Box::new(ErrorFields::parse(error.body())))),
+            Some(error) => {
+                let fields = ErrorFields::parse(error.body());
+                let is_late = self.interrupt == Some(Interrupt::TimedOut);
+                Err(RunError::Sql(Box::new(
+                    // It was ours to ask the server to cancel; the client asked for something else.
+                    if is_late && fields.sqlstate == QUERY_CANCELED {
+                        error::statement_timeout()
+                    } else {
+                        fields
+                    },
+                )))
+            }
             None => Ok(answers.replies),
         }
     }
@@ -558,6 +613,7 @@ impl crate::exec::session::Session for ServerSession<'_> {
     async fn reached(&mut self, point: Point) {
         let failpoints = self.session.worker.shared.failpoints.clone();
         if failpoints.is_armed() {
+            self.point = Some(point);
             failpoints.reached(point).await;
             // What happened meanwhile is noticed before the plan goes on.
             self.sleep(Duration::from_millis(1)).await;
@@ -575,10 +631,16 @@ impl crate::exec::session::Session for ServerSession<'_> {
     }
 
     fn forgive(&mut self) {
+        let now = self.interrupt();
         self.session.cancel.reset();
-        if self.interrupt == Some(Interrupt::Cancelled) {
-            self.interrupt = None;
-        }
+        self.timeout = None;
+        self.interrupt = None;
+        // Of two, that which ends more.
+        self.honoured = self.honoured.max(now);
+    }
+
+    fn honoured(&self) -> Option<Interrupt> {
+        self.honoured
     }
 
     fn interrupt(&self) -> Option<Interrupt> {
@@ -587,7 +649,13 @@ impl crate::exec::session::Session for ServerSession<'_> {
             .cancel
             .is_requested()
             .then_some(Interrupt::Cancelled);
-        self.interrupt.or(cancelled)
+        let is_late = |timeout: &Pin<Box<tokio::time::Sleep>>| {
+            timeout.deadline() <= tokio::time::Instant::now()
+        };
+        let late = self.timeout.as_ref().filter(|timeout| is_late(timeout));
+        self.interrupt
+            .or(cancelled)
+            .or(late.map(|_| Interrupt::TimedOut))
     }
 
     fn notice(&mut self, message: &str, detail: &str) {

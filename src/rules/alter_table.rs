@@ -227,6 +227,11 @@ pub(super) fn judge(alter: &AlterTable, source: &str, known: Known) -> Judgement
     step.lock_first = order_of_locks(alter, &target);
     if alter.scope() == crate::sql::statement::Scope::Concurrent {
         step.context = Context::Concurrent { clear: None };
+        if let [action] = alter.actions.as_slice()
+            && let ActionKind::DetachPartition { partition, .. } = &action.kind
+        {
+            step = partition::finished_if_half_done(step, partition, &target);
+        }
     }
     let case = Case {
         known,
@@ -420,7 +425,13 @@ fn find(action: &Action, effects: &Effects, target: &Target) -> Finding {
             concurrently: false,
         } => match partition::detach_recipe(partition, target) {
             Some(mut steps) if !target.known.is_small(target.relation) => {
-                steps.extend(partition::drop_left_bound(partition, target));
+                let bound = partition::drop_left_bound(partition, target);
+                if let (Some(Undo::Finish(finish)), Some(bound)) =
+                    (steps.last_mut().map(|step| &mut step.undo), &bound)
+                {
+                    finish.also.push(bound.sql.clone());
+                }
+                steps.extend(bound);
                 Finding::of(&partition::DETACH_BLOCKS, Way::Steps(steps))
             }
             _ => Finding::harmless(),

@@ -368,21 +368,35 @@ pub(super) fn detach_recipe(partition: &Name, target: &Target) -> Option<Vec<Ste
     let parent = target.relation.qualified();
     let table = target.known.qualified(partition);
     let sql = steps::alter_sql(target, &format!("DETACH PARTITION {table} CONCURRENTLY"));
+    let step = Step {
+        context: Context::Concurrent { clear: None },
+        ..Step::brief(format!("detach {table} concurrently"), sql)
+    };
     Some(vec![
-        Step {
-            context: Context::Concurrent { clear: None },
-            undo: Undo::Irreversible {
-                why: "half done, it is finished by DETACH PARTITION … FINALIZE".to_owned(),
-            },
-            check: Check::IsNoPartition {
-                table: table.clone(),
-                parent: parent.clone(),
-            },
-            ..Step::brief(format!("detach {table} concurrently"), sql)
-        }
-        .locking(&parent, LockMode::ShareUpdateExclusive)
-        .locking(&table, LockMode::AccessExclusive),
+        finished_if_half_done(step, partition, target)
+            .locking(&parent, LockMode::ShareUpdateExclusive)
+            .locking(&table, LockMode::AccessExclusive),
     ])
+}
+
+/// A step that detaches concurrently: half done, it can only be finished.
+pub(super) fn finished_if_half_done(step: Step, partition: &Name, target: &Target) -> Step {
+    let parent = target.relation.qualified();
+    let table = target.known.qualified(partition);
+    let check = Check::IsNoPartition {
+        table: table.clone(),
+        parent: parent.clone(),
+    };
+    let finish = steps::alter_sql(target, &format!("DETACH PARTITION {table} FINALIZE"));
+    let finish = Step::brief(format!("finish detaching {table}"), finish)
+        .locking(&parent, LockMode::ShareUpdateExclusive)
+        .locking(&table, LockMode::AccessExclusive)
+        .checked_by(check.clone());
+    Step {
+        undo: Undo::Finish(Box::new(finish)),
+        check,
+        ..step
+    }
 }
 
 /// What `CREATE TABLE … PARTITION OF` does to the parent.

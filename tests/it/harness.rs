@@ -13,6 +13,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use lockkeeper::config::Config;
+use lockkeeper::exec::failpoint::Failpoints;
 use lockkeeper::pg::temporary::{HOW_TO_GET, Options, TemporaryServer, find_binaries};
 use lockkeeper::server::Server;
 use serde_json::Value;
@@ -129,6 +130,7 @@ pub(crate) struct Proxy {
     place: Place,
     audit: PathBuf,
     directory: TempDir,
+    failpoints: Failpoints,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -159,14 +161,16 @@ impl Proxy {
         let (stop, stopped) = oneshot::channel::<()>();
         let (tell, told) = mpsc::channel();
         let thread = thread::spawn(move || serve(config, &tell, stopped));
-        let address: Option<SocketAddr> = match told.recv_timeout(WAIT_LIMIT) {
-            Ok(address) => address,
-            Err(_) => resume_unwind(thread.join().unwrap_err()),
-        };
+        let (address, failpoints): (Option<SocketAddr>, Failpoints) =
+            match told.recv_timeout(WAIT_LIMIT) {
+                Ok(told) => told,
+                Err(_) => resume_unwind(thread.join().unwrap_err()),
+            };
         Proxy {
             place: unix.or(address.map(Place::Tcp)).unwrap(),
             audit,
             directory,
+            failpoints,
             stop: Some(stop),
             thread: Some(thread),
         }
@@ -174,6 +178,18 @@ impl Proxy {
 
     pub(crate) fn place(&self) -> &Place {
         &self.place
+    }
+
+    /// Points at which its plans can be held.
+    #[allow(dead_code, reason = "not every test holds plans")]
+    pub(crate) fn failpoints(&self) -> &Failpoints {
+        &self.failpoints
+    }
+
+    /// Tells it to end, without grace; doesn't wait.
+    #[allow(dead_code, reason = "not every test ends it early")]
+    pub(crate) fn end(&mut self) {
+        drop(self.stop.take());
     }
 
     /// A directory that is removed with the proxy.
@@ -233,12 +249,16 @@ impl Drop for Proxy {
     }
 }
 
-fn serve(config: Config, tell: &mpsc::Sender<Option<SocketAddr>>, stopped: oneshot::Receiver<()>) {
+fn serve(
+    config: Config,
+    tell: &mpsc::Sender<(Option<SocketAddr>, Failpoints)>,
+    stopped: oneshot::Receiver<()>,
+) {
     block_on(async {
         let server = Server::bind(config, None)
             .await
             .unwrap_or_else(|error| panic!("{error}"));
-        tell.send(server.address()).unwrap();
+        tell.send((server.address(), server.failpoints())).unwrap();
         let drain = async { drop(stopped.await) };
         server.run(drain, async {}).await.unwrap();
     });

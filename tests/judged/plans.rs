@@ -81,7 +81,7 @@ fn take_back(client: &mut Client, facts: &Facts, steps: &[Step]) -> Option<Strin
         let mut some = steps[..count].to_vec();
         if some
             .iter()
-            .any(|step| matches!(step.undo, Undo::Irreversible { .. }))
+            .any(|step| matches!(step.undo, Undo::Irreversible { .. } | Undo::Finish(_)))
         {
             break;
         }
