@@ -208,6 +208,9 @@ pub struct SessionFacts {
     /// alike (`TimestampTimestampTzRequiresRewrite` of `src/backend/utils/adt/timestamp.c`).
     #[serde(default)]
     pub time_zone_is_utc: bool,
+    /// `lockkeeper.mode` as `ALTER ROLE` or `ALTER DATABASE` sets it for the session user.
+    #[serde(default)]
+    pub role_mode: Option<String>,
 }
 
 impl SessionFacts {

@@ -18,5 +18,14 @@ SELECT ((SELECT pg_catalog.jsonb_object_agg(t.name, t.value) FROM timeouts t)
             'UTC', 'UCT', 'GMT', 'GMT0', 'GMT+0', 'GMT-0', 'ZULU', 'UNIVERSAL', 'GREENWICH', 'ETC/UTC', 'ETC/UCT',
             'ETC/GMT', 'ETC/GMT0', 'ETC/GMT+0', 'ETC/GMT-0', 'ETC/ZULU', 'ETC/UNIVERSAL', 'ETC/GREENWICH',
             '<+00>-00', '<-00>+00'),
+        -- The one that counts at log-in (process_settings of src/backend/utils/init/postinit.c).
+        'role_mode', (
+            SELECT pg_catalog.substr(c.entry, pg_catalog.strpos(c.entry, '=') + 1)
+            FROM pg_catalog.pg_db_role_setting s CROSS JOIN pg_catalog.unnest(s.setconfig) c (entry)
+            WHERE s.setrole IN (0, pg_catalog.quote_ident(SESSION_USER)::pg_catalog.regrole::pg_catalog.oid)
+              AND s.setdatabase IN (0, (SELECT d.oid FROM pg_catalog.pg_database d
+                                        WHERE d.datname = pg_catalog.current_database()))
+              AND pg_catalog.lower(pg_catalog.split_part(c.entry, '=', 1)) = 'lockkeeper.mode'
+            ORDER BY s.setrole = 0, s.setdatabase = 0 LIMIT 1),
         'client_min_messages', (SELECT s.setting FROM settings s WHERE s.name = 'client_min_messages')
     ))::pg_catalog.text

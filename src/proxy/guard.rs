@@ -2,6 +2,7 @@
 
 mod explain;
 mod facts;
+mod observe;
 mod window;
 
 use std::cell::Cell;
@@ -25,7 +26,7 @@ use crate::exec::registry::PlanHandle;
 use crate::exec::runner::{self, INSUFFICIENT_PRIVILEGE, Progress, Setup};
 use crate::exec::session::{Command, RunError, Session as _, Stage, says_true};
 use crate::metrics;
-use crate::pg::introspect::{self, FactsError};
+use crate::pg::introspect::FactsError;
 use crate::plan::{Limits, Plan};
 use crate::rules::{self, Judgement, Policy, Verdict};
 use crate::sql::classify::Text;
@@ -35,6 +36,7 @@ use crate::wire::backend::{self, ErrorFields};
 use crate::wire::pipeline::TransactionStatus;
 
 use self::explain::explain_failure;
+use self::observe::observe;
 use self::window::Wait;
 
 /// How often a statement is judged anew because the catalog has changed meanwhile.
@@ -52,6 +54,8 @@ enum Ending {
     Gone,
     /// The facts were stale: nothing was done.
     Again,
+    /// Nothing was done, and nothing is to be: it is observed.
+    Observed,
 }
 
 /// Guards the schema change that the relay stopped at.
@@ -65,7 +69,8 @@ pub async fn handle(session: &mut Session, intercept: Intercept) -> Result<(), S
         return Ok(());
     };
     let mode = session.mode(&session.worker.setup().config);
-    if mode == Mode::Observe {
+    let is_known = !(intercept.text.exact && session.mode_depends_on_role());
+    if mode == Mode::Observe && is_known {
         return observe(session, &intercept, &parsed).await;
     }
     if !intercept.text.exact {
@@ -81,8 +86,10 @@ pub async fn handle(session: &mut Session, intercept: Intercept) -> Result<(), S
         session.recheck();
         return Ok(());
     }
-    let ending = enforce(session, &intercept, &parsed).await;
-    answer(session, &intercept, ending).await
+    match enforce(session, &intercept, &parsed).await {
+        Ending::Observed => observe(session, &intercept, &parsed).await,
+        ending => answer(session, &intercept, ending).await,
+    }
 }
 
 /// Gives the client its one reply.
@@ -93,7 +100,7 @@ async fn answer(
 ) -> Result<(), SessionError> {
     let mut buffer = BytesMut::new();
     match ending {
-        Ending::GoesOn => {
+        Ending::GoesOn | Ending::Observed => {
             session.inspector.pass_next();
             session.recheck();
             return flush_client(session).await;
@@ -157,6 +164,16 @@ async fn enforce(session: &mut Session, intercept: &Intercept, parsed: &Parsed) 
         && !server_knows(&mut server, name, &intercept.text.text).await
     {
         return Ending::GoesOn; // for the server to say so
+    }
+    if server.session().mode_depends_on_role() {
+        if observe::learn(&mut server).await.is_err() {
+            return Ending::Gone;
+        }
+        let session = server.session();
+        let mode = session.mode(&session.worker.setup().config);
+        if mode != Mode::Enforce {
+            return observe::stand_back(&mut server, intercept, parsed, mode).await;
+        }
     }
     let mut judgements = 0;
     while judgements < MAX_JUDGEMENTS {
@@ -475,7 +492,7 @@ impl Case<'_> {
         let error = match &ending {
             Ending::Failed(fields) => Some(fields.as_ref()),
             Ending::Gone => Some(&gone),
-            Ending::GoesOn | Ending::Done(_) | Ending::Again => None,
+            Ending::GoesOn | Ending::Done(_) | Ending::Again | Ending::Observed => None,
         };
         let outcome = if word == "done" { "done" } else { "failed" };
         let ended = Ended {
@@ -558,56 +575,6 @@ fn relation_names(parsed: &Parsed, facts: &Facts) -> Vec<Name> {
     } else {
         names
     }
-}
-
-/// Says what would be done, changes nothing.
-async fn observe(
-    session: &mut Session,
-    intercept: &Intercept,
-    parsed: &Parsed,
-) -> Result<(), SessionError> {
-    let source = intercept.text.source(parsed).to_owned();
-    let setup = session.worker.setup();
-    let mut policy = policy(&setup.config, &session.who);
-    policy
-        .overrides
-        .extend(asked(session, &intercept.text, parsed, &setup.config).overrides());
-    let request = rules::facts_needed(&parsed.statement);
-    let budget = ask_timeout(session.worker.setup().config.locks.budget);
-    let mut facts = None;
-    if intercept.by == By::Query && intercept.text.exact && !request.relations.is_empty() {
-        let mut server = ServerSession::new(session);
-        match introspect::facts(&mut server, &request, budget).await {
-            Ok(found) => facts = Some(found),
-            Err(FactsError::Run(RunError::Gone)) => return flush_client(session).await,
-            Err(failure) => tracing::debug!(error = %failure, "no facts"),
-        }
-    }
-    let judgement = match &facts {
-        Some(facts) => rules::judge(parsed, &source, facts, &policy),
-        None if request.relations.is_empty() => {
-            rules::judge(parsed, &source, &Facts::default(), &policy)
-        }
-        None => rules::assumed(&parsed.statement),
-    };
-    count_verdict(&judgement);
-    let is_queued = matches!(judgement.verdict, Verdict::Queue(_));
-    let ended = Ended {
-        outcome: "observed",
-        window: is_queued.then(|| window::entry(&setup.config, Duration::ZERO, false)),
-        ..Ended::default()
-    };
-    record(
-        session,
-        &intercept.text,
-        parsed,
-        &judgement,
-        facts.as_ref(),
-        &ended,
-    );
-    session.inspector.pass_next();
-    session.recheck();
-    flush_client(session).await
 }
 
 /// How a statement ended, for the record.
@@ -707,6 +674,25 @@ fn event_of(session: &Session, text: &Text, parsed: &Parsed) -> Event {
 
 /// Records that a client sets `lockkeeper.mode`; what it is told when that has no effect.
 pub fn record_mode(session: &Session, value: &str, config: &Config) -> Option<String> {
+    record_mode_of(session, value, config, None)
+}
+
+/// Records that the session's role or database has set it.
+fn record_mode_of_role(session: &Session, value: &str, config: &Config) -> Option<String> {
+    record_mode_of(
+        session,
+        value,
+        config,
+        Some("set for the role or the database"),
+    )
+}
+
+fn record_mode_of(
+    session: &Session,
+    value: &str,
+    config: &Config,
+    because: Option<&'static str>,
+) -> Option<String> {
     let (entry, notice) = overrides::mode_asked(value, config, &session.who);
     session.worker.shared.audit.record(Event {
         time: log::now(),
@@ -716,6 +702,7 @@ pub fn record_mode(session: &Session, value: &str, config: &Config) -> Option<St
         verdict: "pass",
         mode: session.mode(config).as_str(),
         outcome: "passed",
+        because,
         overriding: Some(entry),
         ..Event::default()
     });

@@ -1,6 +1,7 @@
 //! Follows `lockkeeper.mode` of one session: what the client set it to, and whether that was
 //! committed. The server keeps it as a setting that it knows nothing about, and doesn't report it;
-//! so it is read from what the client sends. No I/O.
+//! so it is read from what the client sends. What `ALTER ROLE` and `ALTER DATABASE` say is read from
+//! the catalog with the session's first schema change, if nothing else counts. No I/O.
 //!
 //! Not followed: a SET of it by a function or `set_config`, one that a prepared statement repeats,
 //! and `ROLLBACK TO` (the transaction's end is followed).
@@ -40,6 +41,9 @@ pub struct SessionMode {
     undone: bool,
     /// It was ever set.
     pub touched: bool,
+    /// What `ALTER ROLE` or `ALTER DATABASE` set it to, once that was read: counts wherever the
+    /// client has set nothing.
+    role: Option<Option<Mode>>,
 }
 
 impl SessionMode {
@@ -53,7 +57,21 @@ impl SessionMode {
 
     /// The mode that counts for what comes next.
     pub fn current(&self) -> Option<Mode> {
+        self.clients().or(self.role.flatten())
+    }
+
+    fn clients(&self) -> Option<Mode> {
         self.local.unwrap_or(self.current)
+    }
+
+    /// Whether it counts what the role's setting is, which nobody has read yet.
+    pub fn depends_on_role(&self) -> bool {
+        self.role.is_none() && self.clients().is_none()
+    }
+
+    /// The role's setting was read: it counts to the session's end, as every setting of a role.
+    pub fn learned(&mut self, role: Option<Mode>) {
+        self.role = Some(role);
     }
 
     /// Nothing that may change it is under way, but in the open batch.

@@ -210,6 +210,13 @@ impl Session {
         }
     }
 
+    /// Whether the role's own setting of the mode counts, and hasn't been read. Nobody else's is
+    /// ever read.
+    pub fn mode_depends_on_role(&self) -> bool {
+        let setup = self.worker.setup.borrow();
+        self.inspector.mode.depends_on_role() && setup.config.policy.may_override(&self.who.user)
+    }
+
     /// Tells the client what its `lockkeeper.mode` comes to, and records it.
     fn note_modes(&mut self, config: &Config) {
         for value in std::mem::take(&mut self.inspector.modes_set) {

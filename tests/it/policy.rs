@@ -259,6 +259,92 @@ fn the_mode_may_come_with_the_start_up_message() {
     });
 }
 
+/// What PostgreSQL applies at log-in, by its order.
+#[test]
+fn the_mode_may_be_that_of_the_role_or_the_database() {
+    limited(|| {
+        let server = start_server(|_| {});
+        let mut admin = Wire::session(&crate::harness::place(&server), "postgres");
+        admin.run("CREATE ROLE ci SUPERUSER LOGIN");
+        admin.run("CREATE ROLE other SUPERUSER LOGIN");
+        admin.run("CREATE TABLE t AS SELECT 1 AS a, 2 AS b");
+        let proxy = Proxy::start(&server, |config, _| {
+            config.policy.may_override = vec!["ci".to_owned()];
+            config.guard.small_table = bytesize::ByteSize::b(0);
+        });
+        let session = |user: &str, options: &str| {
+            let mut wire = Wire::connect(proxy.place());
+            let parameters = [
+                ("user", user),
+                ("database", "postgres"),
+                ("options", options),
+            ];
+            wire.start(&parameters);
+            wire
+        };
+        for (sql, guarded) in [
+            ("ALTER ROLE ALL SET lockkeeper.mode = 'off'", false),
+            (
+                "ALTER DATABASE postgres SET lockkeeper.mode = 'enforce'",
+                true,
+            ),
+            ("ALTER ROLE ci SET lockkeeper.mode = 'observe'", false),
+            (
+                "ALTER ROLE ci IN DATABASE postgres SET lockkeeper.mode = 'enforce'",
+                true,
+            ),
+            (
+                "ALTER ROLE ci IN DATABASE postgres SET lockkeeper.mode = 'of'",
+                true,
+            ),
+            (
+                "ALTER ROLE ci IN DATABASE postgres SET lockkeeper.mode = 'off'",
+                false,
+            ),
+        ] {
+            admin.run(sql);
+            assert_eq!(is_guarded(&mut session("ci", "")), guarded, "{sql}");
+            assert!(is_guarded(&mut session("other", "")), "{sql}");
+        }
+        // What the client says itself counts more, and what was is what RESET goes back to.
+        let mut wire = session("ci", "-c lockkeeper.mode=enforce");
+        assert!(is_guarded(&mut wire));
+        let mut wire = session("ci", "");
+        wire.run("SET lockkeeper.mode = enforce");
+        assert!(is_guarded(&mut wire));
+        wire.run("RESET lockkeeper.mode");
+        assert!(!is_guarded(&mut wire));
+        // The role counts that has logged in.
+        let mut wire = session("other", "");
+        wire.run("SET ROLE ci");
+        assert!(is_guarded(&mut wire));
+        // By the extended protocol it is learned, too, and everything runs once.
+        let mut wire = session("ci", "");
+        let frames = wire.ask(&[pbe("CREATE TABLE made (a int)"), s()].concat());
+        assert_eq!(sqlstate(&frames), "");
+        let frames = wire.ask(&[pbe("CREATE INDEX i ON t (a)"), s()].concat());
+        assert!(notices(&frames).is_empty(), "{frames:?}");
+        admin.run("ALTER ROLE ci IN DATABASE postgres SET lockkeeper.mode = 'observe'");
+        let mut wire = session("ci", "");
+        let frames = wire.ask(&[pbe("DROP INDEX i"), s()].concat());
+        assert_eq!(
+            (sqlstate(&frames), notices(&frames).len()),
+            (String::new(), 0)
+        );
+        let last = proxy.events().pop().unwrap();
+        assert_eq!(
+            (&last["tag"], &last["outcome"]),
+            (&json!("DROP INDEX"), &json!("observed"))
+        );
+        let said = overrides(&proxy);
+        assert!(
+            said.iter()
+                .all(|entry| entry["granted"] == (entry["mode"] != "of")),
+            "{said:?}"
+        );
+    });
+}
+
 #[test]
 fn a_role_that_is_set_is_not_the_session_user() {
     limited(|| {
