@@ -11,6 +11,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use crate::exec::operator::{Operator, State as OperatorState};
 use crate::metrics::AllMetrics;
 use crate::proxy::setup::Setup;
 use crate::proxy::worker::Phase;
@@ -27,6 +28,7 @@ pub struct State {
     counted: AllMetrics,
     setup: watch::Receiver<Arc<Setup>>,
     phase: watch::Receiver<Phase>,
+    operator: Operator,
 }
 
 impl State {
@@ -36,12 +38,14 @@ impl State {
         counted: AllMetrics,
         setup: watch::Receiver<Arc<Setup>>,
         phase: watch::Receiver<Phase>,
+        operator: Operator,
     ) -> State {
         State {
             metrics,
             counted,
             setup,
             phase,
+            operator,
         }
     }
 }
@@ -95,7 +99,10 @@ async fn ready(Extract(state): Extract<State>) -> (StatusCode, String) {
     let setup = Arc::clone(&state.setup.borrow());
     let connecting = setup.upstream.connect(READY_TIMEOUT);
     match tokio::time::timeout(READY_TIMEOUT, connecting).await {
-        Ok(Ok(_)) => (StatusCode::OK, "ready\n".to_owned()),
+        Ok(Ok(_)) => {
+            let operator = words(&state.operator.state());
+            (StatusCode::OK, format!("ready\noperator: {operator}\n"))
+        }
         Ok(Err(error)) => (
             StatusCode::SERVICE_UNAVAILABLE,
             format!(
@@ -107,5 +114,16 @@ async fn ready(Extract(state): Extract<State>) -> (StatusCode, String) {
             StatusCode::SERVICE_UNAVAILABLE,
             format!("the server at {} doesn't answer\n", setup.upstream),
         ),
+    }
+}
+
+/// Whether lockkeeper's own login is there; traffic is served without one too.
+fn words(state: &OperatorState) -> String {
+    match state {
+        OperatorState::Off => "none (operator.url is empty)".to_owned(),
+        OperatorState::NotYet => "not logged in yet".to_owned(),
+        OperatorState::Ready { lacks } if lacks.is_empty() => "logged in".to_owned(),
+        OperatorState::Ready { lacks } => format!("logged in, lacks rights: {}", lacks.join("; ")),
+        OperatorState::Failed(why) => format!("can't log in: {why}"),
     }
 }

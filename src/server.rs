@@ -254,6 +254,7 @@ impl Server {
                 self.shared.metrics.clone(),
                 self.shared.setup.clone(),
                 self.shared.phase.clone(),
+                self.shared.operator.clone(),
             );
             tokio::spawn(http::serve(listener, state))
         });

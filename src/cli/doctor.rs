@@ -3,6 +3,7 @@
 
 mod local;
 mod login;
+mod operator;
 mod upstream;
 
 use std::fmt::Display;
@@ -156,6 +157,7 @@ async fn examine(config: &Config, database_url: Option<&str>) -> Report {
     if let Some(server) = upstream::reach(&mut report, config).await {
         upstream::encryption(&mut report, config, &server).await;
         upstream::trust(&mut report, config, &server).await;
+        operator::examine(&mut report, config).await;
         if let Some(url) = database_url {
             login::examine(&mut report, config, &server, url).await;
         }

@@ -16,6 +16,7 @@ use super::demo::ProxyHandle;
 use super::{reload, service, unusable};
 use crate::config::{Config, ConfigError, Log, LogFormat};
 use crate::metrics;
+use crate::proxy::operator;
 use crate::server::Server;
 
 /// Flags of `lockkeeper serve`.
@@ -31,6 +32,9 @@ pub struct Flags {
     /// The PostgreSQL server [default: 127.0.0.1:5432]
     #[arg(long, value_name = "HOST:PORT")]
     upstream: Option<String>,
+    /// lockkeeper's own login, without its password [default: postgres, on upstream]; "" for none
+    #[arg(long, value_name = "URL")]
+    operator_url: Option<String>,
     /// Metrics and health [default: 127.0.0.1:6433]; "" turns them off
     #[arg(long, value_name = "ADDR:PORT")]
     http: Option<String>,
@@ -77,11 +81,31 @@ pub(super) fn settings(flags: &Flags) -> Result<Config, ConfigError> {
     if let Some(upstream) = &flags.upstream {
         config.upstream.address.clone_from(upstream);
     }
+    if let Some(url) = &flags.operator_url {
+        without_password(url)?;
+        config.operator.url = Some(url.clone());
+    }
     if let Some(http) = &flags.http {
         config.http.address.clone_from(http);
     }
     config.check()?;
     Ok(config)
+}
+
+/// Refuses a password where every user of this machine can read it.
+fn without_password(url: &str) -> Result<(), ConfigError> {
+    if url.is_empty() {
+        return Ok(());
+    }
+    let login = operator::checked_url("--operator-url", url).map_err(ConfigError::BadValue)?;
+    if login.get_password().is_none() {
+        return Ok(());
+    }
+    Err(ConfigError::BadValue(
+        "--operator-url holds a password, which everybody on this machine can read there: leave it out and set \
+         LOCKKEEPER_OPERATOR_PASSWORD, or write the URL into the settings as operator.url"
+            .to_owned(),
+    ))
 }
 
 /// Changes the log's level, or says what is wrong with it.

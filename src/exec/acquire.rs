@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::look::{LockSet, Sight};
 use super::operator::Operator;
+use super::pulse::Pulse;
 use super::runner::Progress;
 use super::session::{Command, RunError, Session, Stage};
 use crate::plan::Limits;
@@ -45,6 +46,7 @@ pub struct Tries<'a> {
     /// Who was in the way at the last look, oldest transaction first.
     blockers: Vec<String>,
     evicted: Vec<(u32, i64)>,
+    pulse: Pulse,
 }
 
 impl<'a> Tries<'a> {
@@ -58,6 +60,7 @@ impl<'a> Tries<'a> {
             looks: 0,
             blockers: Vec::new(),
             evicted: Vec::new(),
+            pulse: Pulse::default(),
         }
     }
 
@@ -98,6 +101,7 @@ impl<'a> Tries<'a> {
             self.evict(session, &operator, &sight).await;
             self.blockers = sight.blockers;
             self.pause(session, LOOK_AGAIN, progress).await?;
+            self.pulse.feel(session).await?;
             progress.waited += session.elapsed().saturating_sub(before);
         }
     }

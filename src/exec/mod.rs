@@ -9,6 +9,7 @@ pub mod failpoint;
 pub mod look;
 pub mod operator;
 pub mod places;
+mod pulse;
 pub mod registry;
 pub mod runner;
 pub mod session;

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::acquire::{LOCK_NOT_AVAILABLE, interrupted};
+use super::pulse::Pulse;
 use super::session::{RunError, Session, Stage};
 use crate::plan::Limits;
 use crate::plan::words::seconds;
@@ -118,6 +119,7 @@ impl Place {
     ) -> Result<Duration, RunError> {
         let began = session.elapsed();
         let mut next_notice = began + FIRST_NOTICE;
+        let mut pulse = Pulse::default();
         loop {
             let ahead = self.ahead();
             let waited = session.elapsed().saturating_sub(began);
@@ -149,6 +151,7 @@ impl Place {
                 next_notice = session.elapsed() + NOTICE_INTERVAL;
             }
             session.sleep(LOOK_AGAIN).await;
+            pulse.feel(session).await?;
         }
     }
 }

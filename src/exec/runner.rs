@@ -9,6 +9,7 @@ use super::backfill::{self, BackfillCursor, Place};
 use super::check::{self, verify};
 use super::look::LockSet;
 use super::places::{Applicant, Key, Places};
+use super::pulse::Pulse;
 use super::session::{Command, Moment, Notices, Point, Reply, RunError, Session, Stage, says_true};
 use super::undo::{clean_up, finish, is_half_done, take_back};
 use super::wanted;
@@ -416,6 +417,7 @@ async fn until_no_old_snapshot<S: Session>(
     } = setup.limits;
     let began = session.elapsed();
     let mut next_notice = began + FIRST_NOTICE;
+    let mut pulse = Pulse::default();
     loop {
         interrupted(session)?;
         let old = operator.old_snapshots(pid, build_look_age).await;
@@ -437,6 +439,7 @@ async fn until_no_old_snapshot<S: Session>(
         }
         session.stage(Stage::AwaitsLock { blockers: old });
         session.sleep(SNAPSHOT_INTERVAL).await;
+        pulse.feel(session).await?;
     }
 }
 

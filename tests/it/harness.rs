@@ -107,7 +107,10 @@ pub(crate) fn until_it_waits_for_its_lock(pid: u32) {
     let sql = format!("SELECT state || ' ' || query FROM pg_stat_activity WHERE pid = {pid}");
     eventually("it waits for its lock", || {
         let state = value("postgres", &sql);
-        state.starts_with("idle ROLLBACK") || state.contains("RECURSIVE named (at, oid, recurses)")
+        state.starts_with("idle ROLLBACK")
+            || ["RECURSIVE named (at, oid, recurses)", "/* lockkeeper waits"]
+                .iter()
+                .any(|words| state.contains(words))
     });
 }
 

@@ -11,6 +11,7 @@ mod cancel;
 mod console;
 mod differential;
 mod drivers;
+mod executor;
 mod guarded;
 mod harness;
 mod policy;

@@ -121,7 +121,12 @@ fn pages_and_health() {
         let http = program.http.to_string();
         program.session().run("CREATE TEMPORARY TABLE t(a int)");
         assert_eq!(program.get("/live"), (200, "live\n".to_owned()));
-        assert_eq!(program.get("/ready"), (200, "ready\n".to_owned()));
+        eventually("the operator is logged in", || {
+            let (status, text) = program.get("/ready");
+            assert_eq!(status, 200);
+            assert!(text.starts_with("ready\n"), "{text}");
+            text == "ready\noperator: logged in\n"
+        });
         let (status, text) = program.get("/metrics");
         assert_eq!(status, 200);
         assert!(

@@ -389,6 +389,25 @@ impl Wire {
         }
     }
 
+    /// Waits until lockkeeper says that a schema change waits for its lock.
+    #[track_caller]
+    pub(crate) fn until_told_that_it_waits(&mut self) {
+        self.until_told("waiting for a lock");
+    }
+
+    /// Waits for a NOTICE with such words; gives it.
+    #[track_caller]
+    pub(crate) fn until_told(&mut self, words: &str) -> Frame {
+        while let Some(frame) = self.next() {
+            let is_last = matches!(frame.tag, b'E' | b'Z');
+            if frame.tag == b'N' && frame.field(b'M').contains(words) {
+                return frame;
+            }
+            assert!(!is_last, "not told {words:?}: {frame:?}");
+        }
+        panic!("not told {words:?}: the session ended");
+    }
+
     /// Frames up to ReadyForQuery or the end.
     pub(crate) fn until_ready(&mut self) -> Vec<Frame> {
         let mut frames = Vec::new();

@@ -37,7 +37,10 @@ pub fn checked_url(key: &str, url: &str) -> Result<tokio_postgres::Config, Strin
 }
 
 /// Logs the operator in; the rights that it lacks.
-pub(super) async fn log_in(setup: &Setup) -> Result<(Login, Vec<String>), String> {
+///
+/// # Errors
+/// Why it can't; without a URL, which may hold a password.
+pub async fn log_in(setup: &Setup) -> Result<(Login, Vec<String>), String> {
     let mut login = open(setup, "lockkeeper").await?;
     let lacks = lacks(&mut login).await?;
     Ok((login, lacks))

@@ -5,9 +5,10 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::harness::{Said, clean_command, limited, run, shared, start_server};
+use crate::harness::{Said, clean_command, limited, place, run, shared, start_server};
 use crate::program::{PROGRAM, Program, lockkeeper};
 use crate::tls::{Certificate, secure, trusted, write};
+use crate::wire::Wire;
 
 /// Runs it with settings given as `section.key` and value; what it says, and its exit code.
 fn doctor(settings: &[(&str, &str)], arguments: &[&str]) -> (Vec<Value>, Option<i32>) {
@@ -55,6 +56,7 @@ fn a_server_that_trusts() {
         assert_found(&findings, "ok", "upstream", "1 of 1 addresses reached");
         assert_found(&findings, "ok", "upstream.tls", "no TLS to the server");
         assert_found(&findings, "warn", "auth", "without a password");
+        assert_found(&findings, "ok", "operator", "has its rights");
         let settings = [
             ("upstream.address", upstream.as_str()),
             ("auth.allow_trust", "true"),
@@ -227,6 +229,45 @@ fn with_a_login() {
         assert_eq!(code, Some(1));
         assert_found(&findings, "fail", "login", "nobody_here");
         assert!(!format!("{findings:?}").contains("tell-nobody"));
+    });
+}
+
+#[test]
+fn the_operators_login() {
+    limited(|| {
+        let server = start_server(|_| {});
+        let upstream = upstream(server.port());
+        let mut admin = Wire::session(&place(&server), "postgres");
+        admin.run("CREATE ROLE looker LOGIN");
+        let examine = |url: &str| {
+            let settings = [("upstream.address", upstream.as_str())];
+            doctor(&settings, &["--operator-url", url])
+        };
+        let looker = format!("postgres://looker@{upstream}/postgres");
+        let (findings, code) = examine(&looker);
+        assert_eq!((fails(&findings), code), (vec![], Some(0)));
+        assert_found(&findings, "warn", "operator", "member of pg_read_all_stats");
+        admin.run("GRANT pg_monitor, pg_signal_backend TO looker");
+        let (findings, _) = examine(&looker);
+        assert_found(&findings, "ok", "operator", "has its rights");
+        let (findings, code) = examine(&format!("postgres://nobody_here@{upstream}/postgres"));
+        assert_eq!(code, Some(1));
+        assert_found(&findings, "fail", "operator", "nobody_here");
+        let (findings, code) = examine("");
+        assert_eq!(code, Some(0));
+        assert_found(&findings, "warn", "operator", "there is none");
+        for login in [
+            "looker:hunter2@host/postgres",
+            "host/postgres?password=hunter2",
+        ] {
+            let said = lockkeeper(&["serve", "--operator-url", &format!("postgres://{login}")]);
+            assert_eq!(said.status.code(), Some(2), "{said:?}");
+            assert!(
+                said.err.contains("LOCKKEEPER_OPERATOR_PASSWORD"),
+                "{said:?}"
+            );
+            assert!(!said.err.contains("hunter2"), "{said:?}");
+        }
     });
 }
 
