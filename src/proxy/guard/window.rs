@@ -170,8 +170,8 @@ impl<'a> Standing<'a> {
         };
         let detail = format!(
             "The policy lets it run {}.{why}\n{waited}It is plan {}: \
-             APPROVE {} in the console lets it run now. It is given up in {} ({limit}){early}. Nothing has been changed: \
-             it can be cancelled at any time.",
+             APPROVE {} in the console lets it run now. It is given up in {} ({limit}){early}. Nothing has been \
+             changed: it can be cancelled at any time.",
             self.allowed(),
             waiter.plan,
             waiter.plan,
