@@ -223,16 +223,7 @@ pub(super) fn judge(alter: &AlterTable, source: &str, known: Known) -> Judgement
     {
         *first = finding;
     }
-    let mut step = as_sent(alter.tag, source, &effects);
-    step.lock_first = order_of_locks(alter, &target);
-    if alter.scope() == crate::sql::statement::Scope::Concurrent {
-        step.context = Context::Concurrent { clear: None };
-        if let [action] = alter.actions.as_slice()
-            && let ActionKind::DetachPartition { partition, .. } = &action.kind
-        {
-            step = partition::finished_if_half_done(step, partition, &target);
-        }
-    }
+    let step = step_as_sent(alter, source, &effects, &target);
     let case = Case {
         known,
         tag: alter.tag,
@@ -242,6 +233,25 @@ pub(super) fn judge(alter: &AlterTable, source: &str, known: Known) -> Judgement
         findings,
     };
     case.decide(|findings| compose(alter, findings, &target))
+}
+
+/// The statement itself, as a step.
+fn step_as_sent(alter: &AlterTable, source: &str, effects: &Effects, target: &Target<'_>) -> Step {
+    let mut step = as_sent(alter.tag, source, effects);
+    step.lock_first = order_of_locks(alter, target);
+    if alter.scope() != crate::sql::statement::Scope::Concurrent {
+        return step;
+    }
+    step.context = Context::Concurrent { clear: None };
+    match alter.actions.as_slice() {
+        [action] => match &action.kind {
+            ActionKind::DetachPartition { partition, .. } => {
+                partition::finished_if_half_done(step, partition, target)
+            }
+            _ => step,
+        },
+        _ => step,
+    }
 }
 
 /// One ALTER TABLE holds the strongest of its locks for all of its sub-commands: what reads the

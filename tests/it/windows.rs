@@ -14,7 +14,10 @@ const INDEXES: &str = "SELECT count(*) FROM pg_class WHERE relname = 'i'";
 /// A window, in UTC, that opens in so many seconds, for an hour.
 fn opens_in(seconds: i64) -> String {
     let clock = |at: Timestamp| at.strftime("%H:%M:%S").to_string();
-    let from = Timestamp::now() + seconds.seconds();
+    let mut from = Timestamp::now() + seconds.seconds();
+    if clock(from).ends_with(":00") {
+        from = from - 1.second(); // whole minutes are shown without their seconds
+    }
     format!("{}-{} UTC", clock(from), clock(from + 1.hour()))
 }
 
