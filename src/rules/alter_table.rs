@@ -226,12 +226,7 @@ pub(super) fn judge(alter: &AlterTable, source: &str, known: Known) -> Judgement
     let mut step = as_sent(alter.tag, source, &effects);
     step.lock_first = order_of_locks(alter, &target);
     if alter.scope() == crate::sql::statement::Scope::Concurrent {
-        step.context = Context::Concurrent { clear: None };
-        if let [action] = alter.actions.as_slice()
-            && let ActionKind::DetachPartition { partition, .. } = &action.kind
-        {
-            step = partition::finished_if_half_done(step, partition, &target);
-        }
+        step = concurrent(step, alter, &target);
     }
     let case = Case {
         known,
@@ -242,6 +237,17 @@ pub(super) fn judge(alter: &AlterTable, source: &str, known: Known) -> Judgement
         findings,
     };
     case.decide(|findings| compose(alter, findings, &target))
+}
+
+/// The statement as sent that refuses a transaction block.
+fn concurrent(step: Step, alter: &AlterTable, target: &Target) -> Step {
+    let step = step.running(Context::Concurrent { clear: None });
+    if let [action] = alter.actions.as_slice()
+        && let ActionKind::DetachPartition { partition, .. } = &action.kind
+    {
+        return partition::finished_if_half_done(step, partition, target);
+    }
+    step
 }
 
 /// One ALTER TABLE holds the strongest of its locks for all of its sub-commands: what reads the
