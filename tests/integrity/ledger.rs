@@ -133,7 +133,8 @@ pub(crate) const CHANGES: &[Change] = &[
     ),
     change(
         "ALTER TABLE ledger ADD CONSTRAINT ledger_pkey PRIMARY KEY (writer, n)",
-        "ALTER TABLE ledger DROP CONSTRAINT ledger_pkey, ALTER COLUMN writer DROP NOT NULL, ALTER COLUMN n DROP NOT NULL",
+        "ALTER TABLE ledger DROP CONSTRAINT ledger_pkey, ALTER COLUMN writer DROP NOT NULL, \
+         ALTER COLUMN n DROP NOT NULL",
         "SELECT EXISTS (SELECT FROM pg_constraint WHERE conname = 'ledger_pkey')",
     ),
     change(
