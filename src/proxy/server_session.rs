@@ -305,7 +305,12 @@ impl<'a> ServerSession<'a> {
         let worker = Rc::clone(&self.session.worker);
         let packet = cancel_request(&self.session.cancel_key);
         let server = self.session.cancel.server();
+        // An earlier one may be on its way: nothing goes on before the server has had both.
+        let earlier = self.cancelling.take();
         self.cancelling = Some(Box::pin(async move {
+            if let Some(earlier) = earlier {
+                earlier.await;
+            }
             startup::forward_cancel(&worker.setup(), &packet, server).await
         }));
     }
