@@ -94,7 +94,9 @@ pub fn queued_in_string(sqlstate: &str, tag: &str) -> ErrorFields {
         fields(
             "ERROR",
             sqlstate,
-            format!("{tag} may run in a window of time only, for which several statements in one query don't wait"),
+            format!(
+                "{tag} may run in a window of time only, for which several statements in one query don't wait"
+            ),
         ),
         "Send that statement alone, in a Query of its own: it waits for the next window, or for an approval.",
     )

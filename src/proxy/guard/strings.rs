@@ -1,6 +1,8 @@
 //! Several statements in one Query: one transaction, judged as a whole before any of it runs, and run
 //! as the client sent it.
 
+mod timeout;
+
 use std::cell::{Cell, RefCell};
 
 use super::{
@@ -32,6 +34,8 @@ use crate::rules::{self, Judgement, Verdict};
 use crate::sql::parse::settings::{self, setting};
 use crate::sql::parse::{Parsed, Sort};
 use crate::wire::backend::ErrorFields;
+
+use self::timeout::Sent;
 
 /// The settings of a string that decide what the names in it stand for, and how times are read.
 const READ_BY: [&str; 5] = [
@@ -91,6 +95,8 @@ struct Run<'a> {
     /// The session's settings before it.
     settings: &'a SessionFacts,
     limits: Limits,
+    /// What the server reads.
+    sent: Sent,
 }
 
 impl<'a> Case<'a> {
@@ -149,7 +155,11 @@ impl<'a> Case<'a> {
         };
         server.obey(&settings.client_min_messages);
         let limits = within(limits, &settings, server.set_aside_so_far());
-        let changes = self.judge(server, &setup.config, &settings, limits).await?;
+        let judged = self.judge(server, &setup.config, &settings, limits).await;
+        let changes = match judged {
+            Err(Ending::Failed(fields)) => return Err(self.never_began(server, *fields)),
+            judged => judged?,
+        };
         for change in &changes {
             count_verdict(&change.judgement);
         }
@@ -164,12 +174,32 @@ impl<'a> Case<'a> {
         if let Some(fields) = self.refusal(&changes) {
             return Err(self.failed("refused", server, &changes, fields));
         }
+        let sent = timeout::shortened(&self.intercept.text, limits.budget);
         let run = Run {
             changes: &changes,
             settings: &settings,
-            limits,
+            limits: Limits {
+                deadline: sent.deadline.unwrap_or(limits.deadline),
+                ..limits
+            },
+            sent,
         };
         self.carry_out(server, &run).await
+    }
+
+    /// The locks weren't even had for the facts.
+    fn never_began(&self, server: &mut ServerSession<'_>, fields: ErrorFields) -> Ending {
+        let statements = self.intercept.text.statements.iter().enumerate();
+        let changes: Vec<Change<'_>> = statements
+            .filter(|(_, parsed)| parsed.statement.is_ddl())
+            .map(|(at, parsed)| Change {
+                at,
+                parsed,
+                facts: Facts::default(),
+                judgement: Judgement::by(&rules::other::LOCK_QUEUE, Verdict::Untouched),
+            })
+            .collect();
+        self.failed("failed", server, &changes, fields)
     }
 
     /// What becomes of facts that can't be had: it ends, or the server's own reason.
@@ -364,7 +394,10 @@ impl<'a> Case<'a> {
             steps: plans.flat_map(|plan| plan.steps.clone()).collect(),
         };
         let session = server.session();
-        let who = format!(" ({}, process {})", session.who.user, session.who.server_pid);
+        let who = format!(
+            " ({}, process {})",
+            session.who.user, session.who.server_pid
+        );
         let applicant = Applicant {
             plan: server.plan().map_or(0, PlanHandle::number),
             what: crate::sql::name::clip(&self.shown(), 80).to_owned() + &who,
@@ -419,7 +452,12 @@ impl<'a> Case<'a> {
         let steps: Vec<&Step> = plan.steps.iter().collect();
         let mut tries = Tries::new(&relations, run.limits);
         // One that the client itself doesn't want to wait for.
-        let is_impatient = self.intercept.text.text.to_ascii_lowercase().contains("nowait");
+        let is_impatient = self
+            .intercept
+            .text
+            .text
+            .to_ascii_lowercase()
+            .contains("nowait");
         loop {
             if server.operator().is_some() {
                 let set = wanted::resolve(server, &steps).await?;
@@ -462,9 +500,12 @@ impl<'a> Case<'a> {
             runner::run_own(server, &[Command::own(set)]).await?;
         }
         let began = server.elapsed();
-        let held = server.pass_query(self.intercept).await?;
+        let held = server.pass_query(self.intercept, &run.sent.text).await?;
         let spent = server.elapsed().saturating_sub(began);
-        if is_known && (held.error.is_some() || is_ours(server, run.limits).await?) {
+        let afterwards = run.sent.afterwards.as_ref();
+        if let Some(own) = afterwards.filter(|_| held.error.is_none()) {
+            runner::clean(server, &Command::own(own)).await?;
+        } else if is_known && (held.error.is_some() || is_ours(server, run.limits).await?) {
             let back = runner::put_back("lock_timeout", &run.settings.lock_timeout);
             runner::clean(server, &Command::own(back)).await?;
         }
@@ -503,7 +544,11 @@ impl<'a> Case<'a> {
                 ..Progress::default()
             };
             let ended = |_: &Change<'_>| Ended {
-                outcome: if held.error.is_none() { "done" } else { "failed" },
+                outcome: if held.error.is_none() {
+                    "done"
+                } else {
+                    "failed"
+                },
                 error: held.error.as_ref(),
                 progress: Some(&progress),
                 elapsed,
@@ -574,7 +619,8 @@ async fn obey_path(
 
 /// Whether the session's `lock_timeout` is still that of a try.
 async fn is_ours(server: &mut ServerSession<'_>, limits: Limits) -> Result<bool, RunError> {
-    const SQL: &str = "SELECT s.setting = $1 FROM pg_catalog.pg_settings s WHERE s.name = 'lock_timeout'";
+    const SQL: &str =
+        "SELECT s.setting = $1 FROM pg_catalog.pg_settings s WHERE s.name = 'lock_timeout'";
     let budget = limits.budget.as_millis().max(1).to_string();
     let replies = runner::run_own(server, &[Command::with(SQL, vec![budget])]).await?;
     Ok(crate::exec::session::says_true(&replies))

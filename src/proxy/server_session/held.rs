@@ -6,6 +6,7 @@ use crate::exec::session::RunError;
 use crate::proxy::inspect::Intercept;
 use crate::wire::backend::{self, ErrorFields};
 use crate::wire::frame::Header;
+use crate::wire::frontend;
 use bytes::BytesMut;
 
 /// The most that is kept back of one answer, in bytes; beyond that it goes out as it comes, and isn't
@@ -43,17 +44,18 @@ impl Held {
 }
 
 impl ServerSession<'_> {
-    /// Sends the client's Query at the front, and keeps the answer back.
+    /// Sends the client's Query at the front, with this text, and keeps the answer back.
     ///
     /// # Errors
     /// [`RunError::Gone`]; the client then has what the server said.
     pub(in crate::proxy) async fn pass_query(
         &mut self,
         intercept: &Intercept,
+        text: &str,
     ) -> Result<Held, RunError> {
         self.is_between_commands();
-        let frame = self.session.client.unread.get(..intercept.frame_bytes);
-        let frame = frame.unwrap_or_default().to_vec();
+        let mut frame = BytesMut::new();
+        frontend::put_query(&mut frame, text);
         self.session.server.queue(&frame);
         let mut held = Held::default();
         loop {
