@@ -3,7 +3,9 @@
 
 use std::thread;
 
-use crate::harness::{Proxy, database, limited, place, psql, psycopg, shared};
+use crate::harness::{
+    Proxy, database, limited, place, psql, psycopg, shared, until_it_waits_for_its_lock,
+};
 use crate::wire::{Wire, cancel_request, commands, q, sqlstate};
 
 /// A proxy that guards small tables, too, and waits for locks for as long as it must.
@@ -20,6 +22,7 @@ fn with_table() -> (String, Wire) {
     let mut direct = Wire::session(&place(shared()), &name);
     direct.run("CREATE TABLE t AS SELECT i AS a, i AS b FROM generate_series(1, 1000) i");
     direct.run("CREATE SCHEMA app CREATE TABLE big (a int)");
+    direct.run("INSERT INTO app.big SELECT generate_series(1, 1000)");
     direct.run("CREATE SEQUENCE s");
     (name, direct)
 }
@@ -199,50 +202,58 @@ fn answers_are_those_of_the_server() {
 #[test]
 fn a_string_waits_for_its_locks_without_stopping_others() {
     limited(|| {
-        let proxy = proxy();
-        let (name, mut direct) = with_table();
-        let mut holder = Wire::session(&place(shared()), &name);
-        for string in [
-            "SELECT 'first'; ALTER TABLE t ADD COLUMN c int; SELECT 'last'",
-            "SET lock_timeout = '50s'; ALTER TABLE t ADD COLUMN d int; SELECT 'last'",
-        ] {
-            holder.run("BEGIN; SELECT FROM t LIMIT 1");
-            let mut wire = proxy.session(&name);
-            let pid = wire.pid();
-            wire.send(&q(string));
-            until_it_waits_for_its_lock_in_string(pid);
-            direct.run("SET statement_timeout = '20s'");
-            direct.run("SELECT FROM t LIMIT 1"); // nobody queues before it
-            holder.run("COMMIT");
-            let frames = wire.until_ready();
-            assert_eq!(sqlstate(&frames), "", "{string}: {frames:?}");
-            assert_eq!(commands(&frames).len(), 3, "{frames:?}");
-            let timeout = wire.value("SHOW lock_timeout");
-            assert_eq!(
-                timeout,
-                if string.starts_with("SET") {
-                    "50s"
+        for url in [None, Some(String::new())] {
+            let is_blind = url.is_some();
+            let proxy = Proxy::start(shared(), |config, _| {
+                config.locks.deadline = std::time::Duration::from_secs(60);
+                config.operator.url = url;
+            });
+            let (name, mut direct) = with_table();
+            let mut holder = Wire::session(&place(shared()), &name);
+            for string in [
+                "SELECT 'first'; ALTER TABLE t ADD COLUMN c int; SELECT 'last'",
+                "SET lock_timeout = '50s'; ALTER TABLE t ADD COLUMN d int; SELECT 'last'",
+            ] {
+                holder.run("BEGIN");
+                holder.run("SELECT FROM t LIMIT 1");
+                let mut wire = proxy.session(&name);
+                let pid = wire.pid();
+                wire.send(&q(string));
+                if is_blind {
+                    until_a_try_has_ended(pid);
                 } else {
-                    "0"
+                    until_it_waits_for_its_lock(pid);
                 }
-            );
+                direct.run("SET statement_timeout = '20s'");
+                direct.run("SELECT FROM t LIMIT 1"); // nobody queues before it for long
+                holder.run("COMMIT");
+                let frames = wire.until_ready();
+                assert_eq!(sqlstate(&frames), "", "{string}: {frames:?}");
+                assert_eq!(commands(&frames).len(), 3, "{frames:?}");
+                let timeout = wire.value("SHOW lock_timeout");
+                assert_eq!(
+                    timeout,
+                    if string.starts_with("SET") {
+                        "50s"
+                    } else {
+                        "0"
+                    }
+                );
+            }
+            let tried_again = |event: &serde_json::Value| {
+                event["attempts"].as_u64() > Some(1) && event["lock_wait_ms"].as_u64() > Some(0)
+            };
+            let events = proxy.events();
+            assert!(!is_blind || events.iter().all(tried_again), "{events:?}");
         }
-        let events = proxy.events();
-        assert!(
-            events
-                .iter()
-                .all(|event| event["attempts"].as_u64() > Some(1)),
-            "{events:?}"
-        );
     });
 }
 
-/// A try of the string has ended, and its `lock_timeout` is put back.
-fn until_it_waits_for_its_lock_in_string(pid: u32) {
+/// The session's `lock_timeout` has been put back behind a try.
+fn until_a_try_has_ended(pid: u32) {
     let sql = format!("SELECT state || ' ' || query FROM pg_stat_activity WHERE pid = {pid}");
-    crate::harness::eventually("it waits for its lock", || {
-        let state = crate::harness::value("postgres", &sql);
-        state.starts_with("idle RESET") || state.starts_with("idle SET")
+    crate::harness::eventually("a try has ended", || {
+        crate::harness::value("postgres", &sql).starts_with("idle RESET lock_timeout")
     });
 }
 
@@ -256,7 +267,7 @@ fn a_string_that_waits_can_be_cancelled_and_left() {
         let string = "CREATE TABLE u (a int); ALTER TABLE t ADD COLUMN c int";
         let mut wire = proxy.session(&name);
         wire.send(&q(string));
-        until_it_waits_for_its_lock_in_string(wire.pid());
+        until_it_waits_for_its_lock(wire.pid());
         let mut cancel = Wire::connect(proxy.place());
         cancel.send(&cancel_request(&wire.key));
         let frames = wire.until_ready();
@@ -264,7 +275,7 @@ fn a_string_that_waits_can_be_cancelled_and_left() {
         assert_eq!(wire.value("SHOW lock_timeout"), "0");
         wire.send(&q(string));
         let pid = wire.pid();
-        until_it_waits_for_its_lock_in_string(pid);
+        until_it_waits_for_its_lock(pid);
         drop(wire);
         crate::harness::eventually("the session ends", || {
             direct.value(&format!(
