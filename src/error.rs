@@ -64,6 +64,46 @@ pub fn refused(refusal: &Refusal, rule: &str) -> ErrorFields {
     }
 }
 
+/// An error about one of a string's statements, before any of them has run: which one, and at which
+/// character of the string it begins, from 1.
+pub fn in_string(mut fields: ErrorFields, number: usize, of: usize, at: usize) -> ErrorFields {
+    let place = format!("It is statement {number} of {of} of the query; none of them has run.");
+    if !fields.detail.is_empty() {
+        fields.detail.push('\n');
+    }
+    fields.detail.push_str(&place);
+    fields.others.push((b'P', at.to_string()));
+    fields
+}
+
+/// A statement of a string that needs transactions of its own.
+pub fn not_in_this_transaction(tag: &str, plan: &str) -> ErrorFields {
+    let message = format!(
+        "{tag} is not possible in this transaction: the safe way needs transactions of its own"
+    );
+    ErrorFields {
+        detail: plan.trim_end().to_owned(),
+        ..with_hint(
+            fields("ERROR", "LK004", message),
+            "Send that statement alone, in a Query of its own, outside a transaction block.",
+        )
+    }
+}
+
+/// A statement of a string that the policy queues.
+pub fn queued_in_string(sqlstate: &str, tag: &str) -> ErrorFields {
+    with_hint(
+        fields(
+            "ERROR",
+            sqlstate,
+            format!(
+                "{tag} may run in a window of time only, for which several statements in one query don't wait"
+            ),
+        ),
+        "Send that statement alone, in a Query of its own: it waits for the next window, or for an approval.",
+    )
+}
+
 /// A plan that was interrupted while no statement of it ran: what the server says when one runs.
 pub fn interrupted(interrupt: Interrupt) -> ErrorFields {
     match interrupt {

@@ -1,6 +1,7 @@
 //! What the catalog says about the relations that a statement touches: plain data. The rules ask
 //! for it by a [`FactRequest`] and never fetch.
 
+pub mod script;
 pub mod shadow;
 
 use serde::Deserialize;

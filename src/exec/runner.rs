@@ -465,7 +465,11 @@ fn tag_of(mut replies: Vec<Reply>) -> String {
     replies.pop().map(|reply| reply.tag).unwrap_or_default()
 }
 
-pub(super) async fn run_own<S: Session>(
+/// Runs commands of lockkeeper's own, which a late cancel request doesn't end.
+///
+/// # Errors
+/// As [`Session::run`].
+pub async fn run_own<S: Session>(
     session: &mut S,
     batch: &[Command],
 ) -> Result<Vec<Reply>, RunError> {
@@ -480,17 +484,22 @@ pub(super) async fn run_own<S: Session>(
 }
 
 /// Runs a command that must not be lost to a late cancel request.
-pub(super) async fn clean<S: Session>(session: &mut S, command: &Command) -> Result<(), RunError> {
+///
+/// # Errors
+/// As [`Session::run`].
+pub async fn clean<S: Session>(session: &mut S, command: &Command) -> Result<(), RunError> {
     run_own(session, std::slice::from_ref(command))
         .await
         .map(drop)
 }
 
-pub(super) fn set_timeout(name: &str, timeout: Duration) -> String {
+/// The statement that sets a timeout, of a millisecond at least; the name may have LOCAL before it.
+pub fn set_timeout(name: &str, timeout: Duration) -> String {
     format!("SET {name} = {}", timeout.as_millis().max(1))
 }
 
-fn put_back(name: &str, setting: &Setting) -> String {
+/// The statement that puts a timeout back as it was found.
+pub fn put_back(name: &str, setting: &Setting) -> String {
     if setting.in_session {
         format!("SET {name} = {}", setting.ms)
     } else {

@@ -40,15 +40,35 @@ pub async fn facts<S: Session>(
     request: &FactRequest,
     budget: Duration,
 ) -> Result<Facts, FactsError> {
+    facts_after(session, &[], request, budget).await
+}
+
+/// As [`facts`], where some statements have run before, which are then rolled back: those of a
+/// string that decide how names are read.
+///
+/// # Errors
+/// [`FactsError`].
+pub async fn facts_after<S: Session>(
+    session: &mut S,
+    before: &[Command],
+    request: &FactRequest,
+    budget: Duration,
+) -> Result<Facts, FactsError> {
+    let mut batch = vec![Command::own("BEGIN READ ONLY")];
+    batch.extend_from_slice(before);
     // The settings are read first: the transaction changes one of them.
-    let mut batch = vec![Command::own("BEGIN READ ONLY"), Command::own(SETTINGS_SQL)];
+    batch.push(Command::own(SETTINGS_SQL));
     let query = query::query(request);
     if let Some(query) = &query {
         let timeout = budget.as_millis().max(1).to_string();
         batch.push(Command::with(LIMITS_SQL, vec![timeout]));
         batch.push(Command::with(&query.sql, query.parameters.clone()));
     }
-    batch.push(Command::own("COMMIT"));
+    batch.push(Command::own(if before.is_empty() {
+        "COMMIT"
+    } else {
+        "ROLLBACK"
+    }));
     let replies = match session.run(&batch).await {
         Ok(replies) => replies,
         Err(error) => {
@@ -56,11 +76,12 @@ pub async fn facts<S: Session>(
             return Err(error.into());
         }
     };
-    let session = read(&replies, 1)?;
+    let at = 1 + before.len();
+    let session = read(&replies, at)?;
     let catalog = if query.is_none() {
         CatalogFacts::default()
     } else {
-        read(&replies, 3)?
+        read(&replies, at + 2)?
     };
     let types = catalog.types.into_iter().zip(&request.types);
     Ok(Facts {

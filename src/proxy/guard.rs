@@ -3,6 +3,7 @@
 mod explain;
 mod facts;
 mod observe;
+mod strings;
 mod window;
 
 use std::cell::Cell;
@@ -64,9 +65,7 @@ enum Ending {
 /// [`SessionError`] when the client can't be answered any more.
 pub async fn handle(session: &mut Session, intercept: Intercept) -> Result<(), SessionError> {
     let Some(parsed) = intercept.text.only_statement().cloned() else {
-        session.inspector.pass_next();
-        session.recheck();
-        return Ok(());
+        return strings::handle(session, &intercept).await;
     };
     let mode = session.mode(&session.worker.setup().config);
     let is_known = !(intercept.text.exact && session.mode_depends_on_role());

@@ -446,7 +446,11 @@ impl Inspector {
                 return Span::Wait;
             }
             () if self.pipeline.status() != TransactionStatus::Idle => Some("in a transaction"),
-            () if runs.text.statements.len() > 1 => Some("several statements in one query"),
+            () if runs.text.statements.len() > 1
+                && !(runs.may_hurt() && runs.text.is_one_transaction()) =>
+            {
+                Some("several statements in one query")
+            }
             () if !runs.may_hurt() => Some(LOCKS_NOTHING),
             () => {
                 return Span::Stop(Intercept {

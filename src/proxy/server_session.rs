@@ -1,6 +1,8 @@
 //! The client's own server session, as a plan uses it: one command batch at a time, while the
 //! client is watched.
 
+mod held;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -37,6 +39,8 @@ const MAX_MESSAGE_BYTES: usize = 64 << 20;
 const MAX_QUEUED_BYTES: usize = 1 << 20;
 /// Rows of one answer that are kept.
 const MAX_ROWS: usize = 10_000;
+
+pub(super) use self::held::Held;
 
 /// The server session of a [`Session`], for the time of one statement.
 pub struct ServerSession<'a> {

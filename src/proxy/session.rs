@@ -419,6 +419,35 @@ impl Session {
         Ok(Progress::Made)
     }
 
+    /// The Query at the front has been sent, and its answer is about to be told: everybody learns of
+    /// it who follows the client's messages.
+    ///
+    /// # Errors
+    /// [`SessionError::Frame`].
+    pub fn sent_by_plan(&mut self, intercept: &Intercept) -> Result<(), SessionError> {
+        let worker = Rc::clone(&self.worker);
+        let setup = worker.setup();
+        let mut cache = worker.cache.borrow_mut();
+        let mut tools = Tools {
+            cache: &mut cache,
+            metrics: &worker.metrics,
+            max_text: usize::MAX,
+            guarding: Guarding::Nothing,
+        };
+        let frame = self.client.unread.get(..intercept.frame_bytes);
+        let frame = frame.unwrap_or_default().to_vec();
+        self.inspector.pass_next();
+        let classified = Classified::Interesting(Arc::clone(&intercept.text));
+        self.inspector.supply(classified);
+        self.inspector.next(&frame, &mut tools)?;
+        self.client.consume(frame.len());
+        if !self.inspector.modes_set.is_empty() {
+            self.note_modes(&setup.config);
+        }
+        self.recheck();
+        Ok(())
+    }
+
     /// Looks at the client's bytes and sends on what goes on; how many were used.
     fn inspect(
         &mut self,

@@ -147,6 +147,18 @@ impl Text {
         }
     }
 
+    /// Whether it is a string of statements that the server runs as one transaction and that can be
+    /// judged beforehand: all can be read, none begins or ends a transaction, refuses one, copies,
+    /// or runs what isn't known from here.
+    pub fn is_one_transaction(&self) -> bool {
+        let is_plain = |parsed: &Parsed| match parsed.sort {
+            Sort::Query | Sort::Settings => true,
+            Sort::Ddl | Sort::Utility => parsed.statement.may_be_in_string(),
+            Sort::Transaction | Sort::Copy | Sort::Dynamic | Sort::Unreadable => false,
+        };
+        self.exact && self.statements.len() > 1 && self.statements.iter().all(is_plain)
+    }
+
     /// A statement's own text.
     pub fn source(&self, parsed: &Parsed) -> &str {
         self.text

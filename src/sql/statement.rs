@@ -101,6 +101,21 @@ impl Statement {
         }
     }
 
+    /// Whether it may stand among the statements of one transaction, as far as its words tell, and
+    /// does what they say.
+    pub fn may_be_in_string(&self) -> bool {
+        match self {
+            Statement::CreateIndex(create) => !create.concurrently,
+            Statement::DropIndex(drop) => !drop.concurrently,
+            Statement::Reindex(reindex) => !reindex.concurrently,
+            Statement::Other(other) => other.scope != Scope::Maintenance,
+            Statement::Unreadable { .. }
+            | Statement::Execute { .. }
+            | Statement::Dynamic { .. } => false,
+            _ => true,
+        }
+    }
+
     /// Whether it may hurt anybody: what takes no lock on what exists goes on as it came.
     pub fn may_hurt(&self) -> bool {
         match self {

@@ -3,6 +3,7 @@
 
 use bytes::BytesMut;
 use pgwire::messages::extendedquery::{Bind, Close, Execute, Parse, Sync};
+use pgwire::messages::simplequery::Query;
 
 use super::{put, split_cstr};
 
@@ -84,6 +85,11 @@ pub fn put_command(buffer: &mut BytesMut, sql: &str, parameters: &[&str]) {
 pub fn put_forget_unnamed(buffer: &mut BytesMut) {
     put(buffer, &Close::new(b'P', None));
     put(buffer, &Close::new(b'S', None));
+}
+
+/// Appends a Query.
+pub fn put_query(buffer: &mut BytesMut, sql: &str) {
+    put(buffer, &Query::new(sql.to_owned()));
 }
 
 /// The message that ends a session.

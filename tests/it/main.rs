@@ -23,6 +23,7 @@ mod reload;
 mod sessions;
 mod shutdown;
 mod stream;
+mod strings;
 mod syscalls;
 mod temporary;
 mod tls;

@@ -1,21 +1,17 @@
 //! Where the facts come from: a catalog in memory that the script itself fills, over what a server
 //! says, or over the worst case.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
+use crate::catalog::script::{SEARCH_PATH, Script, TIME_ZONE, made_unless_there};
 use crate::catalog::shadow::Shadow;
 use crate::catalog::{ASSUMED_BYTES, Depth, FactRequest, Facts, Relation, SessionFacts};
 use crate::exec::session::{Command, RunError, Session as _};
 use crate::pg::introspect::{self, FactsError};
 use crate::pg::login::Login;
 use crate::sql::name::{Name, quote_literal};
-use crate::sql::parse::settings::{self, Setting};
+use crate::sql::parse::settings::Setting;
 use crate::sql::statement::Statement;
-
-/// The settings that a script's statements are read by.
-const SEARCH_PATH: &str = "search_path";
-const TIME_ZONE: &str = "timezone";
 
 /// How long a question to the server may wait for a lock.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -26,16 +22,6 @@ pub(super) struct Catalog {
     server: Option<Login>,
     /// The settings that the server's session has.
     in_force: Vec<Setting>,
-}
-
-/// What the script has made of it; kept for when its transaction is rolled back.
-#[derive(Clone)]
-pub(super) struct Script {
-    shadow: Shadow,
-    /// Relations of the server that the shadow follows.
-    followed: BTreeSet<Name>,
-    /// What it has set, in order: names are resolved, and times read, as that says.
-    settings: Vec<Setting>,
 }
 
 /// Why there are no facts.
@@ -64,13 +50,8 @@ impl Catalog {
     }
 
     fn new(shadow: Shadow, server: Option<Login>) -> Catalog {
-        let script = Script {
-            shadow,
-            followed: BTreeSet::new(),
-            settings: Vec::new(),
-        };
         Catalog {
-            script,
+            script: Script::new(shadow),
             server,
             in_force: Vec::new(),
         }
@@ -93,13 +74,7 @@ impl Catalog {
 
     /// The script sets something; only what changes how its statements are read counts.
     pub(super) fn set(&mut self, setting: Setting) {
-        if setting.name == settings::ALL {
-            self.script.settings.clear();
-            self.script.obey_settings();
-        } else if [SEARCH_PATH, TIME_ZONE].contains(&setting.name.as_str()) {
-            self.script.settings.push(setting);
-            self.script.obey_settings();
-        }
+        self.script.set(setting);
     }
 
     /// The open transaction holds locks that stop others.
@@ -109,9 +84,7 @@ impl Catalog {
 
     /// A transaction ends, and with it its locks and what was set for it alone.
     pub(super) fn commit(&mut self) {
-        self.script.shadow.set_own_locks(false);
-        self.script.settings.retain(|setting| !setting.local);
-        self.script.obey_settings();
+        self.script.commit();
     }
 
     /// The facts that a statement's judgement needs.
@@ -157,12 +130,7 @@ impl Catalog {
     /// Looks at what a statement makes only where it isn't there yet. Who may not ask finds out at
     /// the next question.
     pub(super) async fn look_at_made(&mut self, statement: &Statement) {
-        let made = match statement {
-            Statement::CreateTable(create) if create.if_not_exists => Some(&create.name),
-            Statement::Other(other) => other.creates.as_ref(),
-            _ => None,
-        };
-        if let Some(name) = made.filter(|_| self.server.is_some()) {
+        if let Some(name) = made_unless_there(statement).filter(|_| self.server.is_some()) {
             let request = FactRequest {
                 relations: vec![name.clone()],
                 ..FactRequest::default()
@@ -215,94 +183,4 @@ async fn put_in_force(login: &mut Login, settings: &[Setting]) -> Result<(), Str
     let done = login.run(&batch).await;
     done.map(|_| ())
         .map_err(|error| format!("the server refuses what the script sets: {error}"))
-}
-
-impl Script {
-    /// The catalog in memory follows what the script has set.
-    fn obey_settings(&mut self) {
-        let last = |name: &str| {
-            let mut settings = self.settings.iter().rev();
-            let last = settings.find(|setting| setting.name == name);
-            last.and_then(|setting| setting.values.clone())
-        };
-        let zone = last(TIME_ZONE);
-        self.shadow.session_mut().time_zone_is_utc =
-            zone.is_some_and(|zone| zone.iter().any(|zone| zone.eq_ignore_ascii_case("utc")));
-        let path = last(SEARCH_PATH);
-        self.shadow.set_search_path(path);
-    }
-
-    /// The server's answer with what the script has changed since.
-    fn laid_over(&mut self, server: Facts, request: &FactRequest) -> Facts {
-        *self.shadow.session_mut() = server.session.clone();
-        let own = self.shadow.answer(request);
-        let relations = server.relations.into_iter().zip(own.relations);
-        let relations: Vec<Option<Relation>> = relations
-            .map(|(server, own)| self.relation(server, own))
-            .collect();
-        let types = server.types.into_iter().zip(own.types);
-        let functions = server.functions.into_iter().zip(own.functions);
-        let objects = server.objects.into_iter().zip(own.objects);
-        let place = relations.iter().flatten().next();
-        let place = place.map(|first| first.schema.clone()).unwrap_or_default();
-        let mut taken = server.taken;
-        taken.retain(|taken| !self.shadow.is_gone(&Name::qualified(&place, &taken.name)));
-        let is_new = |name: &String| taken.iter().all(|other| other.name != *name);
-        let added: Vec<_> = own
-            .taken
-            .into_iter()
-            .filter(|own| is_new(&own.name))
-            .collect();
-        taken.extend(added);
-        let mut taken_constraints = server.taken_constraints;
-        taken_constraints.extend(own.taken_constraints);
-        Facts {
-            relations,
-            taken,
-            taken_constraints,
-            types: types.map(|(server, own)| server.or(own)).collect(),
-            functions: functions
-                .zip(&request.functions)
-                .map(|((server, own), name)| self.shadow.replaced(name).or(server).or(own))
-                .collect(),
-            objects: objects
-                .map(|(mut server, own)| {
-                    server.extend(own);
-                    server
-                })
-                .collect(),
-            session: server.session,
-            own_locks: own.own_locks,
-            assumed: false,
-        }
-    }
-
-    /// A relation of the server's is followed from the first time it is asked for: its columns,
-    /// constraints and indexes are then those that the script leaves, the rest is the server's.
-    fn relation(&mut self, server: Option<Relation>, own: Option<Relation>) -> Option<Relation> {
-        let Some(server) = server else {
-            return own;
-        };
-        let name = server.qualified();
-        match own {
-            Some(own) if own.created_here => Some(own), // dropped, and made anew
-            Some(own) if self.followed.contains(&name) => {
-                let mut merged = server;
-                merged.indexes = own.indexes;
-                merged.details.columns = own.details.columns;
-                merged.details.constraints = own.details.constraints;
-                merged.details.column_users = own.details.column_users;
-                Some(merged)
-            }
-            None if self.followed.contains(&name) => None, // dropped, or renamed
-            Some(_) | None => {
-                let is_index = server.index.is_some();
-                if !is_index {
-                    self.shadow.add(server.clone());
-                    self.followed.insert(name);
-                }
-                Some(server)
-            }
-        }
-    }
 }

@@ -1,10 +1,11 @@
 //! Judges the statements of scripts, one after the other.
 
-use super::catalog::{Catalog, NoFacts, Script as Made};
+use super::catalog::{Catalog, NoFacts};
 use super::report::{Finding, Size, Word};
 use super::script::{self, Piece};
 use crate::audit::event::recorded_sql;
 use crate::catalog::Facts;
+use crate::catalog::script::Script as Made;
 use crate::plan::Context;
 use crate::rules::{self, Action, Judgement, Override, Policy, RULES, Verdict};
 use crate::sql::comment::{self, Remark};

@@ -6,7 +6,7 @@ use crate::catalog::{FactRequest, Facts};
 use crate::error;
 use crate::exec::acquire::Tries;
 use crate::exec::runner::{INSUFFICIENT_PRIVILEGE, Progress};
-use crate::exec::session::{RunError, Session as _};
+use crate::exec::session::{Command, RunError, Session as _};
 use crate::pg::introspect::{self, FactsError};
 use crate::plan::Limits;
 use crate::proxy::server_session::ServerSession;
@@ -18,6 +18,16 @@ use crate::wire::backend::ErrorFields;
 pub(super) async fn ask(
     server: &mut ServerSession<'_>,
     request: &FactRequest,
+    limits: Limits,
+) -> Result<Facts, FactsError> {
+    ask_after(server, &[], request, limits).await
+}
+
+/// As [`ask`], as if some statements had run before.
+pub(super) async fn ask_after(
+    server: &mut ServerSession<'_>,
+    before: &[Command],
+    request: &FactRequest,
     mut limits: Limits,
 ) -> Result<Facts, FactsError> {
     let mut tries = None;
@@ -25,7 +35,8 @@ pub(super) async fn ask(
     loop {
         let began = server.elapsed();
         progress.attempts += 1;
-        let failure = match introspect::facts(server, request, limits.budget).await {
+        let facts = introspect::facts_after(server, before, request, limits.budget);
+        let failure = match facts.await {
             Err(FactsError::Run(RunError::Sql(fields))) if is_about_locks(&fields) => {
                 RunError::Sql(fields)
             }

@@ -1,0 +1,639 @@
+//! Several statements in one Query: one transaction, judged as a whole before any of it runs, and run
+//! as the client sent it.
+
+mod timeout;
+
+use std::cell::{Cell, RefCell};
+
+use super::{
+    Ended, Ending, MAX_JUDGEMENTS, answer, asked, count_verdict, event_of, facts, is_about_locks,
+    known_relations, limits, observe, policy, record, relation_names, within,
+};
+use crate::audit::event::recorded_sql;
+use crate::catalog::script::{self, SEARCH_PATH, Script, TIME_ZONE};
+use crate::catalog::shadow::Shadow;
+use crate::catalog::{Depth, FactRequest, Facts, SessionFacts};
+use crate::config::{Config, Mode};
+use crate::error::{self, Interrupt};
+use crate::exec::acquire::{QUERY_CANCELED, Tries};
+use crate::exec::places::{Applicant, Place};
+use crate::exec::registry::PlanHandle;
+use crate::exec::runner::{self, Progress};
+use crate::exec::session::{Command, RunError, Session as _, Stage};
+use crate::exec::wanted;
+use crate::lock::LockMode;
+use crate::metrics;
+use crate::pg::introspect::FactsError;
+use crate::plan::{Context, Limits, Plan, Step};
+use crate::proxy::inspect::Intercept;
+use crate::proxy::server_session::{Held, ServerSession, flush_client};
+use crate::proxy::session::{Session, SessionError};
+use crate::proxy::turn::{self, Turn};
+use crate::rules::other::NO_WINDOW;
+use crate::rules::{self, Judgement, Verdict};
+use crate::sql::parse::settings::{self, setting};
+use crate::sql::parse::{Parsed, Sort};
+use crate::wire::backend::ErrorFields;
+
+use self::timeout::Sent;
+
+/// The settings of a string that decide what the names in it stand for, and how times are read.
+const READ_BY: [&str; 5] = [
+    SEARCH_PATH,
+    TIME_ZONE,
+    "role",
+    "session_authorization",
+    settings::ALL,
+];
+
+/// Guards a string of statements.
+///
+/// # Errors
+/// [`SessionError`] when the client can't be answered any more.
+pub(super) async fn handle(
+    session: &mut Session,
+    intercept: &Intercept,
+) -> Result<(), SessionError> {
+    let case = Case {
+        intercept,
+        told: Cell::new(false),
+        is_last: Cell::new(false),
+        place: RefCell::new(None),
+    };
+    let mut server = ServerSession::new(session);
+    case.begin(&mut server);
+    match case.guard(&mut server).await {
+        // The client has the server's answer.
+        Ok(()) => flush_client(session).await,
+        Err(ending) => answer(session, intercept, ending).await,
+    }
+}
+
+/// A guarded string.
+struct Case<'a> {
+    intercept: &'a Intercept,
+    /// The client has been told why its comments have no effect.
+    told: Cell<bool>,
+    /// It isn't judged anew.
+    is_last: Cell<bool>,
+    /// Its place in the queues of its relations.
+    place: RefCell<Option<Place>>,
+}
+
+/// A schema change of the string.
+struct Change<'a> {
+    /// Its number in the string, from 0.
+    at: usize,
+    parsed: &'a Parsed,
+    facts: Facts,
+    judgement: Judgement,
+}
+
+/// What the run of a string needs.
+struct Run<'a> {
+    changes: &'a [Change<'a>],
+    /// The session's settings before it.
+    settings: &'a SessionFacts,
+    limits: Limits,
+    /// What the server reads.
+    sent: Sent,
+}
+
+impl<'a> Case<'a> {
+    /// Lets others see it.
+    fn begin(&self, server: &mut ServerSession<'_>) {
+        let text = &self.intercept.text;
+        let first = text.statements.iter().find(|one| one.statement.is_ddl());
+        if let Some(first) = first {
+            let mut event = event_of(server.session(), text, first);
+            event.sql = self.shown();
+            server.begin_plan(event.into());
+        }
+        server.came_by_query();
+    }
+
+    /// The string as others may see it.
+    fn shown(&self) -> String {
+        let text = &self.intercept.text;
+        let mut statements = text.statements.iter();
+        let is_secret = statements.any(|one| one.statement.may_hold_secret());
+        recorded_sql(text.text.trim(), "several statements", is_secret)
+    }
+
+    async fn guard(&self, server: &mut ServerSession<'_>) -> Result<(), Ending> {
+        if server.session().mode_depends_on_role() {
+            let learned = observe::learn(server).await;
+            learned.map_err(|_| Ending::Gone)?;
+        }
+        let session = server.session();
+        let mode = session.mode(&session.worker.setup().config);
+        if mode == Mode::Off {
+            return Err(Ending::GoesOn);
+        }
+        for judgements in 0..MAX_JUDGEMENTS {
+            self.is_last.set(judgements + 1 == MAX_JUDGEMENTS);
+            match self.judge_and_run(server, mode).await {
+                Err(Ending::Again) => {}
+                ended => return ended,
+            }
+        }
+        Err(Ending::Failed(Box::new(error::stale())))
+    }
+
+    async fn judge_and_run(
+        &self,
+        server: &mut ServerSession<'_>,
+        mode: Mode,
+    ) -> Result<(), Ending> {
+        server.stage(Stage::Judging);
+        let setup = server.session().worker.setup();
+        let limits = limits(&setup.config);
+        let settings = facts::ask(server, &FactRequest::default(), limits).await;
+        let settings = match settings {
+            Ok(facts) => facts.session,
+            Err(failure) => self.no_facts(server, failure)?.1,
+        };
+        server.obey(&settings.client_min_messages);
+        let limits = within(limits, &settings, server.set_aside_so_far());
+        let judged = self.judge(server, &setup.config, &settings, limits).await;
+        let changes = match judged {
+            Err(Ending::Failed(fields)) => return Err(self.never_began(server, *fields)),
+            judged => judged?,
+        };
+        for change in &changes {
+            count_verdict(&change.judgement);
+        }
+        if mode == Mode::Observe {
+            let ended = |_: &Change<'_>| Ended {
+                outcome: "observed",
+                ..Ended::default()
+            };
+            self.record(server.session(), &changes, ended);
+            return Err(Ending::GoesOn);
+        }
+        if let Some(fields) = self.refusal(&changes) {
+            return Err(self.failed("refused", server, &changes, fields));
+        }
+        let sent = timeout::shortened(&self.intercept.text, limits.budget);
+        let run = Run {
+            changes: &changes,
+            settings: &settings,
+            limits: Limits {
+                deadline: sent.deadline.unwrap_or(limits.deadline),
+                ..limits
+            },
+            sent,
+        };
+        self.carry_out(server, &run).await
+    }
+
+    /// The locks weren't even had for the facts.
+    fn never_began(&self, server: &mut ServerSession<'_>, fields: ErrorFields) -> Ending {
+        let statements = self.intercept.text.statements.iter().enumerate();
+        let changes: Vec<Change<'_>> = statements
+            .filter(|(_, parsed)| parsed.statement.is_ddl())
+            .map(|(at, parsed)| Change {
+                at,
+                parsed,
+                facts: Facts::default(),
+                judgement: Judgement::by(&rules::other::LOCK_QUEUE, Verdict::Untouched),
+            })
+            .collect();
+        self.failed("failed", server, &changes, fields)
+    }
+
+    /// What becomes of facts that can't be had: it ends, or the server's own reason.
+    fn no_facts(
+        &self,
+        server: &ServerSession<'_>,
+        failure: FactsError,
+    ) -> Result<(ErrorFields, SessionFacts), Ending> {
+        match failure {
+            FactsError::Run(RunError::Gone) => Err(Ending::Gone),
+            FactsError::Run(RunError::Stale) | FactsError::Unexpected(_) => Err(Ending::Again),
+            FactsError::Run(RunError::Sql(fields))
+                if is_about_locks(&fields)
+                    || server.interrupt().is_some()
+                    || fields.sqlstate == QUERY_CANCELED =>
+            {
+                Err(Ending::Failed(fields))
+            }
+            FactsError::Run(RunError::Sql(fields)) => Ok((*fields, SessionFacts::default())),
+        }
+    }
+
+    /// Judges each schema change on what those before it leave.
+    async fn judge(
+        &self,
+        server: &mut ServerSession<'_>,
+        config: &Config,
+        settings: &SessionFacts,
+        limits: Limits,
+    ) -> Result<Vec<Change<'a>>, Ending> {
+        let text = &self.intercept.text;
+        let mut script = Script::new(Shadow::new(settings.clone()));
+        let mut before = Vec::new();
+        let mut changes = Vec::new();
+        obey_path(server, &before, &mut script).await?;
+        for (at, parsed) in text.statements.iter().enumerate() {
+            let source = text.source(parsed);
+            match parsed.sort {
+                Sort::Settings => {
+                    let set = setting(source);
+                    if set.is_some_and(|set| READ_BY.contains(&set.name.as_str())) {
+                        before.push(Command::own(source));
+                        obey_path(server, &before, &mut script).await?;
+                    }
+                    continue;
+                }
+                Sort::Ddl => {}
+                Sort::Query
+                | Sort::Utility
+                | Sort::Transaction
+                | Sort::Copy
+                | Sort::Dynamic
+                | Sort::Unreadable => continue,
+            }
+            let request = rules::facts_needed(&parsed.statement);
+            let facts = self
+                .facts(server, &before, &mut script, &request, parsed, limits)
+                .await?;
+            let judgement = self.judged(server, config, parsed, &request, &facts);
+            if judgement.effects.strongest() >= Some(LockMode::Share) {
+                script.shadow.set_own_locks(true);
+            }
+            if let Some(name) = script::made_unless_there(&parsed.statement) {
+                let request = FactRequest {
+                    relations: vec![name.clone()],
+                    ..FactRequest::default()
+                };
+                self.facts(server, &before, &mut script, &request, parsed, limits)
+                    .await?;
+            }
+            script.shadow.apply(&parsed.statement);
+            changes.push(Change {
+                at,
+                parsed,
+                facts,
+                judgement,
+            });
+        }
+        Ok(changes)
+    }
+
+    /// Facts as they are after the statements before.
+    async fn facts(
+        &self,
+        server: &mut ServerSession<'_>,
+        before: &[Command],
+        script: &mut Script,
+        request: &FactRequest,
+        parsed: &Parsed,
+        limits: Limits,
+    ) -> Result<Facts, Ending> {
+        let request = FactRequest {
+            depth: Depth::Full,
+            ..request.clone()
+        };
+        let failure = match facts::ask_after(server, before, &request, limits).await {
+            Ok(facts) => return Ok(script.laid_over(facts, &request)),
+            Err(failure) => failure,
+        };
+        let (fields, _) = self.no_facts(server, failure)?;
+        match facts::without(server, &request, parsed, &fields, limits).await {
+            Some(_) if !self.is_last.get() => Err(Ending::Again),
+            // What the server can't tell, it will say itself about the statement.
+            facts => Ok(facts.unwrap_or_default()),
+        }
+    }
+
+    fn judged(
+        &self,
+        server: &mut ServerSession<'_>,
+        config: &Config,
+        parsed: &Parsed,
+        request: &FactRequest,
+        facts: &Facts,
+    ) -> Judgement {
+        let text = &self.intercept.text;
+        let asked = asked(server.session(), text, parsed, config);
+        let mut policy = policy(config, &server.session().who);
+        policy.overrides.extend(asked.overrides());
+        if !self.told.replace(true) {
+            for notice in &asked.notices {
+                server.notice(notice, "");
+            }
+        }
+        if facts.relations.len() != request.relations.len() {
+            return Judgement::untouched();
+        }
+        let source = text.source(parsed);
+        let judgement = rules::judge(parsed, source, facts, &policy);
+        rules::as_carried_out(judgement, parsed, source, facts, &policy)
+    }
+
+    /// Why the string doesn't run.
+    fn refusal(&self, changes: &[Change<'_>]) -> Option<ErrorFields> {
+        changes.iter().find_map(|change| {
+            let text = &self.intercept.text;
+            let tag = change.parsed.statement.tag();
+            let fields = match &change.judgement.verdict {
+                Verdict::Untouched | Verdict::NoOp(_) => return None,
+                Verdict::Pass(plan) | Verdict::Rewrite(plan) => {
+                    if is_itself(plan, text.source(change.parsed)) {
+                        return None;
+                    }
+                    error::not_in_this_transaction(tag, &plan.to_string())
+                }
+                Verdict::Queue(_) => error::queued_in_string(NO_WINDOW, tag),
+                Verdict::Reject(refusal) => {
+                    let rule = change.judgement.rule().map_or("none", |rule| rule.name);
+                    error::refused(refusal, rule)
+                }
+            };
+            let front = text.text.get(..change.parsed.span.start)?;
+            let own = text.text.get(change.parsed.span.clone())?;
+            let blank = own.len() - own.trim_start().len();
+            let at = front.chars().count() + own.get(..blank)?.chars().count() + 1;
+            let of = text.statements.len();
+            Some(error::in_string(fields, change.at + 1, of, at))
+        })
+    }
+
+    /// Nothing has run, and nothing will.
+    fn failed(
+        &self,
+        outcome: &'static str,
+        server: &mut ServerSession<'_>,
+        changes: &[Change<'_>],
+        fields: ErrorFields,
+    ) -> Ending {
+        let elapsed = server.elapsed();
+        let ended = |_: &Change<'_>| Ended {
+            outcome,
+            error: Some(&fields),
+            elapsed,
+            ..Ended::default()
+        };
+        self.record(server.session(), changes, ended);
+        match server.interrupt() {
+            // The session ends with one FATAL, which says why.
+            Some(Interrupt::Shutdown) => Ending::Gone,
+            _ => Ending::Failed(Box::new(fields)),
+        }
+    }
+
+    /// Waits for its turn, and runs.
+    async fn carry_out(&self, server: &mut ServerSession<'_>, run: &Run<'_>) -> Result<(), Ending> {
+        let plans = run
+            .changes
+            .iter()
+            .filter_map(|one| one.judgement.verdict.plan());
+        let plan = Plan {
+            notice: String::new(),
+            steps: plans.flat_map(|plan| plan.steps.clone()).collect(),
+        };
+        let session = server.session();
+        let who = format!(
+            " ({}, process {})",
+            session.who.user, session.who.server_pid
+        );
+        let applicant = Applicant {
+            plan: server.plan().map_or(0, PlanHandle::number),
+            what: crate::sql::name::clip(&self.shown(), 80).to_owned() + &who,
+        };
+        let place = self.place.take();
+        match turn::wait(server, &plan, place, &applicant, run.limits).await {
+            Ok(Turn::Come(place)) => drop(self.place.replace(place)),
+            Ok(Turn::Late(place)) => {
+                drop(self.place.replace(place));
+                return Err(Ending::Again);
+            }
+            Err(RunError::Sql(fields)) => {
+                return Err(self.failed("failed", server, run.changes, *fields));
+            }
+            Err(RunError::Gone) => return Err(Ending::Gone),
+            Err(RunError::Stale) => return Err(Ending::Again),
+        }
+        let mut progress = Progress::default();
+        match self.attempt(server, run, &plan, &mut progress).await {
+            Ok(held) => self.finish(server, run, held, &progress),
+            Err(RunError::Sql(fields)) => {
+                let word = if server.interrupt().is_some() {
+                    "interrupted"
+                } else {
+                    "failed"
+                };
+                let elapsed = server.elapsed();
+                metrics::plan_ended(word, elapsed, progress.waited, progress.attempts);
+                Err(self.failed("failed", server, run.changes, *fields))
+            }
+            Err(RunError::Gone | RunError::Stale) => {
+                let gone = error::server_gone();
+                let _ = self.failed("failed", server, run.changes, gone);
+                Err(Ending::Gone)
+            }
+        }
+    }
+
+    /// Looks, asks, and sends the string, until it has its locks.
+    async fn attempt(
+        &self,
+        server: &mut ServerSession<'_>,
+        run: &Run<'_>,
+        plan: &Plan,
+        progress: &mut Progress,
+    ) -> Result<Held, RunError> {
+        let relations: Vec<_> = run
+            .changes
+            .iter()
+            .flat_map(|change| relation_names(change.parsed, &change.facts))
+            .collect();
+        let steps: Vec<&Step> = plan.steps.iter().collect();
+        let mut tries = Tries::new(&relations, run.limits);
+        // One that the client itself doesn't want to wait for.
+        let is_impatient = self
+            .intercept
+            .text
+            .text
+            .to_ascii_lowercase()
+            .contains("nowait");
+        loop {
+            if server.operator().is_some() {
+                let set = wanted::resolve(server, &steps).await?;
+                tries.until_clear(server, &set, progress).await?;
+            }
+            server.stage(Stage::Runs {
+                step: 1,
+                of: 1,
+                title: format!("{} statements", self.intercept.text.statements.len()),
+                progress: String::new(),
+            });
+            progress.attempts += 1;
+            let (mut held, spent) = self.once(server, run).await?;
+            let lock_error = held.error.clone().filter(is_about_locks);
+            let Some(fields) = lock_error.filter(|_| !held.is_told && !is_impatient) else {
+                return Ok(held);
+            };
+            let error = RunError::Sql(Box::new(fields));
+            match tries.again(server, error, spent, progress).await {
+                Ok(()) => server.give_up(&held),
+                Err(RunError::Sql(report)) => {
+                    held.say_instead(&report);
+                    return Ok(held);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// One try under the budget; the setting is then as found, or as the string has left it.
+    async fn once(
+        &self,
+        server: &mut ServerSession<'_>,
+        run: &Run<'_>,
+    ) -> Result<(Held, std::time::Duration), RunError> {
+        // Settings that couldn't be read can't be put back: then the string runs as it is.
+        let is_known = run.settings.is_known();
+        if is_known {
+            let set = runner::set_timeout("lock_timeout", run.limits.budget);
+            runner::run_own(server, &[Command::own(set)]).await?;
+        }
+        let began = server.elapsed();
+        let held = server.pass_query(self.intercept, &run.sent.text).await?;
+        let spent = server.elapsed().saturating_sub(began);
+        let afterwards = run.sent.afterwards.as_ref();
+        if let Some(own) = afterwards.filter(|_| held.error.is_none()) {
+            runner::clean(server, &Command::own(own)).await?;
+        } else if is_known && (held.error.is_some() || is_ours(server, run.limits).await?) {
+            let back = runner::put_back("lock_timeout", &run.settings.lock_timeout);
+            runner::clean(server, &Command::own(back)).await?;
+        }
+        Ok((held, spent))
+    }
+
+    /// Answers, counts and records.
+    fn finish(
+        &self,
+        server: &mut ServerSession<'_>,
+        run: &Run<'_>,
+        held: Held,
+        progress: &Progress,
+    ) -> Result<(), Ending> {
+        let elapsed = server.elapsed();
+        let word = match &held.error {
+            None => "done",
+            Some(_) if server.interrupt().is_some() => "interrupted",
+            Some(_) => "failed",
+        };
+        metrics::plan_ended(word, elapsed, progress.waited, progress.attempts);
+        let text = &self.intercept.text;
+        let source = |change: &Change<'_>| text.source(change.parsed).to_owned();
+        for change in run.changes {
+            let progress = Progress {
+                attempts: progress.attempts,
+                waited: progress.waited,
+                executed: match &held.error {
+                    None => vec![source(change)],
+                    Some(_) => Vec::new(),
+                },
+                last_sql: match &held.error {
+                    Some(_) if held.done == change.at => source(change),
+                    Some(_) | None => String::new(),
+                },
+                ..Progress::default()
+            };
+            let ended = |_: &Change<'_>| Ended {
+                outcome: if held.error.is_none() {
+                    "done"
+                } else {
+                    "failed"
+                },
+                error: held.error.as_ref(),
+                progress: Some(&progress),
+                elapsed,
+                ..Ended::default()
+            };
+            self.record(server.session(), std::slice::from_ref(change), ended);
+        }
+        let is_ending = server.interrupt() == Some(Interrupt::Shutdown);
+        if is_ending && held.error.is_some() && !held.is_told {
+            return Err(Ending::Gone); // the session ends with one FATAL, which says why
+        }
+        let told = server.answer_query(held, self.intercept);
+        told.map_err(|_| Ending::Gone)
+    }
+
+    fn record<'e>(
+        &self,
+        session: &Session,
+        changes: &[Change<'_>],
+        ended: impl Fn(&Change<'_>) -> Ended<'e>,
+    ) {
+        for change in changes {
+            let facts = (!known_relations(&change.facts).is_empty()).then_some(&change.facts);
+            record(
+                session,
+                &self.intercept.text,
+                change.parsed,
+                &change.judgement,
+                facts,
+                &ended(change),
+            );
+        }
+    }
+}
+
+/// Names without a schema stand for what they would on the server at that point of the string.
+async fn obey_path(
+    server: &mut ServerSession<'_>,
+    before: &[Command],
+    script: &mut Script,
+) -> Result<(), Ending> {
+    const SQL: &str = "SELECT s.name FROM pg_catalog.unnest(pg_catalog.current_schemas(false)) \
+                       WITH ORDINALITY s (name, at) ORDER BY s.at";
+    let mut batch = vec![Command::own("BEGIN READ ONLY")];
+    batch.extend_from_slice(before);
+    batch.push(Command::own(SQL));
+    batch.push(Command::own("ROLLBACK"));
+    match server.run(&batch).await {
+        Ok(replies) => {
+            let found = replies.get(batch.len() - 2);
+            let rows = found.into_iter().flat_map(|reply| &reply.rows);
+            let path = rows.filter_map(|row| row.first()?.clone()).collect();
+            script.shadow.set_search_path(Some(path));
+            Ok(())
+        }
+        Err(RunError::Gone) => Err(Ending::Gone),
+        Err(RunError::Stale) => Err(Ending::Again),
+        Err(RunError::Sql(fields)) => {
+            let rolled_back = runner::clean(server, &Command::own("ROLLBACK")).await;
+            rolled_back.map_err(|_| Ending::Gone)?;
+            if server.interrupt().is_some() {
+                return Err(Ending::Failed(fields));
+            }
+            Ok(()) // the server will refuse that setting
+        }
+    }
+}
+
+/// Whether the session's `lock_timeout` is still that of a try.
+async fn is_ours(server: &mut ServerSession<'_>, limits: Limits) -> Result<bool, RunError> {
+    const SQL: &str =
+        "SELECT s.setting = $1 FROM pg_catalog.pg_settings s WHERE s.name = 'lock_timeout'";
+    let budget = limits.budget.as_millis().max(1).to_string();
+    let replies = runner::run_own(server, &[Command::with(SQL, vec![budget])]).await?;
+    Ok(crate::exec::session::says_true(&replies))
+}
+
+/// Whether a plan is the statement itself, in a transaction.
+fn is_itself(plan: &Plan, source: &str) -> bool {
+    let bare = |sql: &str| sql.trim().trim_end_matches(';').trim_end().to_owned();
+    match plan.steps.as_slice() {
+        [only] => {
+            let is_plain = matches!(only.context, Context::Transaction | Context::Brief { .. });
+            is_plain && only.also.is_empty() && bare(&only.sql) == bare(source)
+        }
+        _ => false,
+    }
+}
