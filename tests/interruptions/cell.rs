@@ -582,11 +582,11 @@ fn wrong_reply(
 
 /// The names of what is more and what is less than before.
 fn difference(now: &BTreeSet<String>, before: &BTreeSet<String>) -> String {
-    fn name(line: &String) -> String {
+    fn name(line: &str) -> String {
         line.split(": ").next().unwrap_or_default().to_owned()
     }
-    let more: BTreeSet<String> = now.difference(before).map(name).collect();
-    let less: BTreeSet<String> = before.difference(now).map(name).collect();
+    let more: BTreeSet<String> = now.difference(before).map(|line| name(line)).collect();
+    let less: BTreeSet<String> = before.difference(now).map(|line| name(line)).collect();
     // A new relation's columns go without saying, and that an index is a relation.
     let is_whole = |name: &&String| {
         let mut words = name.split(' ');

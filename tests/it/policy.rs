@@ -259,6 +259,28 @@ fn the_mode_may_come_with_the_start_up_message() {
     });
 }
 
+/// Statements one after the other, and whether `ci` is guarded after each.
+const STORED_MODES: &[(&str, bool)] = &[
+    ("ALTER ROLE ALL SET lockkeeper.mode = 'off'", false),
+    (
+        "ALTER DATABASE postgres SET lockkeeper.mode = 'enforce'",
+        true,
+    ),
+    ("ALTER ROLE ci SET lockkeeper.mode = 'observe'", false),
+    (
+        "ALTER ROLE ci IN DATABASE postgres SET lockkeeper.mode = 'enforce'",
+        true,
+    ),
+    (
+        "ALTER ROLE ci IN DATABASE postgres SET lockkeeper.mode = 'of'",
+        true,
+    ),
+    (
+        "ALTER ROLE ci IN DATABASE postgres SET lockkeeper.mode = 'off'",
+        false,
+    ),
+];
+
 /// What PostgreSQL applies at log-in, by its order.
 #[test]
 fn the_mode_may_be_that_of_the_role_or_the_database() {
@@ -282,26 +304,7 @@ fn the_mode_may_be_that_of_the_role_or_the_database() {
             wire.start(&parameters);
             wire
         };
-        for (sql, guarded) in [
-            ("ALTER ROLE ALL SET lockkeeper.mode = 'off'", false),
-            (
-                "ALTER DATABASE postgres SET lockkeeper.mode = 'enforce'",
-                true,
-            ),
-            ("ALTER ROLE ci SET lockkeeper.mode = 'observe'", false),
-            (
-                "ALTER ROLE ci IN DATABASE postgres SET lockkeeper.mode = 'enforce'",
-                true,
-            ),
-            (
-                "ALTER ROLE ci IN DATABASE postgres SET lockkeeper.mode = 'of'",
-                true,
-            ),
-            (
-                "ALTER ROLE ci IN DATABASE postgres SET lockkeeper.mode = 'off'",
-                false,
-            ),
-        ] {
+        for (sql, guarded) in STORED_MODES.iter().copied() {
             admin.run(sql);
             assert_eq!(is_guarded(&mut session("ci", "")), guarded, "{sql}");
             assert!(is_guarded(&mut session("other", "")), "{sql}");

@@ -61,56 +61,58 @@ with psycopg.connect(sys.argv[1], autocommit=True) as connection:
 }
 
 /// Each with its SQLSTATE, the number of the statement that is refused, and where that begins.
+const REFUSED: &[(&str, &str, u32, u32)] = &[
+    (
+        "CREATE TABLE u (a int); ALTER TABLE t ALTER COLUMN a TYPE bigint",
+        "LK001",
+        2,
+        25,
+    ),
+    (
+        "CREATE TABLE u (a int);\n CREATE INDEX ON t (a)",
+        "LK004",
+        2,
+        26,
+    ),
+    (
+        "ALTER TABLE t ADD COLUMN é int; CREATE INDEX ON t (a)",
+        "LK004",
+        2,
+        33,
+    ),
+    // What the earlier ones change counts.
+    (
+        "CREATE TABLE u (a int); SET search_path = app; ALTER TABLE big ALTER a TYPE text",
+        "LK001",
+        3,
+        48,
+    ),
+    (
+        "ALTER TABLE t RENAME TO u; ALTER TABLE u ALTER COLUMN a TYPE bigint",
+        "LK001",
+        2,
+        28,
+    ),
+    (
+        "CREATE TABLE IF NOT EXISTS t (a int); ALTER TABLE t ALTER a TYPE bigint",
+        "LK001",
+        2,
+        39,
+    ),
+    (
+        "ALTER TABLE t ADD COLUMN u int; ALTER TABLE t ALTER a TYPE bigint",
+        "LK001",
+        2,
+        33,
+    ),
+];
+
 #[test]
 fn a_string_with_one_that_may_not_run_does_nothing() {
     limited(|| {
         let proxy = proxy();
         let (name, mut direct) = with_table();
-        for (string, expected, number, position) in [
-            (
-                "CREATE TABLE u (a int); ALTER TABLE t ALTER COLUMN a TYPE bigint",
-                "LK001",
-                2,
-                25,
-            ),
-            (
-                "CREATE TABLE u (a int);\n CREATE INDEX ON t (a)",
-                "LK004",
-                2,
-                26,
-            ),
-            (
-                "ALTER TABLE t ADD COLUMN é int; CREATE INDEX ON t (a)",
-                "LK004",
-                2,
-                33,
-            ),
-            // What the earlier ones change counts.
-            (
-                "CREATE TABLE u (a int); SET search_path = app; ALTER TABLE big ALTER a TYPE text",
-                "LK001",
-                3,
-                48,
-            ),
-            (
-                "ALTER TABLE t RENAME TO u; ALTER TABLE u ALTER COLUMN a TYPE bigint",
-                "LK001",
-                2,
-                28,
-            ),
-            (
-                "CREATE TABLE IF NOT EXISTS t (a int); ALTER TABLE t ALTER a TYPE bigint",
-                "LK001",
-                2,
-                39,
-            ),
-            (
-                "ALTER TABLE t ADD COLUMN u int; ALTER TABLE t ALTER a TYPE bigint",
-                "LK001",
-                2,
-                33,
-            ),
-        ] {
+        for (string, expected, number, position) in REFUSED.iter().copied() {
             let mut wire = proxy.session(&name);
             let frames = wire.query(string);
             assert_eq!(sqlstate(&frames), expected, "{string}: {frames:?}");

@@ -16,7 +16,7 @@ fn opens_in(seconds: i64) -> String {
     let clock = |at: Timestamp| at.strftime("%H:%M:%S").to_string();
     let mut from = Timestamp::now() + seconds.seconds();
     if clock(from).ends_with(":00") {
-        from = from - 1.second(); // whole minutes are shown without their seconds
+        from -= 1.second(); // whole minutes are shown without their seconds
     }
     format!("{}-{} UTC", clock(from), clock(from + 1.hour()))
 }
