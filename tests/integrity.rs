@@ -176,8 +176,8 @@ fn plain() -> std::collections::BTreeSet<String> {
 fn check_indexes(client: &mut Client) {
     client.ok("CREATE SCHEMA tools; CREATE EXTENSION amcheck SCHEMA tools");
     let checked = client.column(
-        "SELECT c.relname || tools.bt_index_check(c.oid, true)::text FROM pg_class c JOIN pg_index i ON i.indexrelid = c.oid
-         JOIN pg_am a ON a.oid = c.relam
+        "SELECT c.relname || tools.bt_index_check(c.oid, true)::text
+         FROM pg_class c JOIN pg_index i ON i.indexrelid = c.oid JOIN pg_am a ON a.oid = c.relam
          WHERE a.amname = 'btree' AND c.relkind = 'i' AND c.relnamespace = 'public'::regnamespace",
     );
     assert!(checked.len() > 5, "{checked:?}");
@@ -241,8 +241,8 @@ fn what_writers_know_is_there_whatever_happened_to_the_schema() {
         let written: usize = writers.iter().map(|writer| writer.done).sum();
         let failed: usize = writers.iter().map(|writer| writer.failed).sum();
         println!(
-            "{rounds} rounds of {} changes, {} interrupted, {} of those done all the same; {written} transactions of the \
-             writers, {failed} of those failed, seed {seed}",
+            "{rounds} rounds of {} changes, {} interrupted, {} of those done all the same; {written} transactions of \
+             the writers, {failed} of those failed, seed {seed}",
             CHANGES.len(),
             interrupted.0,
             interrupted.1

@@ -19,8 +19,8 @@ const INVALID: &str = "the index that was being built: the session that would dr
 const HALF: &str = "what was half gone: the session that would finish it is gone";
 const BOUND: &str = "the partition's bound as a CHECK: the session that would drop it is gone";
 /// What any interruption leaves.
-pub(crate) const DETACHED: &str = "the partition is detached, which can't be taken back, and whoever interrupts doesn't \
-    want it dropped: the error says what was done, and the same statement goes on from there";
+pub(crate) const DETACHED: &str = "the partition is detached, which can't be taken back, and whoever interrupts \
+    doesn't want it dropped: the error says what was done, and the same statement goes on from there";
 
 const fn known(
     family: &'static str,
