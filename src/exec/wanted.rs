@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::acquire::array_literal;
+use super::acquire::{QUERY_CANCELED, array_literal};
 use super::look::{LockSet, Wanted};
-use super::runner::{INSUFFICIENT_PRIVILEGE, run_own};
+use super::runner::{INSUFFICIENT_PRIVILEGE, clean};
 use super::session::{Command, Reply, RunError, Session};
 use crate::lock::LockMode;
 use crate::plan::{Step, StepLock};
@@ -50,10 +50,27 @@ async fn ask<S: Session>(
 ) -> Result<Option<Vec<Reply>>, RunError> {
     let alone = SQL.replace(KIN, "");
     for sql in [SQL, &alone] {
-        let query = Command::with(sql, parameters.clone());
-        match run_own(session, &[query]).await {
-            Err(error) if error.sqlstate() == INSUFFICIENT_PRIVILEGE => {}
-            result => return result.map(Some),
+        let batch = [
+            Command::own("BEGIN READ ONLY"),
+            Command::own(NO_JIT_SQL),
+            Command::with(sql, parameters.clone()),
+            Command::own("COMMIT"),
+        ];
+        let mut result = session.run(&batch).await;
+        for _ in 1..TRIES {
+            if !is_late_cancel(session, &result) {
+                break;
+            }
+            clean(session, &Command::own("ROLLBACK")).await?;
+            result = session.run(&batch).await;
+        }
+        let error = match result {
+            Ok(replies) => return Ok(Some(replies.into_iter().skip(2).take(1).collect())),
+            Err(error) => error,
+        };
+        clean(session, &Command::own("ROLLBACK")).await?;
+        if error.sqlstate() != INSUFFICIENT_PRIVILEGE {
+            return Err(error);
         }
     }
     Ok(None)
@@ -88,6 +105,18 @@ fn read(row: &[Option<String>], locks: &[(&StepLock, bool)], set: &mut LockSet) 
     }
     Some(())
 }
+
+/// Whether a cancel request has hit the question that was honoured before.
+fn is_late_cancel<S: Session>(session: &S, result: &Result<Vec<Reply>, RunError>) -> bool {
+    let is_cancelled = matches!(result, Err(error) if error.sqlstate() == QUERY_CANCELED);
+    is_cancelled && session.interrupt().is_none()
+}
+
+/// Tries of the question.
+const TRIES: u32 = 3;
+
+/// Compiling the query takes longer than running it.
+const NO_JIT_SQL: &str = "SELECT pg_catalog.set_config('jit', 'off', true)";
 
 /// The part that finds partitions and children.
 const KIN: &str = "
