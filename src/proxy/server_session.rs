@@ -40,7 +40,7 @@ const MAX_QUEUED_BYTES: usize = 1 << 20;
 /// Rows of one answer that are kept.
 const MAX_ROWS: usize = 10_000;
 
-pub(super) use self::held::Held;
+pub(super) use self::held::{Held, Inserted};
 
 /// The server session of a [`Session`], for the time of one statement.
 pub struct ServerSession<'a> {

@@ -108,7 +108,9 @@ impl Statement {
             Statement::CreateIndex(create) => !create.concurrently,
             Statement::DropIndex(drop) => !drop.concurrently,
             Statement::Reindex(reindex) => !reindex.concurrently,
-            Statement::Other(other) => other.scope != Scope::Maintenance,
+            Statement::Other(other) => {
+                !matches!(other.scope, Scope::OwnTransaction | Scope::Concurrent)
+            }
             Statement::Unreadable { .. }
             | Statement::Execute { .. }
             | Statement::Dynamic { .. } => false,

@@ -4,6 +4,7 @@
 mod timeout;
 
 use std::cell::{Cell, RefCell};
+use std::time::Duration;
 
 use super::{
     Ended, Ending, MAX_JUDGEMENTS, answer, asked, count_verdict, event_of, facts, is_about_locks,
@@ -92,8 +93,6 @@ struct Change<'a> {
 /// What the run of a string needs.
 struct Run<'a> {
     changes: &'a [Change<'a>],
-    /// The session's settings before it.
-    settings: &'a SessionFacts,
     limits: Limits,
     /// What the server reads.
     sent: Sent,
@@ -174,10 +173,9 @@ impl<'a> Case<'a> {
         if let Some(fields) = self.refusal(&changes) {
             return Err(self.failed("refused", server, &changes, fields));
         }
-        let sent = timeout::shortened(&self.intercept.text, limits.budget);
+        let sent = timeout::within_budget(&self.intercept.text, &settings, limits.budget);
         let run = Run {
             changes: &changes,
-            settings: &settings,
             limits: Limits {
                 deadline: sent.deadline.unwrap_or(limits.deadline),
                 ..limits
@@ -470,7 +468,7 @@ impl<'a> Case<'a> {
                 progress: String::new(),
             });
             progress.attempts += 1;
-            let (mut held, spent) = self.once(server, run).await?;
+            let (mut held, spent) = self.once(server, &run.sent).await?;
             let lock_error = held.error.clone().filter(is_about_locks);
             let Some(fields) = lock_error.filter(|_| !held.is_told && !is_impatient) else {
                 return Ok(held);
@@ -487,29 +485,17 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// One try under the budget; the setting is then as found, or as the string has left it.
+    /// One try under the budget, and how long it took.
     async fn once(
         &self,
         server: &mut ServerSession<'_>,
-        run: &Run<'_>,
-    ) -> Result<(Held, std::time::Duration), RunError> {
-        // Settings that couldn't be read can't be put back: then the string runs as it is.
-        let is_known = run.settings.is_known();
-        if is_known {
-            let set = runner::set_timeout("lock_timeout", run.limits.budget);
-            runner::run_own(server, &[Command::own(set)]).await?;
-        }
+        sent: &Sent,
+    ) -> Result<(Held, Duration), RunError> {
         let began = server.elapsed();
-        let held = server.pass_query(self.intercept, &run.sent.text).await?;
-        let spent = server.elapsed().saturating_sub(began);
-        let afterwards = run.sent.afterwards.as_ref();
-        if let Some(own) = afterwards.filter(|_| held.error.is_none()) {
-            runner::clean(server, &Command::own(own)).await?;
-        } else if is_known && (held.error.is_some() || is_ours(server, run.limits).await?) {
-            let back = runner::put_back("lock_timeout", &run.settings.lock_timeout);
-            runner::clean(server, &Command::own(back)).await?;
-        }
-        Ok((held, spent))
+        let held = server
+            .pass_query(self.intercept, &sent.text, &sent.inserted)
+            .await?;
+        Ok((held, server.elapsed().saturating_sub(began)))
     }
 
     /// Answers, counts and records.
@@ -615,15 +601,6 @@ async fn obey_path(
             Ok(()) // the server will refuse that setting
         }
     }
-}
-
-/// Whether the session's `lock_timeout` is still that of a try.
-async fn is_ours(server: &mut ServerSession<'_>, limits: Limits) -> Result<bool, RunError> {
-    const SQL: &str =
-        "SELECT s.setting = $1 FROM pg_catalog.pg_settings s WHERE s.name = 'lock_timeout'";
-    let budget = limits.budget.as_millis().max(1).to_string();
-    let replies = runner::run_own(server, &[Command::with(SQL, vec![budget])]).await?;
-    Ok(crate::exec::session::says_true(&replies))
 }
 
 /// Whether a plan is the statement itself, in a transaction.

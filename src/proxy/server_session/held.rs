@@ -5,13 +5,24 @@ use super::{MAX_QUEUED_BYTES, Message, ServerSession};
 use crate::exec::session::RunError;
 use crate::proxy::inspect::Intercept;
 use crate::wire::backend::{self, ErrorFields};
-use crate::wire::frame::Header;
+use crate::wire::frame::{HEADER_BYTES, Header};
 use crate::wire::frontend;
 use bytes::BytesMut;
 
 /// The most that is kept back of one answer, in bytes; beyond that it goes out as it comes, and isn't
 /// tried again.
 const MAX_HELD_BYTES: usize = 1 << 20;
+
+/// A statement of lockkeeper's own in the text of a Query: the client learns nothing of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::proxy) struct Inserted {
+    /// Its number among the statements of the text, from 0.
+    pub(in crate::proxy) number: usize,
+    /// The character of the text at which it stands, from 1.
+    pub(in crate::proxy) at: usize,
+    /// Its length in characters, with its semicolon.
+    pub(in crate::proxy) chars: usize,
+}
 
 /// What the server has answered to a Query.
 #[derive(Default)]
@@ -20,8 +31,10 @@ pub(in crate::proxy) struct Held {
     bytes: usize,
     /// Its error.
     pub(in crate::proxy) error: Option<ErrorFields>,
-    /// Statements that are done; of one that failed, those before it.
+    /// Statements of the client's that are done; of one that failed, those before it.
     pub(in crate::proxy) done: usize,
+    /// Statements that are done, those of lockkeeper's own among them.
+    answered: usize,
     /// ReadyForQuery.
     ready: Option<Message>,
     /// The client has seen some of it.
@@ -44,7 +57,8 @@ impl Held {
 }
 
 impl ServerSession<'_> {
-    /// Sends the client's Query at the front, with this text, and keeps the answer back.
+    /// Sends the client's Query at the front, with this text, and keeps the answer back: that to the
+    /// client's own text, without the statements that were inserted.
     ///
     /// # Errors
     /// [`RunError::Gone`]; the client then has what the server said.
@@ -52,6 +66,7 @@ impl ServerSession<'_> {
         &mut self,
         intercept: &Intercept,
         text: &str,
+        inserted: &[Inserted],
     ) -> Result<Held, RunError> {
         self.is_between_commands();
         let mut frame = BytesMut::new();
@@ -59,7 +74,7 @@ impl ServerSession<'_> {
         self.session.server.queue(&frame);
         let mut held = Held::default();
         loop {
-            let Ok(message) = self.message().await else {
+            let Ok(mut message) = self.message().await else {
                 self.tell(&mut held, intercept)?;
                 return Err(RunError::Gone);
             };
@@ -68,8 +83,19 @@ impl ServerSession<'_> {
                     held.ready = Some(message);
                     break;
                 }
-                b'E' => held.error = Some(ErrorFields::parse(message.body())),
-                b'C' | b'I' => held.done += 1,
+                b'E' => {
+                    put_position_back(&mut message, inserted);
+                    held.error = Some(ErrorFields::parse(message.body()));
+                }
+                b'N' => put_position_back(&mut message, inserted),
+                b'C' | b'I' => {
+                    let number = held.answered;
+                    held.answered += 1;
+                    if inserted.iter().any(|own| own.number == number) {
+                        continue;
+                    }
+                    held.done += 1;
+                }
                 _ => {}
             }
             held.bytes = held.bytes.saturating_add(message.frame.len());
@@ -120,5 +146,75 @@ impl ServerSession<'_> {
             self.session.client.queue(&message.frame);
         }
         Ok(())
+    }
+}
+
+/// Makes an error's or a NOTICE's position that in the text without what was inserted. All else stays
+/// as the server said it.
+fn put_position_back(message: &mut Message, inserted: &[Inserted]) {
+    let mut frame = BytesMut::new();
+    frame.extend_from_slice(message.frame.get(..HEADER_BYTES).unwrap_or_default());
+    let mut changed = false;
+    for field in message.body().split_inclusive(|byte| *byte == 0) {
+        match moved(field, inserted) {
+            Some(position) => {
+                changed = true;
+                frame.extend_from_slice(format!("P{position}\0").as_bytes());
+            }
+            None => frame.extend_from_slice(field),
+        }
+    }
+    // The length counts itself, and not the type.
+    let length = u32::try_from(frame.len().saturating_sub(1)).ok();
+    if let (true, Some(length), Some(place)) = (changed, length, frame.get_mut(1..HEADER_BYTES)) {
+        place.copy_from_slice(&length.to_be_bytes());
+        if let Ok(Some(header)) = Header::parse(&frame) {
+            *message = Message { header, frame };
+        }
+    }
+}
+
+/// The position that a field holds, where it stood before; `None` when it is another field.
+fn moved(field: &[u8], inserted: &[Inserted]) -> Option<usize> {
+    let position = field.strip_prefix(b"P")?.strip_suffix(b"\0")?;
+    let position: usize = std::str::from_utf8(position).ok()?.parse().ok()?;
+    let before = inserted.iter().filter(|own| own.at < position);
+    let chars: usize = before.map(|own| own.chars).sum();
+    Some(position.saturating_sub(chars).max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_are_those_of_the_clients_text() {
+        let own = |at, chars| Inserted {
+            number: 0,
+            at,
+            chars,
+        };
+        let inserted = [own(1, 10), own(31, 5)];
+        for (position, expected) in [("11", "1"), ("30", "20"), ("36", "21"), ("40", "25")] {
+            let mut frame = BytesMut::new();
+            let fields = ErrorFields {
+                message: "P7 é".to_owned(),
+                others: vec![
+                    (b'P', position.to_owned()),
+                    (b'W', "P8".to_owned()),
+                    (b'p', "9".to_owned()),
+                ],
+                ..ErrorFields::default()
+            };
+            backend::put_error(&mut frame, fields.clone());
+            let header = Header::parse(&frame).unwrap().unwrap();
+            let mut message = Message { header, frame };
+            put_position_back(&mut message, &inserted);
+            assert_eq!(message.header.frame_bytes(), message.frame.len());
+            let found = ErrorFields::parse(message.body());
+            assert_eq!(found.others[0], (b'P', expected.to_owned()));
+            assert_eq!(found.others[1..], fields.others[1..]);
+            assert_eq!(found.message, fields.message);
+        }
     }
 }

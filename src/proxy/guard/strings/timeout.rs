@@ -1,100 +1,146 @@
-//! A string's own `SET lock_timeout`: it says how long its client would wait, not for how long others
-//! may wait behind it. So the server reads a shorter one, and learns of the client's at the end.
+//! The `lock_timeout` of a string: nobody may wait behind it for longer than the budget, whatever it
+//! sets itself. So statements of lockkeeper's own stand in the text that the server reads, whose effect
+//! ends with the string's transaction: what its client sets stays, and nothing has to be put back.
 
 use std::time::Duration;
 
+use crate::catalog::SessionFacts;
+use crate::proxy::server_session::Inserted;
 use crate::sql::classify::Text;
-use crate::sql::parse::Sort;
 use crate::sql::parse::settings::{self, setting};
+use crate::sql::parse::{Parsed, Sort};
 
 const NAME: &str = "lock_timeout";
 
 /// What is sent to the server in the place of a string.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Sent {
-    /// As long as the client's text, in bytes and in characters.
+    /// The client's text, with statements of lockkeeper's own.
     pub(super) text: String,
-    /// The client's statement that must run behind it.
-    pub(super) afterwards: Option<String>,
-    /// How long the client wants to wait for a lock.
+    /// Those statements, in order.
+    pub(super) inserted: Vec<Inserted>,
+    /// How long the client wants to wait for a lock, if the string says so.
     pub(super) deadline: Option<Duration>,
 }
 
-/// Shortens each `SET lock_timeout` that is longer than the budget.
-pub(super) fn shortened(text: &Text, budget: Duration) -> Sent {
-    let mut sent = Sent {
-        text: text.text.clone(),
-        afterwards: None,
-        deadline: None,
-    };
-    let named = text.text.to_ascii_lowercase().matches(NAME).count();
-    let mut set = 0;
-    for parsed in &text.statements {
-        let source = text.source(parsed);
-        let Some(own) = (parsed.sort == Sort::Settings)
-            .then(|| setting(source))
-            .flatten()
-        else {
-            continue;
-        };
-        if own.name == settings::ALL {
-            sent.afterwards = None;
+/// The text, with the budget set in front of it and wherever it may have been set to something else;
+/// a statement that looks at the setting finds the client's own, where that is known.
+pub(super) fn within_budget(text: &Text, settings: &SessionFacts, budget: Duration) -> Sent {
+    let own = &settings.lock_timeout;
+    let at_first = settings.is_known().then(|| Duration::from_millis(own.ms));
+    let mut theirs = at_first;
+    let mut builder = Builder::new(&text.text);
+    builder.insert(0, &format!("{};", set(budget)));
+    for (at, parsed) in text.statements.iter().enumerate() {
+        let change = change(parsed, text.source(parsed));
+        if let (Change::Looks { .. }, Some(theirs)) = (&change, theirs) {
+            builder.insert(parsed.span.start, &format!("{};", set(theirs)));
         }
-        if own.name != NAME {
-            continue;
-        }
-        set += 1;
-        if !own.local {
-            sent.afterwards = None;
-        }
-        let [value] = own.values.as_deref().unwrap_or_default() else {
-            continue;
-        };
-        let Some(wanted) = duration(value) else {
-            continue;
-        };
-        if !wanted.is_zero() {
-            sent.deadline = sent.deadline.or(Some(wanted));
-        }
-        let start = parsed.span.start;
-        let inside = text.text.get(parsed.span.clone()).unwrap_or_default();
-        let start = start + (inside.len() - inside.trim_start().len());
-        let local = if own.local { "LOCAL " } else { "" };
-        if (wanted.is_zero() || wanted > budget)
-            && let Some(shorter) = shorter(source, local, budget)
-        {
-            let range = start..start + source.len();
-            sent.text.replace_range(range, &shorter);
-            if !own.local {
-                sent.afterwards = Some(source.to_owned());
+        builder.count += 1;
+        match change {
+            Change::Nothing => continue,
+            Change::Looks { sets: false } => {}
+            Change::Looks { sets: true } | Change::Sets(None) => theirs = None,
+            Change::Sets(Some(wanted)) => {
+                theirs = Some(wanted);
+                let is_limit = !wanted.is_zero();
+                let deadline = &mut builder.sent.deadline;
+                *deadline = deadline.or(is_limit.then_some(wanted));
             }
+            // Back to what the session began with.
+            Change::Resets => theirs = at_first.filter(|_| !own.in_session),
+        }
+        if at + 1 < text.statements.len() {
+            let shorter = theirs.filter(|theirs| !theirs.is_zero());
+            let limit = shorter.map_or(budget, |theirs| theirs.min(budget));
+            builder.insert(parsed.span.end, &format!(";{}", set(limit)));
         }
     }
-    if set < named {
-        // The string looks at it, too: then it finds its own.
-        sent.text.clone_from(&text.text);
-        sent.afterwards = None;
-    }
-    sent
+    builder.finish()
 }
 
-/// The same statement with the budget, in as many characters; `None` when there isn't room.
-fn shorter(source: &str, local: &str, budget: Duration) -> Option<String> {
-    let front = format!("SET {local}{NAME}=");
-    let room = source
-        .len()
-        .checked_sub(front.len())
-        .filter(|room| *room > 0)?;
-    let budget = budget.as_millis().max(1).to_string();
-    let value = if budget.len() <= room {
-        budget
-    } else {
-        "9".repeat(room)
-    };
-    let short = format!("{front}{value}");
-    source
-        .is_ascii()
-        .then(|| format!("{short:<0$}", source.len()))
+fn set(timeout: Duration) -> String {
+    format!("SET LOCAL {NAME}={}", timeout.as_millis())
+}
+
+/// What a statement does to the setting.
+#[derive(Debug, PartialEq, Eq)]
+enum Change {
+    Nothing,
+    /// To a value; `None`: to one that can't be read.
+    Sets(Option<Duration>),
+    Resets,
+    /// It names it: to show it, or to set it by a function.
+    Looks {
+        sets: bool,
+    },
+}
+
+fn change(parsed: &Parsed, source: &str) -> Change {
+    let source_in_lower_case = source.to_ascii_lowercase();
+    let names_it = source_in_lower_case.contains(NAME);
+    match parsed.sort {
+        Sort::Settings => match setting(source) {
+            Some(own) if own.name == settings::ALL => Change::Resets,
+            Some(own) if own.name == NAME => match own.values.as_deref() {
+                None => Change::Resets,
+                Some([value]) => Change::Sets(duration(value)),
+                Some(_) => Change::Sets(None),
+            },
+            None if names_it => Change::Sets(None),
+            Some(_) | None => Change::Nothing,
+        },
+        Sort::Query | Sort::Utility if names_it => Change::Looks {
+            sets: source_in_lower_case.contains("set_config"),
+        },
+        Sort::Query
+        | Sort::Utility
+        | Sort::Ddl
+        | Sort::Transaction
+        | Sort::Copy
+        | Sort::Dynamic
+        | Sort::Unreadable => Change::Nothing,
+    }
+}
+
+struct Builder<'a> {
+    original: &'a str,
+    /// So much of it stands in the text that is sent, in bytes.
+    upto: usize,
+    /// Statements so far.
+    count: usize,
+    sent: Sent,
+}
+
+impl<'a> Builder<'a> {
+    fn new(original: &'a str) -> Builder<'a> {
+        Builder {
+            original,
+            upto: 0,
+            count: 0,
+            sent: Sent::default(),
+        }
+    }
+
+    /// Puts a statement, with its semicolon, where the client's text has come to `at`, in bytes.
+    fn insert(&mut self, at: usize, sql: &str) {
+        let between = self.original.get(self.upto..at).unwrap_or_default();
+        self.sent.text.push_str(between);
+        self.upto = self.upto.max(at);
+        self.sent.inserted.push(Inserted {
+            number: self.count,
+            at: self.sent.text.chars().count() + 1,
+            chars: sql.chars().count(),
+        });
+        self.sent.text.push_str(sql);
+        self.count += 1;
+    }
+
+    fn finish(mut self) -> Sent {
+        let rest = self.original.get(self.upto..).unwrap_or_default();
+        self.sent.text.push_str(rest);
+        self.sent
+    }
 }
 
 /// A duration as PostgreSQL reads it, of milliseconds without a unit.
@@ -117,48 +163,81 @@ fn duration(value: &str) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sql::classify::{Classified, LexicalSettings, classify};
+    use crate::catalog::Setting;
+    use crate::sql::classify::{Class, Classified, LexicalSettings, classify};
+
+    fn sent(sql: &str, in_session: bool) -> Sent {
+        let Classified::Interesting(text) = classify(sql.as_bytes(), LexicalSettings::default())
+        else {
+            panic!("{sql}");
+        };
+        let settings = SessionFacts {
+            version: 150_000,
+            lock_timeout: Setting {
+                ms: 7000,
+                by_client: in_session,
+                in_session,
+            },
+            ..SessionFacts::default()
+        };
+        within_budget(&text, &settings, Duration::from_millis(90))
+    }
 
     #[test]
-    fn timeouts_of_a_string_are_shortened_to_the_character() {
-        for (sql, expected, afterwards) in [
+    fn the_budget_counts_whatever_a_string_sets() {
+        // `{n}` stands for a statement of lockkeeper's own.
+        for (sql, expected) in [
+            ("SELECT 1; DROP TABLE é", "{90};SELECT 1; DROP TABLE é"),
             (
-                "SET lock_timeout TO '5s'; DROP TABLE é",
-                "SET lock_timeout=90     ; DROP TABLE é",
-                Some("SET lock_timeout TO '5s'"),
-            ),
-            ("/* é */ SET lock_timeout=0; DROP TABLE a", "", None),
-            (
-                "SET lock_timeout=0; DROP TABLE a",
-                "SET lock_timeout=9; DROP TABLE a",
-                Some("SET lock_timeout=0"),
+                "/* é */ SET lock_timeout TO '5s' ; DROP TABLE é",
+                "{90};/* é */ SET lock_timeout TO '5s' ;{90}; DROP TABLE é",
             ),
             (
-                "set local lock_timeout = '1min'; DROP TABLE a",
-                "SET LOCAL lock_timeout=90      ; DROP TABLE a",
-                None,
+                "set local lock_timeout = 20; DROP TABLE a",
+                "{90};set local lock_timeout = 20;{20}; DROP TABLE a",
             ),
             (
-                "SET lock_timeout TO '5s'; DROP TABLE a; RESET lock_timeout",
-                "SET lock_timeout=90     ; DROP TABLE a; RESET lock_timeout",
-                None,
+                "SET lock_timeout = 0 -- none\n; DROP TABLE a;; RESET lock_timeout",
+                "{90};SET lock_timeout = 0 -- none\n;{90}; DROP TABLE a;; RESET lock_timeout",
             ),
-            ("SET lock_timeout = 20; DROP TABLE a", "", None),
             (
-                "SET lock_timeout = '5s'; SHOW lock_timeout; DROP TABLE a",
-                "",
-                None,
+                "RESET ALL; DROP TABLE a; SHOW lock_timeout",
+                "{90};RESET ALL;{90}; DROP TABLE a;{7000}; SHOW lock_timeout",
+            ),
+            (
+                "SET lock_timeout = '8s'; SHOW lock_timeout; DROP TABLE a",
+                "{90};SET lock_timeout = '8s';{90};{8000}; SHOW lock_timeout;{90}; DROP TABLE a",
+            ),
+            (
+                "SELECT set_config('lock_timeout', '1h', false); DROP TABLE a; SHOW lock_timeout",
+                "{90};{7000};SELECT set_config('lock_timeout', '1h', false);{90}; DROP TABLE a; SHOW lock_timeout",
+            ),
+            (
+                "-- lock_timeout\nDROP TABLE lock_timeout; DROP TABLE a",
+                "{90};-- lock_timeout\nDROP TABLE lock_timeout; DROP TABLE a",
             ),
         ] {
-            let Classified::Interesting(text) =
-                classify(sql.as_bytes(), LexicalSettings::default())
-            else {
-                panic!("{sql}");
-            };
-            let sent = shortened(&text, Duration::from_millis(90));
-            let expected = if expected.is_empty() { sql } else { expected };
+            let sent = sent(sql, false);
+            let expected = expected
+                .replace('{', "SET LOCAL lock_timeout=")
+                .replace('}', "");
             assert_eq!(sent.text, expected);
-            assert_eq!(sent.afterwards.as_deref(), afterwards, "{sql}");
+            let read = classify(sent.text.as_bytes(), LexicalSettings::default());
+            assert_eq!(read.class(), Class::Ddl, "{sql}");
         }
+        let text = sent("RESET lock_timeout; DROP TABLE a; SHOW lock_timeout", true).text;
+        assert!(text.ends_with("DROP TABLE a; SHOW lock_timeout"), "{text}");
+    }
+
+    #[test]
+    fn what_was_inserted_is_known_by_number_and_place() {
+        let sent = sent("SET lock_timeout = '5s'; DROP TABLE a", false);
+        let numbers: Vec<usize> = sent.inserted.iter().map(|own| own.number).collect();
+        assert_eq!(numbers, [0, 2]);
+        for own in &sent.inserted {
+            let found: String = sent.text.chars().skip(own.at - 1).take(own.chars).collect();
+            assert_eq!(found.trim_matches(';'), "SET LOCAL lock_timeout=90");
+        }
+        assert_eq!(sent.deadline, Some(Duration::from_secs(5)));
     }
 }
