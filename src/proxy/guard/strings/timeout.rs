@@ -202,11 +202,11 @@ mod tests {
             ),
             (
                 "RESET ALL; DROP TABLE a; SHOW lock_timeout",
-                "{90};RESET ALL;{90}; DROP TABLE a;{7000}; SHOW lock_timeout",
+                "{90};RESET ALL;{90}; DROP TABLE a; {7000};SHOW lock_timeout",
             ),
             (
                 "SET lock_timeout = '8s'; SHOW lock_timeout; DROP TABLE a",
-                "{90};SET lock_timeout = '8s';{90};{8000}; SHOW lock_timeout;{90}; DROP TABLE a",
+                "{90};SET lock_timeout = '8s';{90}; {8000};SHOW lock_timeout;{90}; DROP TABLE a",
             ),
             (
                 "SELECT set_config('lock_timeout', '1h', false); DROP TABLE a; SHOW lock_timeout",
