@@ -12,6 +12,7 @@ mod console;
 mod differential;
 mod drivers;
 mod executor;
+mod executor_ends;
 mod guarded;
 mod harness;
 mod policy;
