@@ -119,6 +119,18 @@ fn check_possible(column: &ColumnDefinition, target: &Target) -> Result<(), Stri
             }
         ));
     }
+    if column
+        .identity
+        .as_ref()
+        .is_some_and(|identity| identity.sql.contains('('))
+    {
+        return Err(format!(
+            "An identity column with options has no safe way yet. Add {} as a plain column, fill it in batches from a \
+             sequence with those options, SET NOT NULL, then ADD GENERATED … AS IDENTITY with RESTART behind the last \
+             value.",
+            column.name
+        ));
+    }
     if target.known.is_constrained(column) {
         return Err(format!(
             "A column of the domain {0} has no safe way. Add it with the type under {0}, and the domain's \
