@@ -255,17 +255,10 @@ fn plain(create: &CreateIndex, source: &str, table: &Relation) -> Plan {
         Context::Transaction
     };
     Plan::as_sent(Step {
-        title: "create index as written".to_owned(),
-        sql: source.to_owned(),
         locks: share_lock(table),
         context,
-        undo: Undo::NothingToUndo,
-        check: Check::Nothing,
-        only_while_invalid: None,
         takes_long: true,
-        hides_warnings: false,
-        lock_first: Vec::new(),
-        also: Vec::new(),
+        ..Step::brief("create index as written", source)
     })
 }
 
@@ -283,7 +276,6 @@ fn concurrently(
         let drop = super::drop_index::drop_concurrently(index, &table_name, table.kind);
         steps.push(Step {
             only_while_invalid: Some(index.oid),
-            takes_long: false,
             ..drop
         });
     }
@@ -293,19 +285,11 @@ fn concurrently(
     let is_harmless = create.method == "btree" && !create.has_expressions;
     if is_small && is_harmless {
         steps.push(Step {
-            title: format!("create index {name} on a small table"),
-            sql: source.to_owned(),
             locks: share_lock(table),
             context: Context::Brief {
                 otherwise: vec![build],
             },
-            undo: Undo::NothingToUndo,
-            check: Check::Nothing,
-            only_while_invalid: None,
-            takes_long: false,
-            hides_warnings: false,
-            lock_first: Vec::new(),
-            also: Vec::new(),
+            ..Step::brief(format!("create index {name} on a small table"), source)
         });
         return Plan {
             notice: String::new(),
@@ -342,8 +326,6 @@ fn build_step(create: &CreateIndex, table: &Relation, name: &str, dropped: Optio
     before.retain(|oid| dropped.is_none_or(|index| index.oid != *oid));
     let is_table = table.kind == RelationKind::Table;
     Step {
-        title: format!("create index {name} concurrently"),
-        sql,
         locks: vec![StepLock {
             relation: table.qualified(),
             mode: LockMode::ShareUpdateExclusive,
@@ -361,11 +343,7 @@ fn build_step(create: &CreateIndex, table: &Relation, name: &str, dropped: Optio
             table_oid: table.oid,
             name: name.to_owned(),
         },
-        only_while_invalid: None,
-        takes_long: false,
-        hides_warnings: false,
-        lock_first: Vec::new(),
-        also: Vec::new(),
+        ..Step::brief(format!("create index {name} concurrently"), sql)
     }
 }
 

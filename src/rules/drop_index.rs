@@ -90,8 +90,6 @@ fn plain(drop: &DropIndex, source: &str, found: &[&Relation]) -> Plan {
         Context::Transaction
     };
     Plan::as_sent(Step {
-        title: "drop index as written".to_owned(),
-        sql: source.to_owned(),
         locks: tables
             .map(|table| StepLock {
                 relation: table.qualified(),
@@ -99,21 +97,13 @@ fn plain(drop: &DropIndex, source: &str, found: &[&Relation]) -> Plan {
             })
             .collect(),
         context,
-        undo: Undo::NothingToUndo,
-        check: Check::Nothing,
-        only_while_invalid: None,
-        takes_long: false,
-        hides_warnings: false,
-        lock_first: Vec::new(),
-        also: Vec::new(),
+        ..Step::brief("drop index as written", source)
     })
 }
 
 /// The step that drops one index concurrently.
 pub(super) fn drop_concurrently(index: &Index, table: &Name, kind: RelationKind) -> Step {
     Step {
-        title: format!("drop index {} concurrently", index.name),
-        sql: format!("DROP INDEX CONCURRENTLY {}", index.qualified()),
         locks: vec![StepLock {
             relation: table.clone(),
             mode: LockMode::ShareUpdateExclusive,
@@ -125,10 +115,9 @@ pub(super) fn drop_concurrently(index: &Index, table: &Name, kind: RelationKind)
             why: "the index would have to be built again".to_owned(),
         },
         check: Check::IndexIsGone { oid: index.oid },
-        only_while_invalid: None,
-        takes_long: false,
-        hides_warnings: false,
-        lock_first: Vec::new(),
-        also: Vec::new(),
+        ..Step::brief(
+            format!("drop index {} concurrently", index.name),
+            format!("DROP INDEX CONCURRENTLY {}", index.qualified()),
+        )
     }
 }

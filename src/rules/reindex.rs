@@ -199,8 +199,6 @@ fn concurrently(reindex: &Reindex, relation: &Relation) -> Step {
         .as_ref()
         .map_or(relation.kind, |table| table.kind);
     Step {
-        title: format!("rebuild {} concurrently", relation.name),
-        sql: reindex_sql(reindex, what, &relation.qualified()),
         locks: vec![StepLock {
             relation: table.clone(),
             mode: LockMode::ShareUpdateExclusive,
@@ -218,11 +216,10 @@ fn concurrently(reindex: &Reindex, relation: &Relation) -> Step {
             table_oid,
             except: invalid,
         },
-        only_while_invalid: None,
-        takes_long: false,
-        hides_warnings: false,
-        lock_first: Vec::new(),
-        also: Vec::new(),
+        ..Step::brief(
+            format!("rebuild {} concurrently", relation.name),
+            reindex_sql(reindex, what, &relation.qualified()),
+        )
     }
 }
 
@@ -278,8 +275,6 @@ fn plain_step(reindex: &Reindex, source: &str, relation: &Relation) -> Step {
         Context::Transaction
     };
     Step {
-        title: "reindex as written".to_owned(),
-        sql: source.to_owned(),
         locks: vec![
             StepLock {
                 relation: table_name(relation),
@@ -291,13 +286,8 @@ fn plain_step(reindex: &Reindex, source: &str, relation: &Relation) -> Step {
             },
         ],
         context,
-        undo: Undo::NothingToUndo,
-        check: Check::Nothing,
-        only_while_invalid: None,
         takes_long: true,
-        hides_warnings: false,
-        lock_first: Vec::new(),
-        also: Vec::new(),
+        ..Step::brief("reindex as written", source)
     }
 }
 
