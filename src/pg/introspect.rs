@@ -81,7 +81,7 @@ pub async fn facts_after<S: Session>(
     let catalog = if query.is_none() {
         CatalogFacts::default()
     } else {
-        read(&replies, at + 2)?
+        catalog(&replies, at + 2, request)?
     };
     let types = catalog.types.into_iter().zip(&request.types);
     Ok(Facts {
@@ -138,6 +138,28 @@ struct CatalogFacts {
     functions: Vec<Option<Volatility>>,
     objects: Vec<Vec<DependentRelation>>,
     own_locks: bool,
+}
+
+/// The catalog's part, which has a place for each thing that was asked for.
+fn catalog(
+    replies: &[Reply],
+    at: usize,
+    request: &FactRequest,
+) -> Result<CatalogFacts, FactsError> {
+    let found: CatalogFacts = read(replies, at)?;
+    let counts = [
+        (found.relations.len(), request.relations.len()),
+        (found.types.len(), request.types.len()),
+        (found.functions.len(), request.functions.len()),
+        (found.objects.len(), request.objects.len()),
+    ];
+    match counts.iter().find(|(found, asked)| found != asked) {
+        None => Ok(found),
+        Some((found, asked)) => {
+            let what = format!("{found} answers to {asked} questions");
+            Err(FactsError::Unexpected(what))
+        }
+    }
 }
 
 fn read<T: DeserializeOwned>(replies: &[Reply], at: usize) -> Result<T, FactsError> {

@@ -224,16 +224,30 @@ fn type_oids(request: &FactRequest, has_structure: bool) -> Option<String> {
 /// another type than `float`.
 fn bare(sql: &str) -> String {
     let lower = sql.trim().to_ascii_lowercase();
-    if lower.starts_with("float") {
-        return sql.to_owned();
+    let is_in_word = |letter: char| letter.is_alphanumeric() || "_$.\"".contains(letter);
+    let word = lower.split(|letter| !is_in_word(letter)).next();
+    match word {
+        Some("float") => return sql.to_owned(),
+        Some("interval") => {
+            let array = if lower.ends_with(']') { "[]" } else { "" };
+            return format!("interval{array}");
+        }
+        Some(_) | None => {}
     }
-    if lower.starts_with("interval") {
-        let array = if lower.ends_with(']') { "[]" } else { "" };
-        return format!("interval{array}");
-    }
-    match (sql.find('('), sql.rfind(')')) {
-        (Some(open), Some(close)) if open < close => {
-            format!("{}{}", &sql[..open], &sql[close + 1..])
+    // Parentheses within a quoted name are part of it.
+    let mut quoted = false;
+    let outside: Vec<(usize, char)> = sql
+        .char_indices()
+        .filter(|(_, letter)| {
+            quoted ^= *letter == '"';
+            !quoted
+        })
+        .collect();
+    let open = outside.iter().find(|(_, letter)| *letter == '(');
+    let close = outside.iter().rfind(|(_, letter)| *letter == ')');
+    match (open, close) {
+        (Some((open, _)), Some((close, _))) if open < close => {
+            format!("{}{}", &sql[..*open], &sql[close + 1..])
         }
         _ => sql.to_owned(),
     }
@@ -280,6 +294,10 @@ mod tests {
             ("interval(2)[]", "interval[]"),
             ("float(24)", "float(24)"),
             ("public.geometry(Point,4326)", "public.geometry"),
+            ("\"s(\".geometry(Point,4326)[]", "\"s(\".geometry[]"),
+            ("\"a\"\"(b)\"", "\"a\"\"(b)\""),
+            ("intervals(3)", "intervals"),
+            ("interval.t(3)", "interval.t"),
         ] {
             assert_eq!(bare(sql), asked);
         }

@@ -33,7 +33,9 @@ asked AS (
     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
     WHERE i.indrelid IN (SELECT t.table_oid FROM tables t)
 ), relations AS (
-    SELECT coalesce(pg_catalog.jsonb_agg(CASE WHEN c.oid IS NULL THEN NULL ELSE pg_catalog.jsonb_build_object(
+    -- a relation that came or went while this is read makes the answer one that can't be used
+    SELECT coalesce(pg_catalog.jsonb_agg(CASE WHEN a.oid IS NULL THEN NULL
+        WHEN c.oid IS NULL THEN '"changing"'::pg_catalog.jsonb ELSE pg_catalog.jsonb_build_object(
         'oid', c.oid::pg_catalog.int8, 'schema', n.nspname, 'name', c.relname, 'kind', c.relkind,
         'temporary', c.relpersistence = 't',
         'created_here', c.xmin::pg_catalog.text =
@@ -43,7 +45,7 @@ asked AS (
         'bytes', CASE WHEN c.relkind IN ('p', 'I')
             THEN (SELECT coalesce(pg_catalog.sum(pg_catalog.pg_relation_size(p.relid)), 0)
                   FROM pg_catalog.pg_partition_tree(c.oid) p WHERE p.isleaf)
-            WHEN c.relkind IN ('r', 'm', 'i', 't') THEN coalesce(pg_catalog.pg_relation_size(c.oid), 0) ELSE 0 END,
+            WHEN c.relkind IN ('r', 'm', 'i', 't') THEN pg_catalog.pg_relation_size(c.oid) ELSE 0 END,
         'rows', c.reltuples::pg_catalog.int8,
         'extension', (
             SELECT e.extname FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid

@@ -1,10 +1,9 @@
 //! Facts for the judge, whatever else goes on in the catalog.
 
-use super::{is_about_locks, within};
+use super::within;
 use crate::catalog::shadow::Shadow;
 use crate::catalog::{FactRequest, Facts};
-use crate::error;
-use crate::exec::acquire::Tries;
+use crate::exec::acquire::{Tries, is_about_locks};
 use crate::exec::runner::{INSUFFICIENT_PRIVILEGE, Progress};
 use crate::exec::session::{Command, RunError, Session as _};
 use crate::pg::introspect::{self, FactsError};
@@ -23,8 +22,35 @@ pub(super) async fn ask(
     ask_after(server, &[], request, limits).await
 }
 
-/// As [`ask`], as if some statements had run before.
+/// As [`ask`], as if some statements had run before. A type whose name the server can't make out isn't
+/// known, which is the worst; all else is.
 pub(super) async fn ask_after(
+    server: &mut ServerSession<'_>,
+    before: &[Command],
+    request: &FactRequest,
+    limits: Limits,
+) -> Result<Facts, FactsError> {
+    let failure = match ask_insistently(server, before, request, limits).await {
+        Err(FactsError::Run(RunError::Sql(fields)))
+            if WRONG_NAMES.contains(&fields.sqlstate.as_str()) && !request.types.is_empty() =>
+        {
+            fields
+        }
+        result => return result,
+    };
+    tracing::debug!(error = failure.message, "no facts about types");
+    let others = FactRequest {
+        types: Vec::new(),
+        ..request.clone()
+    };
+    let facts = ask_insistently(server, before, &others, limits).await?;
+    Ok(Facts {
+        types: vec![None; request.types.len()],
+        ..facts
+    })
+}
+
+async fn ask_insistently(
     server: &mut ServerSession<'_>,
     before: &[Command],
     request: &FactRequest,
@@ -37,7 +63,7 @@ pub(super) async fn ask_after(
         progress.attempts += 1;
         let facts = introspect::facts_after(server, before, request, limits.budget);
         let failure = match facts.await {
-            Err(FactsError::Run(RunError::Sql(fields))) if is_about_locks(&fields) => {
+            Err(FactsError::Run(RunError::Sql(fields))) if is_about_locks(&fields.sqlstate) => {
                 RunError::Sql(fields)
             }
             result => return result,
@@ -50,9 +76,6 @@ pub(super) async fn ask_after(
         }
         let tries = tries.get_or_insert_with(|| Tries::new(&request.relations, limits));
         tries.again(server, failure, spent, &mut progress).await?;
-        if let Some(interrupt) = server.interrupt() {
-            return Err(RunError::Sql(Box::new(error::interrupted(interrupt))).into());
-        }
     }
 }
 
