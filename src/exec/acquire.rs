@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use super::look::{LockSet, Sight};
 use super::operator::Operator;
-use super::pulse::Pulse;
 use super::runner::Progress;
 use super::session::{Command, RunError, Session, Stage};
+use super::wait::Wait;
 use crate::plan::Limits;
 use crate::plan::words::seconds;
 use crate::sql::name::Name;
@@ -29,24 +29,19 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 const MAX_BLOCKERS: usize = 5;
 /// Sleep after a try, in multiples of the time that it took.
 const SLEEP_FACTOR: u32 = 10;
-/// When the client is first told that it waits.
-const FIRST_NOTICE: Duration = Duration::from_secs(2);
-/// The least time between two such NOTICEs.
-const NOTICE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Tries of one step until it has its lock, or the deadline.
 #[derive(Debug)]
 pub struct Tries<'a> {
     relations: &'a [Name],
     limits: Limits,
-    began: Option<Duration>,
-    next_notice: Duration,
+    /// From the first look or try on.
+    wait: Option<Wait>,
     /// Looks in vain since the last try.
     looks: u32,
     /// Who was in the way at the last look, oldest transaction first.
     blockers: Vec<String>,
     evicted: Vec<(u32, i64)>,
-    pulse: Pulse,
 }
 
 impl<'a> Tries<'a> {
@@ -55,12 +50,10 @@ impl<'a> Tries<'a> {
         Tries {
             relations,
             limits,
-            began: None,
-            next_notice: FIRST_NOTICE,
+            wait: None,
             looks: 0,
             blockers: Vec::new(),
             evicted: Vec::new(),
-            pulse: Pulse::default(),
         }
     }
 
@@ -81,11 +74,11 @@ impl<'a> Tries<'a> {
         let main = main.map_or(0, |wanted| wanted.oid);
         loop {
             interrupted(session)?;
-            let before = self.start(session);
+            let before = session.elapsed();
+            self.wait(session);
             let Some(snapshot) = operator.look(&set.oids()).await else {
                 return Ok(()); // it can't be seen: asking with a short timeout must do
             };
-            progress.looks += 1;
             let sight = operator.with_ages(set.database, main, |ages| {
                 ages.note(snapshot.at_ms, set.users(&snapshot));
                 let Limits {
@@ -101,7 +94,7 @@ impl<'a> Tries<'a> {
             self.evict(session, &operator, &sight).await;
             self.blockers = sight.blockers;
             self.pause(session, LOOK_AGAIN, progress).await?;
-            self.pulse.feel(session).await?;
+            self.wait(session).feel(session).await?;
             progress.waited += session.elapsed().saturating_sub(before);
         }
     }
@@ -119,7 +112,7 @@ impl<'a> Tries<'a> {
         spent: Duration,
         progress: &mut Progress,
     ) -> Result<(), RunError> {
-        if !matches!(error.sqlstate(), LOCK_NOT_AVAILABLE | DEADLOCK_DETECTED) {
+        if !is_about_locks(error.sqlstate()) {
             return Err(error);
         }
         progress.waited += spent;
@@ -136,15 +129,9 @@ impl<'a> Tries<'a> {
         }
     }
 
-    /// When the first look or try was.
-    fn start<S: Session>(&mut self, session: &S) -> Duration {
-        let now = session.elapsed();
-        if self.began.is_none() {
-            self.began = Some(now);
-            // What came before is no wait for this lock, but the client has heard nothing for as long.
-            self.next_notice = now.max(FIRST_NOTICE).min(now + FIRST_NOTICE);
-        }
-        now
+    /// The wait for the lock, from the first look or try on.
+    fn wait<S: Session>(&mut self, session: &S) -> &mut Wait {
+        self.wait.get_or_insert_with(|| Wait::begin(session))
     }
 
     /// Sleeps before another look or try; tells the client when that is due.
@@ -154,8 +141,7 @@ impl<'a> Tries<'a> {
         sleep: Duration,
         progress: &Progress,
     ) -> Result<(), RunError> {
-        let now = self.start(session);
-        let waited = now.saturating_sub(self.began.unwrap_or(now));
+        let waited = self.wait(session).so_far(session);
         if let Some(timeout) = self.limits.statement_timeout
             && waited + sleep >= timeout
         {
@@ -176,18 +162,30 @@ impl<'a> Tries<'a> {
         session.stage(Stage::AwaitsLock {
             blockers: self.blockers.clone(),
         });
-        if now >= self.next_notice || now + sleep > self.next_notice {
-            let holders = self.holders(session).await;
-            let message = format!(
-                "waiting for a lock for {}: {}",
-                seconds(waited),
-                self.so_far(progress)
-            );
-            session.notice(&message, &holders);
-            self.next_notice = session.elapsed() + NOTICE_INTERVAL;
+        let mut rest = sleep;
+        let until_notice = self.wait(session).until_notice(session);
+        if until_notice < sleep {
+            session.sleep(until_notice).await;
+            interrupted(session)?;
+            self.tell(session, progress).await;
+            rest = sleep.saturating_sub(until_notice);
         }
-        session.sleep(sleep).await;
+        session.sleep(rest).await;
         interrupted(session)
+    }
+
+    /// Tells the client how long it has waited, and for whom.
+    async fn tell<S: Session>(&mut self, session: &mut S, progress: &Progress) {
+        let wait = self.wait(session);
+        if wait.is_to_tell(session) {
+            let waited = seconds(wait.so_far(session));
+            let holders = self.holders(session).await;
+            let so_far = self.so_far(progress);
+            session.notice(
+                &format!("waiting for a lock for {waited}: {so_far}"),
+                &holders,
+            );
+        }
     }
 
     /// What was tried, for people.
@@ -245,6 +243,11 @@ impl<'a> Tries<'a> {
             }
         }
     }
+}
+
+/// Whether an error is about a lock that others hold.
+pub fn is_about_locks(sqlstate: &str) -> bool {
+    matches!(sqlstate, LOCK_NOT_AVAILABLE | DEADLOCK_DETECTED)
 }
 
 /// The server's error with the report's words.

@@ -3,9 +3,7 @@
 
 use std::time::Duration;
 
-use super::acquire::{
-    DEADLOCK_DETECTED, LOCK_NOT_AVAILABLE, QUERY_CANCELED, Tries, array_literal, interrupted,
-};
+use super::acquire::{QUERY_CANCELED, Tries, array_literal};
 use super::look::{LockSet, Wanted, takes_fence};
 use super::runner::{ACTIVE_SQL_TRANSACTION, INSUFFICIENT_PRIVILEGE, Progress, Setup};
 use super::runner::{clean, in_autocommit, set_timeout, work};
@@ -67,12 +65,8 @@ pub(super) async fn in_transaction<S: Session>(
         locks_first: true,
     };
     loop {
-        if session.operator().is_some() {
-            let set = wanted::resolve(session, &[step]).await?;
-            tries.until_clear(session, &set, progress).await?;
-            progress.is_synchronous |= set.is_synchronous;
-            ask.set = Some(set);
-        }
+        ask.set = look(session, &[step], &mut tries, progress).await?;
+        progress.is_synchronous |= ask.set.as_ref().is_some_and(|set| set.is_synchronous);
         progress.attempts += 1;
         let Failed { error, spent } = match ask.once(session).await? {
             Ok(tag) => return Ok(tag),
@@ -87,8 +81,25 @@ pub(super) async fn in_transaction<S: Session>(
             continue;
         }
         tries.again(session, error, spent, progress).await?;
-        interrupted(session)?;
     }
+}
+
+/// Waits until the way is clear for some steps; what they lock. `None` where nobody can look.
+///
+/// # Errors
+/// As [`Tries::until_clear`]; the server's own.
+pub async fn look<S: Session>(
+    session: &mut S,
+    steps: &[&Step],
+    tries: &mut Tries<'_>,
+    progress: &mut Progress,
+) -> Result<Option<LockSet>, RunError> {
+    if session.operator().is_none() {
+        return Ok(None);
+    }
+    let set = wanted::resolve(session, steps).await?;
+    tries.until_clear(session, &set, progress).await?;
+    Ok(Some(set))
 }
 
 impl Ask<'_> {
@@ -97,15 +108,16 @@ impl Ask<'_> {
     /// # Errors
     /// What ends the plan without another try.
     async fn once<S: Session>(&self, session: &mut S) -> Result<Result<String, Failed>, RunError> {
-        if let Some(fence) = self.fence()
-            && let Err(error) = session.run(&fence).await
+        let fence = self.fence();
+        if let Some(fence) = &fence
+            && let Err(error) = session.run(fence).await
         {
             clean(session, &Command::own("ROLLBACK")).await?;
             // Nobody but vacuums, builds and other schema changes waits behind this lock.
             let spent = Duration::ZERO;
             return Ok(Err(Failed { error, spent }));
         }
-        let (batch, locked, at) = self.batch();
+        let (batch, locked, at) = self.batch(fence.is_some());
         let began = session.elapsed();
         let result = session
             .run_within(&batch, locked, self.setup.limits.budget)
@@ -176,11 +188,12 @@ impl Ask<'_> {
         }
     }
 
-    /// The commands of the transaction, how many of them only take locks, and which does the work.
-    fn batch(&self) -> (Vec<Command>, usize, usize) {
+    /// The commands of the transaction, which the fence may have begun, how many of them only take
+    /// locks, and which does the work.
+    fn batch(&self, is_begun: bool) -> (Vec<Command>, usize, usize) {
         let limits = self.setup.limits;
         let mut batch = Vec::new();
-        if self.fence().is_none() {
+        if !is_begun {
             batch.push(Command::own("BEGIN"));
         }
         let timeout = match &self.set {
@@ -193,20 +206,21 @@ impl Ask<'_> {
             // Standbys are waited for when the lock is free again.
             batch.push(Command::own("SET LOCAL synchronous_commit = local"));
         }
-        batch.extend(self.statement_timeout());
+        batch.extend(self.statement_timeout(is_begun));
         let locks = self.locks();
-        let locks_none = locks.is_empty();
+        let locks_any = !locks.is_empty();
         batch.extend(locks);
         batch.extend(self.same_relations());
-        let locked = if locks_none { 0 } else { batch.len() };
         let at = batch.len();
+        let locked = if locks_any { at } else { 0 };
         batch.push(work(self.step));
         batch.extend(self.step.also.iter().map(Command::own));
         batch.push(Command::own("COMMIT"));
         (batch, locked, at)
     }
 
-    fn statement_timeout(&self) -> Option<Command> {
+    /// How long the work may take; the fence has taken the session's own limit off.
+    fn statement_timeout(&self, is_begun: bool) -> Option<Command> {
         let own = self.setup.settings.statement_timeout.ms;
         let within = |limit: Duration| {
             let own = (own > 0).then(|| Duration::from_millis(own));
@@ -214,7 +228,7 @@ impl Ask<'_> {
             Command::own(set_timeout("LOCAL statement_timeout", limit))
         };
         match self.time {
-            StatementTime::AsSet if self.fence().is_some() => {
+            StatementTime::AsSet if is_begun => {
                 Some(Command::own(format!("SET LOCAL statement_timeout = {own}")))
             }
             StatementTime::AsSet => None,
@@ -296,11 +310,6 @@ fn tag(mut replies: Vec<Reply>, at: usize) -> String {
     } else {
         String::new()
     }
-}
-
-/// Whether an error is about a lock that others hold.
-pub fn is_about_locks(sqlstate: &str) -> bool {
-    matches!(sqlstate, LOCK_NOT_AVAILABLE | DEADLOCK_DETECTED)
 }
 
 /// What the question under the lock says when the answer is no.

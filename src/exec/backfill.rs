@@ -19,6 +19,7 @@ use self::statements::KeyRange;
 use super::acquire::{DEADLOCK_DETECTED, LOCK_NOT_AVAILABLE, QUERY_CANCELED, Tries, interrupted};
 use super::runner::{Progress, Setup, clean, set_timeout};
 use super::session::{Command, Moment, Point, Reply, RunError, Session, Stage};
+use super::wait::{FIRST_NOTICE, NOTICE_INTERVAL};
 use crate::plan::backfill::{Backfill, KeyColumn, Order, Passes};
 use crate::plan::words::seconds;
 
@@ -27,10 +28,6 @@ use crate::plan::words::seconds;
 const SERIALIZATION_FAILURE: &str = "40001";
 /// The first version that finds a range of blocks without reading the others.
 const BLOCK_RANGES_VERSION: u32 = 140_000;
-/// When the client is first told how far it is, in time since its statement came.
-const FIRST_REPORT: Duration = Duration::from_secs(2);
-/// The least time between two reports.
-const REPORT_INTERVAL: Duration = Duration::from_secs(10);
 /// How often the standbys are looked at while one is too far behind.
 const LAG_INTERVAL: Duration = Duration::from_secs(1);
 /// How often a table is gone through for what was left.
@@ -463,8 +460,8 @@ impl<'a, S: Session> Filling<'a, S> {
     fn tell(&mut self, waits_for: &str) {
         let progress = self.described(waits_for);
         let elapsed = self.session.elapsed();
-        if elapsed >= self.progress.next_report.unwrap_or(FIRST_REPORT) {
-            self.progress.next_report = Some(elapsed + REPORT_INTERVAL);
+        if elapsed >= self.progress.next_report.unwrap_or(FIRST_NOTICE) {
+            self.progress.next_report = Some(elapsed + NOTICE_INTERVAL);
             let title = self.place.title;
             self.session.notice(&format!("{title}: {progress}"), "");
         }

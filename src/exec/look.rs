@@ -60,8 +60,6 @@ pub struct Sight {
     pub blockers: Vec<String>,
     /// Transactions in the way that have written nothing.
     pub readers: Vec<Reader>,
-    /// A wraparound vacuum, a prepared transaction or a concurrent build is among those in the way.
-    pub is_stuck: bool,
 }
 
 /// A transaction in the way that has written nothing.
@@ -129,7 +127,6 @@ impl LockSet {
         within: Duration,
         looks: u32,
     ) -> Sight {
-        let mut sight = Sight::default();
         let within = if looks < PICKY_LOOKS {
             within.min(SOON)
         } else {
@@ -139,51 +136,82 @@ impl LockSet {
             .in_the_way(snapshot)
             .filter(|(held, wanted)| !gives_way(held, wanted))
             .collect();
-        found.sort_by_key(|(held, _)| {
-            held.age(snapshot.at_ms)
-                .map_or(i64::MIN, |_| held.began_ms.unwrap_or(i64::MIN))
-        });
+        found.sort_by_key(|(held, _)| held.began_ms.unwrap_or(i64::MIN));
         found.dedup_by_key(|(held, _)| (held.pid, held.began_ms, held.relation));
-        let mut chance = 1.0;
-        let mut pids: Vec<(u32, Option<i64>)> = Vec::new();
-        for (held, wanted) in &found {
-            let line = held.line(snapshot.at_ms, &wanted.name.to_string());
-            let age = held.age(snapshot.at_ms);
-            let is_client = held.holder() == Kind::Client;
-            sight.is_stuck |= !is_client;
-            if let (true, false, Some(age), Some(began_ms)) =
-                (is_client, held.writes, age, held.began_ms)
-            {
-                sight.readers.push(Reader {
-                    pid: held.pid,
-                    began_ms,
-                    age,
-                    is_idle: held.state.starts_with("idle in transaction"),
-                    line: line.clone(),
-                });
-            }
-            if !pids.contains(&(held.pid, held.began_ms)) {
-                pids.push((held.pid, held.began_ms));
-                // One that only waits is not a transaction like those that were seen to end.
-                chance *= match age {
-                    Some(age) if is_client && held.granted => {
-                        chance_of(age, ages, look_age, within)
-                    }
-                    Some(_) | None => 0.0,
-                };
-            }
-            sight.blockers.push(line);
-        }
         let is_weak = self.strongest() < Some(LockMode::Share);
-        sight.is_clear = match look_age {
-            _ if found.is_empty() => true,
-            // Who waits for a weak lock stops nobody: only what would deadlock is waited out.
-            _ if is_weak => !sight.is_stuck,
-            LookAge::Fixed(_) => chance >= 1.0,
-            LookAge::Auto => chance >= least_chance(looks),
+        let is_clear = if found.is_empty() {
+            true
+        } else if is_weak {
+            // Who waits for a weak lock stops nobody: only what would deadlock, or never ends by
+            // itself, is waited out.
+            let mut holders = found.iter().map(|(held, _)| held.holder());
+            holders.all(|holder| holder == Kind::Client)
+        } else {
+            let least = match look_age {
+                LookAge::Fixed(_) => 1.0,
+                LookAge::Auto => least_chance(looks),
+            };
+            chance_of_all(&found, snapshot.at_ms, ages, look_age, within) >= least
         };
-        sight
+        if is_clear {
+            return Sight {
+                is_clear,
+                ..Sight::default()
+            };
+        }
+        Sight {
+            is_clear,
+            blockers: found.iter().map(|one| line(one, snapshot)).collect(),
+            readers: found
+                .iter()
+                .filter_map(|one| reader(one, snapshot))
+                .collect(),
+        }
     }
+}
+
+fn line((held, wanted): &(&HeldLock, &Wanted), snapshot: &Snapshot) -> String {
+    held.line(snapshot.at_ms, &wanted.name.to_string())
+}
+
+fn reader(found: &(&HeldLock, &Wanted), snapshot: &Snapshot) -> Option<Reader> {
+    let (held, _) = found;
+    if held.holder() != Kind::Client || held.writes {
+        return None;
+    }
+    Some(Reader {
+        pid: held.pid,
+        began_ms: held.began_ms?,
+        age: held.age(snapshot.at_ms)?,
+        is_idle: held.state.starts_with("idle in transaction"),
+        line: line(found, snapshot),
+    })
+}
+
+/// How likely it is that all transactions in the way are over within that time.
+fn chance_of_all(
+    found: &[(&HeldLock, &Wanted)],
+    at_ms: i64,
+    ages: &Ages,
+    look_age: LookAge,
+    within: Duration,
+) -> f64 {
+    let mut counted: Vec<(u32, Option<i64>)> = Vec::new();
+    let mut chance = 1.0;
+    for (held, _) in found {
+        let transaction = (held.pid, held.began_ms);
+        if counted.contains(&transaction) {
+            continue;
+        }
+        counted.push(transaction);
+        // One that only waits is not a transaction like those that were seen to end.
+        let may_end = held.granted && held.holder() == Kind::Client;
+        chance *= match held.age(at_ms) {
+            Some(age) if may_end => chance_of(age, ages, look_age, within),
+            Some(_) | None => 0.0,
+        };
+    }
+    chance
 }
 
 /// How likely it is that a transaction of that age is over within that time.

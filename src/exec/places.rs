@@ -9,17 +9,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::acquire::{LOCK_NOT_AVAILABLE, interrupted};
-use super::pulse::Pulse;
 use super::session::{RunError, Session, Stage};
+use super::wait::Wait;
 use crate::plan::Limits;
 use crate::plan::words::seconds;
 
 /// How often one looks whether it is one's turn.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
-/// When the client is first told that it waits.
-const FIRST_NOTICE: Duration = Duration::from_secs(2);
-/// The least time between two such NOTICEs.
-const NOTICE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// What is queued for.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -117,12 +113,10 @@ impl Place {
         limits: Limits,
         deadline: Duration,
     ) -> Result<Duration, RunError> {
-        let began = session.elapsed();
-        let mut next_notice = began + FIRST_NOTICE;
-        let mut pulse = Pulse::default();
+        let mut wait = Wait::begin(session);
         loop {
             let ahead = self.ahead();
-            let waited = session.elapsed().saturating_sub(began);
+            let waited = wait.so_far(session);
             if ahead.is_empty() {
                 return Ok(waited);
             }
@@ -141,17 +135,15 @@ impl Place {
                 let fields = crate::error::turn_did_not_come(LOCK_NOT_AVAILABLE, waited, &lines);
                 return Err(RunError::Sql(Box::new(fields)));
             }
-            if session.elapsed() >= next_notice {
+            if wait.is_to_tell(session) {
                 let message = format!(
                     "waiting in the queue behind {}, for {} so far",
                     plans(ahead.len()),
                     seconds(waited)
                 );
                 session.notice(&message, &lines.join("\n"));
-                next_notice = session.elapsed() + NOTICE_INTERVAL;
             }
-            session.sleep(LOOK_AGAIN).await;
-            pulse.feel(session).await?;
+            wait.pass(session, LOOK_AGAIN).await?;
         }
     }
 }

@@ -4,14 +4,13 @@
 use std::time::Duration;
 
 use super::acquire::{DEADLOCK_DETECTED, QUERY_CANCELED, Tries, interrupted};
-use super::ask::{StatementTime, in_transaction};
+use super::ask::{StatementTime, in_transaction, look};
 use super::backfill::{self, BackfillCursor, Place};
 use super::check::{self, verify};
-use super::look::LockSet;
 use super::places::{Applicant, Key, Places};
-use super::pulse::Pulse;
 use super::session::{Command, Moment, Notices, Point, Reply, RunError, Session, Stage, says_true};
 use super::undo::{clean_up, finish, is_half_done, take_back};
+use super::wait::Wait;
 use super::wanted;
 use crate::catalog::{SessionFacts, Setting};
 use crate::plan::backfill::Pace;
@@ -24,10 +23,6 @@ pub(super) const ACTIVE_SQL_TRANSACTION: &str = "25001";
 pub const INSUFFICIENT_PRIVILEGE: &str = "42501";
 /// How often it is looked whether an old snapshot is gone.
 const SNAPSHOT_INTERVAL: Duration = Duration::from_millis(250);
-/// When a client is first told that a build waits.
-const FIRST_NOTICE: Duration = Duration::from_secs(2);
-/// The least time between two such NOTICEs.
-const NOTICE_INTERVAL: Duration = Duration::from_secs(10);
 /// Tries of a command of ours that cleans up, should a late cancel request hit it.
 const CLEANUP_TRIES: u32 = 3;
 
@@ -36,8 +31,6 @@ const CLEANUP_TRIES: u32 = 3;
 pub struct Progress {
     /// Tries to get a lock, over all steps.
     pub attempts: u32,
-    /// Looks whether the way is clear.
-    pub looks: u32,
     /// Time spent in tries that failed, and in waiting for the way to be clear.
     pub waited: Duration,
     /// Steps that ran, done or failed.
@@ -275,9 +268,7 @@ pub(super) async fn in_autocommit<S: Session>(
     }
     let mut tries = Tries::new(setup.relations, setup.limits);
     let result = loop {
-        if session.operator().is_some()
-            && let Err(error) = look(session, step, &mut tries, progress).await
-        {
+        if let Err(error) = look(session, &[step], &mut tries, progress).await {
             break Err(error);
         }
         let began = session.elapsed();
@@ -291,27 +282,12 @@ pub(super) async fn in_autocommit<S: Session>(
                 }
             }
         }
-        if let Err(error) = interrupted(session) {
-            break Err(error);
-        }
     };
     if is_known {
         let back = Command::own(put_back("lock_timeout", &setup.settings.lock_timeout));
         clean(session, &back).await?;
     }
     result
-}
-
-/// Waits until the way is clear for a step; its lock set.
-async fn look<S: Session>(
-    session: &mut S,
-    step: &Step,
-    tries: &mut Tries<'_>,
-    progress: &mut Progress,
-) -> Result<LockSet, RunError> {
-    let set = wanted::resolve(session, &[step]).await?;
-    tries.until_clear(session, &set, progress).await?;
-    Ok(set)
 }
 
 /// A step that waits for other transactions and blocks nobody: without timeouts, checked, cleaned
@@ -326,8 +302,8 @@ async fn concurrently<S: Session>(
     let mut tries = Tries::new(setup.relations, setup.limits);
     let mut pid = 0;
     loop {
-        if session.operator().is_some() {
-            pid = look(session, step, &mut tries, progress).await?.pid;
+        if let Some(set) = look(session, &[step], &mut tries, progress).await? {
+            pid = set.pid;
             until_no_old_snapshot(session, pid, setup, progress).await?;
         }
         if let Some(table) = clear {
@@ -415,14 +391,12 @@ async fn until_no_old_snapshot<S: Session>(
         build_look_age,
         ..
     } = setup.limits;
-    let began = session.elapsed();
-    let mut next_notice = began + FIRST_NOTICE;
-    let mut pulse = Pulse::default();
+    let mut wait = Wait::begin(session);
     loop {
         interrupted(session)?;
         let old = operator.old_snapshots(pid, build_look_age).await;
         let old = old.unwrap_or_default();
-        let waited = session.elapsed().saturating_sub(began);
+        let waited = wait.so_far(session);
         if old.is_empty() {
             progress.waited += waited;
             return Ok(());
@@ -431,15 +405,13 @@ async fn until_no_old_snapshot<S: Session>(
             let fields = crate::error::snapshot_stays(waited, build_look_age, &old.join("\n"));
             return Err(RunError::Sql(Box::new(fields)));
         }
-        if session.elapsed() >= next_notice {
+        if wait.is_to_tell(session) {
             let message =
                 "the build waits for old transactions: it would have to wait for them at its end";
             session.notice(message, &old.join("\n"));
-            next_notice = session.elapsed() + NOTICE_INTERVAL;
         }
         session.stage(Stage::AwaitsLock { blockers: old });
-        session.sleep(SNAPSHOT_INTERVAL).await;
-        pulse.feel(session).await?;
+        wait.pass(session, SNAPSHOT_INTERVAL).await?;
     }
 }
 

@@ -177,20 +177,32 @@ async fn drop_built<S: Session>(
         return Ok(());
     };
     let query = Command::with(BUILT_SQL, vec![table_oid.to_string(), name.clone()]);
-    let found = match run_own(session, &[query]).await {
-        Ok(found) => found,
-        Err(RunError::Gone) => return Err(RunError::Gone),
-        Err(error) => {
-            progress.undone.push(format!(
-                "Index {name} is left: it could not be looked for ({error})."
-            ));
-            return Ok(());
-        }
+    let left = format!("Index {name} is left");
+    let Some(found) = look_for(session, query, &left, progress).await? else {
+        return Ok(());
     };
     set_no_timeouts(session, setup.settings).await?;
     let why = "which a later step has no use for";
     drop_all(session, &found, why, progress).await?;
     put_timeouts_back(session, setup.settings).await
+}
+
+/// Looks for what may be left; when that can't be done, it is said.
+async fn look_for<S: Session>(
+    session: &mut S,
+    query: Command,
+    left: &str,
+    progress: &mut Progress,
+) -> Result<Option<Vec<Reply>>, RunError> {
+    match run_own(session, &[query]).await {
+        Ok(found) => Ok(Some(found)),
+        Err(RunError::Gone) => Err(RunError::Gone),
+        Err(error) => {
+            let told = format!("{left}: it could not be looked for ({error}).");
+            progress.undone.push(told);
+            Ok(None)
+        }
+    }
 }
 
 /// Whether a concurrent step that failed is half done, so that it can only be finished: an index
@@ -234,20 +246,22 @@ pub(super) async fn finish<S: Session>(
     progress: &mut Progress,
     error: RunError,
 ) -> Result<String, RunError> {
-    let (result, sql) = if let Undo::Finish(finishing) = &step.undo {
+    let (result, sql, left) = if let Undo::Finish(finishing) = &step.undo {
         session.notice(
             "the partition is half detached, which can't be taken back: finishing it",
             "It waits for the transactions that use it. A cancel leaves it half detached.",
         );
         let result = insist_on_step(session, finishing, setup, progress).await;
-        (result, &finishing.sql)
+        let left = "The partition is left half detached";
+        (result, &finishing.sql, left)
     } else {
         session.notice(
             "the index is half dropped, which can't be taken back: finishing it",
             "It waits for the transactions that use the table. A cancel leaves it INVALID.",
         );
         let result = insist(session, &Command::own(&step.sql)).await;
-        (result.map(|()| "DROP INDEX".to_owned()), &step.sql)
+        let result = result.map(|()| "DROP INDEX".to_owned());
+        (result, &step.sql, "The index is left INVALID")
     };
     match result {
         Ok(tag) => {
@@ -258,11 +272,6 @@ pub(super) async fn finish<S: Session>(
         }
         Err(RunError::Gone) => Err(RunError::Gone),
         Err(failure) => {
-            let left = if matches!(step.undo, Undo::Finish(_)) {
-                "The partition is left half detached"
-            } else {
-                "The index is left INVALID"
-            };
             progress
                 .undone
                 .push(format!("{left} ({failure}): run {sql} when you can."));
@@ -283,15 +292,10 @@ pub(super) async fn clean_up<S: Session>(
             return Ok(());
         }
     };
-    let found = match run_own(session, &[find_leftovers(leftovers)]).await {
-        Ok(found) => found,
-        Err(RunError::Gone) => return Err(RunError::Gone),
-        Err(error) => {
-            let left =
-                format!("An INVALID index may be left: it could not be looked for ({error}).");
-            progress.undone.push(left);
-            return Ok(());
-        }
+    let query = find_leftovers(leftovers);
+    let left = "An INVALID index may be left";
+    let Some(found) = look_for(session, query, left, progress).await? else {
+        return Ok(());
     };
     drop_all(session, &found, "that is left INVALID", progress).await
 }

@@ -4,14 +4,11 @@
 use std::time::Duration;
 
 use super::operator::progress::Build;
+use super::wait::{FIRST_NOTICE, NOTICE_INTERVAL};
 use crate::plan::words::seconds;
 
 /// How often the build is looked at.
 pub const LOOK_INTERVAL: Duration = Duration::from_millis(500);
-/// When the client is first told.
-const FIRST_NOTICE: Duration = Duration::from_secs(2);
-/// The least time between two NOTICEs about the same phase.
-const NOTICE_INTERVAL: Duration = Duration::from_secs(10);
 /// The least time between two NOTICEs.
 const PHASE_INTERVAL: Duration = Duration::from_secs(1);
 

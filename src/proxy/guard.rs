@@ -21,7 +21,7 @@ use crate::audit::log;
 use crate::catalog::{Facts, SessionFacts};
 use crate::config::{CancelBlockers, Config, Mode};
 use crate::error::{self, Interrupt};
-use crate::exec::acquire::QUERY_CANCELED;
+use crate::exec::acquire::{QUERY_CANCELED, is_about_locks};
 use crate::exec::places::{Applicant, Place};
 use crate::exec::registry::PlanHandle;
 use crate::exec::runner::{self, INSUFFICIENT_PRIVILEGE, Progress, Setup};
@@ -232,10 +232,6 @@ fn ask_timeout(budget: Duration) -> Duration {
     (budget - budget / 10).max(Duration::from_millis(1))
 }
 
-fn is_about_locks(fields: &ErrorFields) -> bool {
-    matches!(fields.sqlstate.as_str(), "55P03" | "40P01")
-}
-
 /// Limits within those that the client has set itself; of its `statement_timeout` some is spent.
 fn within(mut limits: Limits, settings: &SessionFacts, spent: Duration) -> Limits {
     let own_timeout = &settings.lock_timeout;
@@ -297,7 +293,7 @@ impl Case<'_> {
             Ok(facts) => facts,
             Err(FactsError::Run(RunError::Gone)) => return Ending::Gone,
             Err(FactsError::Run(RunError::Sql(fields)))
-                if is_about_locks(&fields)
+                if is_about_locks(&fields.sqlstate)
                     || server.interrupt().is_some()
                     || fields.sqlstate == QUERY_CANCELED =>
             {
@@ -333,7 +329,9 @@ impl Case<'_> {
             let judgement = rules::judge(self.parsed, &self.source, &facts, &policy);
             rules::as_carried_out(judgement, self.parsed, &self.source, &facts, &policy)
         } else {
-            Judgement::untouched()
+            // What it names isn't known: it has the lock timeout of any schema change.
+            let plan = untouched_plan(self.parsed, &self.source);
+            Judgement::by(&rules::other::LOCK_QUEUE, Verdict::Pass(plan))
         };
         count_verdict(&judgement);
         if let Some(plan) = server.plan() {
@@ -533,7 +531,7 @@ impl Case<'_> {
 
 /// A statement that no rule is about, run as it is.
 fn untouched_plan(parsed: &Parsed, source: &str) -> Plan {
-    use crate::plan::{Check, Context, Step, Undo};
+    use crate::plan::{Context, Step};
     let refuses_block = match &parsed.statement {
         crate::sql::statement::Statement::CreateIndex(create) => create.concurrently,
         crate::sql::statement::Statement::DropIndex(drop) => drop.concurrently,
@@ -541,21 +539,12 @@ fn untouched_plan(parsed: &Parsed, source: &str) -> Plan {
         _ => false,
     };
     Plan::as_sent(Step {
-        title: "as sent".to_owned(),
-        sql: source.to_owned(),
-        locks: Vec::new(),
         context: if refuses_block {
             Context::Concurrent { clear: None }
         } else {
             Context::Transaction
         },
-        undo: Undo::NothingToUndo,
-        check: Check::Nothing,
-        only_while_invalid: None,
-        takes_long: false,
-        hides_warnings: false,
-        lock_first: Vec::new(),
-        also: Vec::new(),
+        ..Step::brief("as sent", source)
     })
 }
 

@@ -262,12 +262,15 @@ impl<'a> ServerSession<'a> {
             return None;
         };
         let elapsed = watched.began.elapsed();
-        let told = watched.watchdog.notice(&seen, elapsed);
         let is_over = !watched.limit.is_zero() && elapsed >= watched.limit;
-        if let Some(Stage::Runs { progress, .. }) = &mut self.stage {
-            *progress = seen.words();
+        let mut told = None;
+        if let Some(seen) = seen {
+            told = watched.watchdog.notice(&seen, elapsed);
+            if let Some(Stage::Runs { progress, .. }) = &mut self.stage {
+                *progress = seen.words();
+            }
+            self.publish_stage();
         }
-        self.publish_stage();
         if is_over {
             self.watched = None;
             return Some(Wake::OutOfTime);
@@ -476,7 +479,8 @@ enum Wake {
 
 /// A build that is followed on the operator's login.
 struct Watched {
-    seen: mpsc::Receiver<Build>,
+    /// `None` when the operator can't be asked just now.
+    seen: mpsc::Receiver<Option<Build>>,
     watchdog: Watchdog,
     began: Instant,
     /// Zero is none.
@@ -490,7 +494,7 @@ impl Watched {
         tokio::spawn(async move {
             loop {
                 tokio::time::sleep(watchdog::LOOK_INTERVAL).await;
-                let build = operator.build(pid).await.unwrap_or_default();
+                let build = operator.build(pid).await;
                 if tell.send(build).await.is_err() {
                     return;
                 }

@@ -110,7 +110,7 @@ impl Operator {
         use_it(ages.entry((database, relation)).or_default())
     }
 
-    /// How far the concurrent build of a backend is; `None` when it runs none.
+    /// How far the concurrent step of a backend is; `None` when the operator can't be asked.
     pub async fn build(&self, pid: u32) -> Option<Build> {
         let command = Command::with(progress::BUILD_SQL, vec![pid.to_string()]);
         let replies = self.ask(command, false).await?;
@@ -136,12 +136,8 @@ impl Operator {
 
     /// Cancels what a backend does, or ends it, if its transaction is still the one that began then.
     pub async fn evict(&self, pid: u32, began_ms: i64, terminate: bool) -> bool {
-        let sql = if terminate {
-            progress::TERMINATE_SQL
-        } else {
-            progress::CANCEL_SQL
-        };
-        let command = Command::with(sql, vec![pid.to_string(), began_ms.to_string()]);
+        let parameters = vec![pid.to_string(), began_ms.to_string()];
+        let command = Command::with(progress::evict_sql(terminate), parameters);
         let replies = self.ask(command, false).await;
         replies.is_some_and(|replies| says_true(&replies))
     }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::super::session::Pressure;
 
-/// How far a concurrent build is (`pg_stat_progress_create_index`).
+/// How far a backend's concurrent step is: a build as `pg_stat_progress_create_index` has it; of DROP
+/// INDEX and DETACH PARTITION no more than whom it waits for.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Build {
     /// The phase, in PostgreSQL's words.
@@ -17,8 +18,6 @@ pub struct Build {
     pub lockers: (u64, u64),
     /// The transaction that it waits for, for people; empty when it waits for none.
     pub waits_for: String,
-    /// The process of that transaction; 0 when there is none.
-    pub waits_for_pid: u32,
 }
 
 impl Build {
@@ -45,36 +44,33 @@ impl Build {
 }
 
 pub(super) const BUILD_SQL: &str = "
-SELECT b.phase, b.blocks_done, b.blocks_total, b.tuples_done, b.tuples_total, b.lockers_done, b.lockers_total,
+SELECT coalesce(b.phase, CASE WHEN w.pid IS NULL THEN 'working' ELSE 'waiting for a transaction to end' END),
+  b.blocks_done, b.blocks_total, b.tuples_done, b.tuples_total, b.lockers_done, b.lockers_total,
   coalesce((SELECT pg_catalog.format('process %s (%s%s), transaction open for %s s, %s',
       a.pid, coalesce(a.usename, 'unknown role'),
       CASE WHEN a.application_name <> '' THEN ', ' || a.application_name ELSE '' END,
       coalesce(extract(epoch FROM pg_catalog.clock_timestamp() - a.xact_start)::pg_catalog.int8::pg_catalog.text,
         'unknown'),
       coalesce(a.state, 'state unknown'))
-    FROM pg_catalog.pg_stat_activity a WHERE a.pid = w.pid), ''),
-  coalesce(w.pid, 0)
-FROM pg_catalog.pg_stat_progress_create_index b
+    FROM pg_catalog.pg_stat_activity a WHERE a.pid = w.pid), '')
+FROM (SELECT $1::pg_catalog.int4 AS pid) own
+LEFT JOIN pg_catalog.pg_stat_progress_create_index b ON b.pid = own.pid
 LEFT JOIN LATERAL (
-  SELECT pid FROM pg_catalog.unnest(pg_catalog.pg_blocking_pids(b.pid)) pid WHERE pid <> 0 LIMIT 1) w ON true
-WHERE b.pid = $1::pg_catalog.int4";
+  SELECT pid FROM pg_catalog.unnest(pg_catalog.pg_blocking_pids(own.pid)) pid WHERE pid <> 0 LIMIT 1) w ON true";
 
 pub(super) fn build(row: &[Option<String>]) -> Option<Build> {
     let text = |at: usize| row.get(at).and_then(Option::as_deref);
     let number = |at: usize| text(at).and_then(|value| value.parse().ok());
     let pair = |at: usize| {
-        Some((
-            number(at).unwrap_or_default(),
-            number(at + 1).unwrap_or_default(),
-        ))
+        let (done, total) = (number(at), number(at + 1));
+        (done.unwrap_or_default(), total.unwrap_or_default())
     };
     Some(Build {
         phase: text(0)?.to_owned(),
-        blocks: pair(1)?,
-        tuples: pair(3)?,
-        lockers: pair(5)?,
+        blocks: pair(1),
+        tuples: pair(3),
+        lockers: pair(5),
         waits_for: text(7)?.to_owned(),
-        waits_for_pid: text(8)?.parse().ok()?,
     })
 }
 
@@ -107,12 +103,16 @@ pub(super) fn pressure(row: &[Option<String>]) -> Option<Pressure> {
     })
 }
 
-pub(super) const CANCEL_SQL: &str = "
-SELECT coalesce(bool_or(pg_catalog.pg_cancel_backend(a.pid)), false) FROM pg_catalog.pg_stat_activity a
-WHERE a.pid = $1::pg_catalog.int4
-  AND (1000 * extract(epoch FROM a.xact_start))::pg_catalog.int8 = $2::pg_catalog.int8";
-
-pub(super) const TERMINATE_SQL: &str = "
-SELECT coalesce(bool_or(pg_catalog.pg_terminate_backend(a.pid)), false) FROM pg_catalog.pg_stat_activity a
-WHERE a.pid = $1::pg_catalog.int4
-  AND (1000 * extract(epoch FROM a.xact_start))::pg_catalog.int8 = $2::pg_catalog.int8";
+/// What ends a backend's work, if its transaction is still the one that began then.
+pub(super) fn evict_sql(terminate: bool) -> String {
+    let function = if terminate {
+        "pg_terminate_backend"
+    } else {
+        "pg_cancel_backend"
+    };
+    format!(
+        "SELECT coalesce(bool_or(pg_catalog.{function}(a.pid)), false) FROM pg_catalog.pg_stat_activity a
+         WHERE a.pid = $1::pg_catalog.int4
+         AND (1000 * extract(epoch FROM a.xact_start))::pg_catalog.int8 = $2::pg_catalog.int8"
+    )
+}

@@ -7,8 +7,8 @@ use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
 use super::{
-    Ended, Ending, MAX_JUDGEMENTS, answer, asked, count_verdict, event_of, facts, is_about_locks,
-    known_relations, limits, observe, policy, record, relation_names, within,
+    Ended, Ending, MAX_JUDGEMENTS, answer, asked, count_verdict, event_of, facts, known_relations,
+    limits, observe, policy, record, relation_names, within,
 };
 use crate::audit::event::recorded_sql;
 use crate::catalog::script::{self, SEARCH_PATH, Script, TIME_ZONE};
@@ -16,12 +16,12 @@ use crate::catalog::shadow::Shadow;
 use crate::catalog::{Depth, FactRequest, Facts, SessionFacts};
 use crate::config::{Config, Mode};
 use crate::error::{self, Interrupt};
-use crate::exec::acquire::{QUERY_CANCELED, Tries};
+use crate::exec::acquire::{QUERY_CANCELED, Tries, is_about_locks};
+use crate::exec::ask::look;
 use crate::exec::places::{Applicant, Place};
 use crate::exec::registry::PlanHandle;
 use crate::exec::runner::{self, Progress};
 use crate::exec::session::{Command, RunError, Session as _, Stage};
-use crate::exec::wanted;
 use crate::lock::LockMode;
 use crate::metrics;
 use crate::pg::introspect::FactsError;
@@ -210,7 +210,7 @@ impl<'a> Case<'a> {
             FactsError::Run(RunError::Gone) => Err(Ending::Gone),
             FactsError::Run(RunError::Stale) | FactsError::Unexpected(_) => Err(Ending::Again),
             FactsError::Run(RunError::Sql(fields))
-                if is_about_locks(&fields)
+                if is_about_locks(&fields.sqlstate)
                     || server.interrupt().is_some()
                     || fields.sqlstate == QUERY_CANCELED =>
             {
@@ -457,10 +457,7 @@ impl<'a> Case<'a> {
             .to_ascii_lowercase()
             .contains("nowait");
         loop {
-            if server.operator().is_some() {
-                let set = wanted::resolve(server, &steps).await?;
-                tries.until_clear(server, &set, progress).await?;
-            }
+            look(server, &steps, &mut tries, progress).await?;
             server.stage(Stage::Runs {
                 step: 1,
                 of: 1,
@@ -469,7 +466,8 @@ impl<'a> Case<'a> {
             });
             progress.attempts += 1;
             let (mut held, spent) = self.once(server, &run.sent).await?;
-            let lock_error = held.error.clone().filter(is_about_locks);
+            let is_ours = |fields: &ErrorFields| is_about_locks(&fields.sqlstate);
+            let lock_error = held.error.clone().filter(is_ours);
             let Some(fields) = lock_error.filter(|_| !held.is_told && !is_impatient) else {
                 return Ok(held);
             };
