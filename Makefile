@@ -17,8 +17,14 @@ export LOCKKEEPER_TEST_JDBC := /usr/share/java/postgresql.jar
 # The directories of the servers' programs, separated by colons; empty without PG_VERSIONS.
 PG_BINS = $$(for version in $(PG_VERSIONS); do .ci/postgres $$version || exit; done | paste -sd:)
 
-# What of PostgreSQL's own regression suite make regress runs: all, or make regress SUITE=enforce
+# What of PostgreSQL's own regression suite runs: by default make test runs it in observe, and make regress all of it.
 SUITE ?=
+
+# The servers of the tests make and drop many files, for which disks are slow: where there is plenty of memory they live
+# in it.
+HAS_MEMORY = awk '/^MemAvailable:/ { exit $$2 < 8000000 }' /proc/meminfo && \
+	df --output=avail /dev/shm | awk 'END { exit $$1 < 8000000 }'
+test regress: export TMPDIR := $(or $(TMPDIR),$(shell { $(HAS_MEMORY); } 2>/dev/null && echo /dev/shm || echo /tmp))
 
 # Reads and judges the files of that suite, and runs it; the words after it choose among the tests of tests/regress.rs.
 REGRESS = suite=$$(.ci/regress); export LOCKKEEPER_TEST_REGRESS="$$suite"; set -x; \
@@ -43,7 +49,7 @@ demo: ## run a migration on a busy table directly, then through lockkeeper
 test: ## run every test; PG_VERSIONS="13 14 16 17 18" adds servers
 	@.ci/install test
 	@bins=$(PG_BINS); export LOCKKEEPER_TEST_PG_BINS="$$bins"; set -x; cargo test --locked
-	@$(REGRESS) observe
+	@$(REGRESS) $(or $(SUITE),observe)
 
 .PHONY: regress
 regress: ## run PostgreSQL's own regression suite, directly and through lockkeeper
@@ -85,5 +91,7 @@ fuzz: ## look for inputs that break the parsers; FUZZ_SECONDS=600 looks longer
 soak: ## run what takes too long for every day: gigabytes, kills, all cuts, all interruptions; an hour
 	@.ci/install test
 	LOCKKEEPER_TEST_CELLS=all cargo test --locked --release --test interruptions -- --nocapture
+	@bins=$(PG_BINS); export LOCKKEEPER_TEST_PG_BINS="$$bins" LOCKKEEPER_TEST_CELLS=all; set -x; \
+	cargo test --locked --release --test judged -- --nocapture
 	LOCKKEEPER_TEST_SECONDS=600 cargo test --locked --release --test integrity -- --nocapture
 	cargo test --locked --release --test soak -- --nocapture --test-threads 1

@@ -2,7 +2,8 @@
 //!
 //! The statements are those of `tests/statements`, at least two for each row of the table of statement kinds. Each runs
 //! on the installed server and on those of `LOCKKEEPER_TEST_PG_BINS`; without one there is nothing to say. With
-//! `LOCKKEEPER_TEST_SHOW` what was seen is printed.
+//! `LOCKKEEPER_TEST_SHOW` what was seen is printed; with `LOCKKEEPER_TEST_CELLS=all` plans are taken back after each of
+//! their steps, else after one.
 
 #[path = "common/client.rs"]
 mod client;
