@@ -122,12 +122,11 @@ fn check_possible(column: &ColumnDefinition, target: &Target) -> Result<(), Stri
     if column
         .identity
         .as_ref()
-        .is_some_and(|identity| identity.sql.contains('('))
+        .is_some_and(|identity| identity.options.is_none())
     {
         return Err(format!(
-            "An identity column with options has no safe way yet. Add {} as a plain column, fill it in batches from a \
-             sequence with those options, SET NOT NULL, then ADD GENERATED … AS IDENTITY with RESTART behind the last \
-             value.",
+            "An identity column whose sequence has a name, an owner or a persistence of its own has no safe way. Leave \
+             that out, and ALTER the sequence of {} afterwards.",
             column.name
         ));
     }
@@ -304,21 +303,19 @@ fn next_of(sequence: &Name) -> String {
     format!("nextval({literal}::regclass)")
 }
 
-fn create_sequence(sequence: &Name, of_type: &str) -> Step {
-    Step::brief(
-        format!("create sequence {sequence}"),
-        format!("CREATE SEQUENCE {sequence} AS {of_type}"),
-    )
-    .undone_by(format!("DROP SEQUENCE IF EXISTS {sequence}"))
-    .checked_by(Check::RelationExists {
-        name: sequence.clone(),
-    })
+fn create_sequence(sequence: &Name, of_type: &str, options: &str) -> Step {
+    let sql = format!("CREATE SEQUENCE {sequence} AS {of_type} {options}");
+    Step::brief(format!("create sequence {sequence}"), sql.trim_end())
+        .undone_by(format!("DROP SEQUENCE IF EXISTS {sequence}"))
+        .checked_by(Check::RelationExists {
+            name: sequence.clone(),
+        })
 }
 
 fn serial(column: &ColumnDefinition, target: &Target, all: &mut Vec<Step>) {
     let of_type = column.type_name.serial.unwrap_or("bigint");
     let sequence = sequence_name(column, target);
-    all.push(create_sequence(&sequence, of_type));
+    all.push(create_sequence(&sequence, of_type, ""));
     let quoted = quote_identifier(&column.name);
     let bare = format!("{quoted} {of_type}");
     let mut add = add_with_default(column, &bare, next_of(&sequence), target);
@@ -332,7 +329,15 @@ fn serial(column: &ColumnDefinition, target: &Target, all: &mut Vec<Step>) {
 
 fn identity(column: &ColumnDefinition, target: &Target, all: &mut Vec<Step>) {
     let sequence = backfill_sequence(column, target);
-    all.push(create_sequence(&sequence, &column.type_name.sql));
+    let options = column
+        .identity
+        .as_ref()
+        .and_then(|identity| identity.options.as_deref());
+    all.push(create_sequence(
+        &sequence,
+        &column.type_name.sql,
+        options.unwrap_or_default(),
+    ));
     all.push(add_with_default(
         column,
         &column.bare,
@@ -363,12 +368,10 @@ fn become_identity(column: &ColumnDefinition, target: &Target) -> Step {
     let mut step = steps::alter(target, &actions);
     step.title = format!("make {} an identity column", column.name);
     step.also.push(format!(
-        "SELECT pg_catalog.setval(pg_catalog.pg_get_serial_sequence({}, {}), \
-        pg_catalog.nextval({}::pg_catalog.regclass), \
-         false)",
+        "SELECT pg_catalog.setval(pg_catalog.pg_get_serial_sequence({}, {}), s.last_value, s.is_called) \
+         FROM {sequence} s",
         literal(&table.to_string()),
         literal(&column.name),
-        literal(&sequence.to_string()),
     ));
     step.also.push(format!("DROP SEQUENCE {sequence}"));
     step.undo = Undo::Irreversible {

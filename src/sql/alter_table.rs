@@ -291,6 +291,9 @@ pub struct ColumnDefinition {
 pub struct Identity {
     /// `GENERATED … AS IDENTITY (…)` as SQL.
     pub sql: String,
+    /// Its options as `CREATE SEQUENCE` takes them; `None` when one of them is about more than the
+    /// values.
+    pub options: Option<String>,
 }
 
 /// `GENERATED ALWAYS AS (…)`.

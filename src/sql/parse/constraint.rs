@@ -107,8 +107,11 @@ fn identity(mut constraint: protobuf::Constraint) -> Option<Identity> {
     if constraint.options.is_empty() {
         return Some(Identity {
             sql: format!("GENERATED {always} AS IDENTITY"),
+            options: Some(String::new()),
         });
     }
+    let are_about_values = super::definitions(&constraint.options)
+        .all(|option| VALUE_OPTIONS.contains(&option.defname.as_str()));
     let column = protobuf::ColumnDef {
         colname: "c".to_owned(),
         type_name: Some(protobuf::TypeName {
@@ -128,8 +131,22 @@ fn identity(mut constraint: protobuf::Constraint) -> Option<Identity> {
     };
     let text = added(NodeEnum::ColumnDef(Box::new(column)))?;
     let sql = text.strip_prefix("ADD COLUMN c t ")?.to_owned();
-    Some(Identity { sql })
+    let options = sql.split_once('(').and_then(|(_, options)| {
+        let options = options.strip_suffix(')')?;
+        are_about_values.then(|| options.trim().to_owned())
+    });
+    Some(Identity { sql, options })
 }
+
+/// The options of a sequence that decide which values it gives, as the parser names them.
+const VALUE_OPTIONS: [&str; 6] = [
+    "start",
+    "increment",
+    "minvalue",
+    "maxvalue",
+    "cache",
+    "cycle",
+];
 
 /// Name, type, storage, compression, options and collation.
 fn bare(node: &protobuf::ColumnDef, type_sql: &str) -> Option<String> {
