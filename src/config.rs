@@ -24,6 +24,8 @@ pub use locks::{Builds, CancelBlockers, Locks, OperatorSettings};
 pub use policy::PolicySettings;
 pub use queue::QueueSettings;
 
+use crate::rules::Policy;
+
 /// All settings, with their defaults.
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(default)]
@@ -479,6 +481,15 @@ pub enum ConfigError {
 }
 
 impl Config {
+    /// What the rules read, for the sessions of a role in a database.
+    pub fn policy_for(&self, database: &str, user: &str) -> Policy {
+        Policy {
+            small_table_bytes: self.guard.small_table.as_u64(),
+            scan_bytes_per_second: self.guard.scan_rate.as_u64(),
+            overrides: self.policy.overrides(database, user),
+        }
+    }
+
     /// Reads the file, when there is one, and the environment (`LOCKKEEPER__SECTION__KEY`).
     ///
     /// # Errors

@@ -25,7 +25,7 @@ use crate::metrics::AllMetrics;
 use crate::proxy::address::Address;
 use crate::proxy::cancel::CancelRegistry;
 use crate::proxy::listener::{Listener, Threads, bind_tcp};
-use crate::proxy::operator::{self, Reserve};
+use crate::proxy::operator::{self, NO_LOOK, Reserve};
 use crate::proxy::setup::{Change, Setup, SetupError};
 use crate::proxy::tls::BothLegs;
 use crate::proxy::worker::{Phase, Shared};
@@ -344,8 +344,6 @@ impl Server {
 
 /// Says what lockkeeper's own login can and can't do.
 async fn announce_operator(operator: Operator) {
-    const NO_LOOK: &str =
-        "locks are asked for without looking first, and concurrent builds aren't watched";
     match operator.started(OPERATOR_START).await {
         State::Off => tracing::warn!("operator.url is empty: {NO_LOOK}"),
         State::Failed(why) => tracing::warn!("the operator can't log in ({why}): {NO_LOOK}"),

@@ -20,6 +20,13 @@ pub struct OperatorSettings {
     pub database: String,
 }
 
+impl OperatorSettings {
+    /// There is none, and there shall be none.
+    pub fn is_off(&self) -> bool {
+        self.url.as_deref() == Some("")
+    }
+}
+
 /// `locks`.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(default)]

@@ -6,7 +6,7 @@ use super::command::{HELP, Show};
 use crate::config::{Config, PolicySettings, keys};
 use crate::exec::registry::PlanView;
 use crate::exec::session::Stage;
-use crate::rules::{Action, Policy, RULES, Rule};
+use crate::rules::{Action, RULES, Rule};
 use crate::sql::name::clip;
 
 /// The most that is shown of a statement, in bytes.
@@ -187,11 +187,7 @@ fn filled(text: String) -> Option<String> {
 /// The rows of SHOW RULES. The action is the one for databases, users and tables of which
 /// `policy.overrides` says nothing; what it says stands beside it.
 pub(super) fn rules(config: &Config) -> Vec<Row> {
-    let policy = Policy {
-        small_table_bytes: config.guard.small_table.as_u64(),
-        scan_bytes_per_second: config.guard.scan_rate.as_u64(),
-        overrides: config.policy.overrides("", ""),
-    };
+    let policy = config.policy_for("", "");
     let row = |rule: &&Rule| {
         vec![
             Some(rule.name.to_owned()),

@@ -17,7 +17,6 @@ use self::judge::Judge;
 use self::report::{Finding, Word};
 use super::unusable;
 use crate::config::Config;
-use crate::rules::Policy;
 
 /// What is said once when there is no server to ask.
 const WORST_CASE: &str = "nobody was asked about tables that these scripts don't make: they are taken for the \
@@ -120,11 +119,7 @@ async fn check(flags: &Flags) -> Result<ExitCode, String> {
     if catalog.assumes() {
         notes.push(WORST_CASE.to_owned());
     }
-    let policy = Policy {
-        small_table_bytes: config.guard.small_table.as_u64(),
-        scan_bytes_per_second: config.guard.scan_rate.as_u64(),
-        overrides: config.policy.overrides(&who.database, &who.user),
-    };
+    let policy = config.policy_for(&who.database, &who.user);
     let mut judge = Judge::new(catalog, policy);
     let mut unreadable = false;
     for input in &inputs {

@@ -2,18 +2,14 @@
 
 use super::Report;
 use crate::config::Config;
-use crate::proxy::operator::{DEFAULT_USER, log_in};
+use crate::proxy::operator::{DEFAULT_USER, NO_LOOK, log_in};
 use crate::proxy::setup::Setup;
 
 const CHECK: &str = "operator";
-/// What it costs to have none.
-const NO_LOOK: &str =
-    "locks are asked for without looking first, and concurrent builds aren't watched";
 
 /// Logs in as `serve` does, and asks for the role's rights.
 pub(super) async fn examine(report: &mut Report, config: &Config) {
-    let url = config.operator.url.as_deref();
-    if url == Some("") {
+    if config.operator.is_off() {
         let remedy = "name a login with pg_monitor as operator.url (docs/deploying.md)";
         return report.warn(CHECK, format!("there is none: {NO_LOOK}"), remedy);
     }
@@ -28,7 +24,7 @@ pub(super) async fn examine(report: &mut Report, config: &Config) {
             format!("it can log in, but lacks rights: {}", lacks.join("; ")),
             "GRANT pg_monitor, pg_signal_backend TO that role (docs/deploying.md)",
         ),
-        Err(why) if url.is_some() => report.fail(
+        Err(why) if config.operator.url.is_some() => report.fail(
             CHECK,
             format!("it can't log in: {why}; until it can, {NO_LOOK}"),
             "see operator.url, LOCKKEEPER_OPERATOR_PASSWORD and pg_hba.conf (docs/deploying.md)",

@@ -18,6 +18,10 @@ use crate::proxy::tls::ServerConnector;
 /// The role when `operator.url` is missing.
 pub const DEFAULT_USER: &str = "postgres";
 
+/// What it costs to have no operator.
+pub const NO_LOOK: &str =
+    "locks are asked for without looking first, and concurrent builds aren't watched";
+
 /// What the operator's sessions run with: nothing that a role's defaults say can hold it up.
 const OPTIONS: &str = "-c statement_timeout=0 -c lock_timeout=0 -c idle_session_timeout=0 \
                        -c default_transaction_read_only=off -c jit=off -c search_path=pg_catalog";

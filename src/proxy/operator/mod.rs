@@ -13,7 +13,7 @@ use super::setup::Setup;
 use crate::exec::operator::{Question, State};
 use crate::exec::session::{Command, Reply, RunError, Session};
 use crate::pg::login::Login;
-pub use login::{DEFAULT_USER, checked_url, connect, log_in, upstream};
+pub use login::{DEFAULT_USER, NO_LOOK, checked_url, connect, log_in, upstream};
 pub use reserve::Reserve;
 
 /// The least time between two looks, whoever asks: `pg_locks` takes every partition of the lock
@@ -89,7 +89,7 @@ impl Connection {
     /// Logs in where that hasn't just failed.
     async fn ensure(&mut self) {
         let setup = Arc::clone(&self.setup.borrow_and_update());
-        if setup.config.operator.url.as_deref() == Some("") {
+        if setup.config.operator.is_off() {
             self.login = None;
             self.told.send_replace(State::Off);
             return;

@@ -57,7 +57,7 @@ async fn keep(
             }
             () = tokio::time::sleep_until(next_look) => {
                 let setup = Arc::clone(&setup.borrow());
-                if setup.config.operator.url.as_deref() == Some("") {
+                if setup.config.operator.is_off() {
                     login = None;
                 } else if login.as_ref().is_none_or(Login::is_closed) {
                     login = open(&setup).await;
