@@ -176,6 +176,19 @@ pub fn held_too_long(title: &str, max_hold: Duration) -> ErrorFields {
     )
 }
 
+/// A string of statements that others have waited for, for as long as they may.
+pub fn others_waited(max_hold: Duration) -> ErrorFields {
+    let message = format!(
+        "the statements were not done after others had waited {} for a table that they lock, and were rolled back",
+        seconds(max_hold)
+    );
+    with_hint(
+        fields("ERROR", "57014", message),
+        "Send what takes long apart from the schema changes. If they must hold their locks for longer, raise \
+         locks.max_hold.",
+    )
+}
+
 /// Old transactions that a build doesn't start beside.
 pub fn snapshot_stays(waited: Duration, look_age: Duration, lines: &str) -> ErrorFields {
     let message = format!(

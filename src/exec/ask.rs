@@ -14,8 +14,6 @@ use crate::plan::{Step, StepLock};
 
 /// SQLSTATE `invalid_text_representation`: what the question under the lock ends in.
 const INVALID_TEXT: &str = "22P02";
-/// An autovacuum gives way that long after `deadlock_timeout` at the latest.
-const AUTOVACUUM_GIVES_WAY: Duration = Duration::from_millis(200);
 
 /// How long a step's statement may run, waiting included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,8 +33,10 @@ struct Ask<'a> {
     step: &'a Step,
     setup: Setup<'a>,
     time: StatementTime,
-    /// The relations, where they are looked at.
-    set: Option<LockSet>,
+    /// The relations.
+    set: LockSet,
+    /// It can be seen whether a concurrent build runs, behind which a patient request would deadlock.
+    is_seen: bool,
     /// Locks are taken by `LOCK TABLE` first.
     locks_first: bool,
 }
@@ -61,12 +61,13 @@ pub(super) async fn in_transaction<S: Session>(
         step,
         setup,
         time,
-        set: None,
+        set: LockSet::default(),
+        is_seen: session.operator().is_some(),
         locks_first: true,
     };
     loop {
         ask.set = look(session, &[step], &mut tries, progress).await?;
-        progress.is_synchronous |= ask.set.as_ref().is_some_and(|set| set.is_synchronous);
+        progress.is_synchronous |= ask.set.is_synchronous;
         progress.attempts += 1;
         let Failed { error, spent } = match ask.once(session).await? {
             Ok(tag) => return Ok(tag),
@@ -84,22 +85,23 @@ pub(super) async fn in_transaction<S: Session>(
     }
 }
 
-/// Waits until the way is clear for some steps; what they lock. `None` where nobody can look.
+/// Waits until the way is clear for some steps, where that can be seen; what they lock.
 ///
 /// # Errors
-/// As [`Tries::until_clear`]; the server's own.
+/// As [`Tries::until_clear`]; the server's own; [`RunError::Stale`] when nothing has run and it would
+/// be judged in another way now.
 pub async fn look<S: Session>(
     session: &mut S,
     steps: &[&Step],
     tries: &mut Tries<'_>,
     progress: &mut Progress,
-) -> Result<Option<LockSet>, RunError> {
-    if session.operator().is_none() {
-        return Ok(None);
-    }
+) -> Result<LockSet, RunError> {
     let set = wanted::resolve(session, steps).await?;
     tries.until_clear(session, &set, progress).await?;
-    Ok(Some(set))
+    if progress.executed.is_empty() && !session.is_as_judged().await {
+        return Err(RunError::Stale);
+    }
+    Ok(set)
 }
 
 impl Ask<'_> {
@@ -136,56 +138,31 @@ impl Ask<'_> {
 
     /// Whether locks are taken by statements of our own.
     fn locks_any(&self) -> bool {
-        self.locks_first
-            && (!self.step.lock_first.is_empty()
-                || self.set.as_ref().is_some_and(|set| !set.wanted.is_empty()))
+        self.locks_first && !(self.step.lock_first.is_empty() && self.set.wanted.is_empty())
     }
 
     /// The transaction's beginning: the lock that stops no query and keeps vacuums, builds and other
-    /// schema changes out. It is patient: an autovacuum gives way to it. None where it isn't known
-    /// whether a concurrent build runs, behind which a patient request would deadlock.
+    /// schema changes out.
     fn fence(&self) -> Option<Vec<Command>> {
-        let set = self.set.as_ref().filter(|_| self.locks_first)?;
-        let tables: Vec<String> = set
-            .wanted
-            .iter()
-            .filter(|wanted| !wanted.with_parent && takes_fence(wanted))
-            .map(|wanted| self.named(wanted))
-            .collect();
-        if tables.is_empty() {
+        if !(self.is_seen && self.locks_first) {
             return None;
         }
+        let fence = self.set.fence()?;
         Some(vec![
             Command::own("BEGIN"),
-            Command::own(set_timeout("LOCAL lock_timeout", self.patience(set))),
+            Command::own(set_timeout("LOCAL lock_timeout", self.patience())),
             Command::own("SET LOCAL statement_timeout = 0"),
-            Command::own(format!(
-                "LOCK TABLE {} IN SHARE UPDATE EXCLUSIVE MODE",
-                tables.join(", ")
-            )),
+            Command::own(fence),
         ])
     }
 
     /// It takes a lock that others wait for, on something that they use.
     fn is_strong(&self) -> bool {
-        let set = self.set.as_ref();
-        set.is_some_and(|set| set.strongest() >= Some(LockMode::Share))
+        self.set.strongest() >= Some(LockMode::Share)
     }
 
-    /// How long an autovacuum has to give way.
-    fn patience(&self, set: &LockSet) -> Duration {
-        (set.deadlock_timeout + AUTOVACUUM_GIVES_WAY).max(self.setup.limits.budget)
-    }
-
-    /// A table as `LOCK TABLE` names it: with its children where they are locked too.
-    fn named(&self, wanted: &Wanted) -> String {
-        let set = self.set.as_ref();
-        let has_kin = set.is_some_and(|set| set.wanted.iter().any(|kin| kin.with_parent));
-        if has_kin {
-            wanted.name.to_string()
-        } else {
-            format!("ONLY {}", wanted.name)
-        }
+    fn patience(&self) -> Duration {
+        self.set.patience(self.setup.limits.budget)
     }
 
     /// The commands of the transaction, which the fence may have begun, how many of them only take
@@ -196,13 +173,14 @@ impl Ask<'_> {
         if !is_begun {
             batch.push(Command::own("BEGIN"));
         }
-        let timeout = match &self.set {
-            // Nobody waits behind it but vacuums, builds and other schema changes.
-            Some(set) if !set.wanted.is_empty() && !self.is_strong() => self.patience(set),
-            Some(_) | None => limits.budget,
+        // Nobody waits behind a weak lock but vacuums, builds and other schema changes.
+        let timeout = if self.is_seen && !self.set.wanted.is_empty() && !self.is_strong() {
+            self.patience()
+        } else {
+            limits.budget
         };
         batch.push(Command::own(set_timeout("LOCAL lock_timeout", timeout)));
-        if self.is_strong() && self.set.as_ref().is_some_and(|set| set.is_synchronous) {
+        if self.is_strong() && self.set.is_synchronous {
             // Standbys are waited for when the lock is free again.
             batch.push(Command::own("SET LOCAL synchronous_commit = local"));
         }
@@ -246,14 +224,14 @@ impl Ask<'_> {
         }
         let first = self.step.lock_first.iter().map(StepLock::statement);
         let mut statements: Vec<String> = first.collect();
-        let wanted = self.set.iter().flat_map(|set| &set.wanted);
-        for wanted in wanted.filter(|wanted| !wanted.with_parent && takes_fence(wanted)) {
+        let named = self.set.wanted.iter().filter(|wanted| !wanted.with_parent);
+        for wanted in named.filter(|wanted| takes_fence(wanted)) {
             let is_first =
                 |lock: &StepLock| lock.relation == wanted.name && lock.mode >= wanted.mode;
             if !self.step.lock_first.iter().any(is_first) {
                 statements.push(format!(
                     "LOCK TABLE {} IN {} MODE",
-                    self.named(wanted),
+                    self.set.as_table(wanted),
                     wanted.mode.in_sql()
                 ));
             }
@@ -263,21 +241,15 @@ impl Ask<'_> {
 
     /// Under the locks: the names still stand for the same relations.
     fn same_relations(&self) -> Option<Command> {
-        let set = self.set.as_ref().filter(|set| !set.wanted.is_empty())?;
-        let names: Vec<String> = set
-            .wanted
-            .iter()
-            .map(|wanted| wanted.name.to_string())
-            .collect();
-        let oids: Vec<String> = set
-            .wanted
-            .iter()
-            .map(|wanted| wanted.oid.to_string())
-            .collect();
-        Some(Command::with(
-            SAME_SQL,
-            vec![array_literal(&names), array_literal(&oids)],
-        ))
+        if self.set.wanted.is_empty() {
+            return None;
+        }
+        let column = |text: &dyn Fn(&Wanted) -> String| {
+            array_literal(&self.set.wanted.iter().map(text).collect::<Vec<_>>())
+        };
+        let names = column(&|wanted| wanted.name.to_string());
+        let oids = column(&|wanted| wanted.oid.to_string());
+        Some(Command::with(SAME_SQL, vec![names, oids]))
     }
 
     /// What an error means for the plan.

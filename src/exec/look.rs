@@ -19,6 +19,9 @@ const SOON: Duration = Duration::from_millis(20);
 /// After so many looks in vain half the chance is good enough.
 const PATIENCE: f64 = 40.0;
 
+/// An autovacuum gives way that long after `deadlock_timeout` at the latest.
+const AUTOVACUUM_GIVES_WAY: Duration = Duration::from_millis(200);
+
 /// A lock that is wanted on one relation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
@@ -116,6 +119,33 @@ impl LockSet {
         clients
             .filter_map(|held| Some((held.pid, held.began_ms?)))
             .collect()
+    }
+
+    /// The statement that takes the lock which stops no query and keeps vacuums, builds and other schema
+    /// changes out, on what will be locked more strongly. It is to be asked for with
+    /// [`patience`](Self::patience): an autovacuum gives way to it.
+    pub fn fence(&self) -> Option<String> {
+        let named = self.wanted.iter().filter(|wanted| !wanted.with_parent);
+        let tables: Vec<String> = named
+            .filter(|wanted| takes_fence(wanted))
+            .map(|wanted| self.as_table(wanted))
+            .collect();
+        let tables = tables.join(", ");
+        (!tables.is_empty()).then(|| format!("LOCK TABLE {tables} IN SHARE UPDATE EXCLUSIVE MODE"))
+    }
+
+    /// How long an autovacuum has to give way.
+    pub fn patience(&self, budget: Duration) -> Duration {
+        (self.deadlock_timeout + AUTOVACUUM_GIVES_WAY).max(budget)
+    }
+
+    /// A table as `LOCK TABLE` names it: with its children where they are locked too.
+    pub fn as_table(&self, wanted: &Wanted) -> String {
+        if self.wanted.iter().any(|kin| kin.with_parent) {
+            wanted.name.to_string()
+        } else {
+            format!("ONLY {}", wanted.name)
+        }
     }
 
     /// What the look shows. `looks` have been in vain so far.

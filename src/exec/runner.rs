@@ -300,12 +300,9 @@ async fn concurrently<S: Session>(
     progress: &mut Progress,
 ) -> Result<String, RunError> {
     let mut tries = Tries::new(setup.relations, setup.limits);
-    let mut pid = 0;
     loop {
-        if let Some(set) = look(session, &[step], &mut tries, progress).await? {
-            pid = set.pid;
-            until_no_old_snapshot(session, pid, setup, progress).await?;
-        }
+        let pid = look(session, &[step], &mut tries, progress).await?.pid;
+        until_no_old_snapshot(session, pid, setup, progress).await?;
         if let Some(table) = clear {
             wait_until_clear(session, table, setup, progress).await?;
         }

@@ -123,6 +123,10 @@ pub trait Session {
     fn operator(&self) -> Option<Operator> {
         None
     }
+    /// Whether the plan that hasn't begun would be the same if it were made now.
+    fn is_as_judged(&mut self) -> impl Future<Output = bool> {
+        async { true }
+    }
     /// As [`Session::run`]; when fewer than `locks` of the commands have been answered once the
     /// budget is spent, it is cancelled, and fails with 55P03.
     fn run_within(

@@ -3,6 +3,7 @@
 mod explain;
 mod facts;
 mod observe;
+mod record;
 mod strings;
 mod window;
 
@@ -16,29 +17,31 @@ use super::overrides::{self, Asked};
 use super::server_session::{ServerSession, flush_client};
 use super::session::{Session, SessionError};
 use super::turn::{self, Turn};
-use crate::audit::event::{ErrorEntry, Event, RelationEntry, Who, WindowEntry, recorded_sql};
-use crate::audit::log;
+use crate::audit::event::{Who, recorded_sql};
 use crate::catalog::{Facts, SessionFacts};
 use crate::config::{CancelBlockers, Config, Mode};
 use crate::error::{self, Interrupt};
 use crate::exec::acquire::{QUERY_CANCELED, is_about_locks};
 use crate::exec::places::{Applicant, Place};
 use crate::exec::registry::PlanHandle;
-use crate::exec::runner::{self, INSUFFICIENT_PRIVILEGE, Progress, Setup};
+use crate::exec::runner::{self, INSUFFICIENT_PRIVILEGE, Setup};
 use crate::exec::session::{Command, RunError, Session as _, Stage, says_true};
 use crate::metrics;
 use crate::pg::introspect::FactsError;
 use crate::plan::{Limits, Plan};
 use crate::rules::{self, Judgement, Policy, Verdict};
 use crate::sql::classify::Text;
-use crate::sql::name::{Name, quote_literal};
+use crate::sql::name::{Name, clip, quote_identifier};
 use crate::sql::parse::Parsed;
 use crate::wire::backend::{self, ErrorFields};
 use crate::wire::pipeline::TransactionStatus;
 
 use self::explain::explain_failure;
 use self::observe::observe;
+use self::record::{Ended, event_of, known_relations, record};
 use self::window::Wait;
+
+pub use self::record::{record_mode, record_passed};
 
 /// How often a statement is judged anew because the catalog has changed meanwhile.
 const MAX_JUDGEMENTS: u32 = 5;
@@ -162,7 +165,7 @@ async fn enforce(session: &mut Session, intercept: &Intercept, parsed: &Parsed) 
     if let Some(name) = &intercept.prepared
         && !server_knows(&mut server, name, &intercept.text.text).await
     {
-        return Ending::GoesOn; // for the server to say so
+        return unknown(&mut server, name, intercept.by).await;
     }
     if server.session().mode_depends_on_role() {
         if observe::learn(&mut server).await.is_err() {
@@ -206,14 +209,26 @@ async fn server_knows(server: &mut ServerSession<'_>, name: &str, text: &str) ->
         .is_ok_and(|replies| says_true(&replies))
 }
 
-/// The policy that the settings make for a session. It is put together for each schema change: that
-/// costs less than one round trip's noise, and nothing has to be kept up to date.
-fn policy(config: &Config, who: &Who) -> Policy {
-    Policy {
-        small_table_bytes: config.guard.small_table.as_u64(),
-        scan_bytes_per_second: config.guard.scan_rate.as_u64(),
-        overrides: config.policy.overrides(&who.database, &who.user),
+/// The server says that it has no such prepared statement.
+async fn unknown(server: &mut ServerSession<'_>, name: &str, by: By) -> Ending {
+    if by == By::Query {
+        return Ending::GoesOn;
     }
+    // The batch in which its portal lived has ended.
+    let execute = Command::clients(format!("EXECUTE {}", quote_identifier(name)));
+    match server.run(&[execute]).await {
+        Ok(replies) => Ending::Done(replies.into_iter().map(|reply| reply.tag).collect()),
+        Err(RunError::Sql(fields)) => Ending::Failed(fields),
+        Err(RunError::Gone | RunError::Stale) => Ending::Gone,
+    }
+}
+
+/// What the settings say, and behind them the statement's own comments. It is put together for each
+/// schema change: that costs less than one round trip's noise, and nothing has to be kept up to date.
+fn policy(config: &Config, who: &Who, asked: &Asked) -> Policy {
+    let mut policy = config.policy_for(&who.database, &who.user);
+    policy.overrides.extend(asked.overrides());
+    policy
 }
 
 /// What a statement's comments ask for.
@@ -230,6 +245,12 @@ fn count_verdict(judgement: &Judgement) {
 /// A try gives up a little before the budget is spent, so that nobody waits longer than the budget.
 fn ask_timeout(budget: Duration) -> Duration {
     (budget - budget / 10).max(Duration::from_millis(1))
+}
+
+/// The judgement as it is carried out.
+fn judged(parsed: &Parsed, source: &str, facts: &Facts, policy: &Policy) -> Judgement {
+    let judgement = rules::judge(parsed, source, facts, policy);
+    rules::as_carried_out(judgement, parsed, source, facts, policy)
 }
 
 /// Limits within those that the client has set itself; of its `statement_timeout` some is spent.
@@ -318,16 +339,19 @@ impl Case<'_> {
         let limits = within(limits, &facts.session, server.set_aside_so_far());
         server.obey_timeout(limits.statement_timeout);
         let asked = asked(server.session(), &self.intercept.text, self.parsed, config);
-        let mut policy = policy(config, &server.session().who);
-        policy.overrides.extend(asked.overrides());
+        let policy = policy(config, &server.session().who, &asked);
         if !self.told.replace(true) {
             for notice in &asked.notices {
                 server.notice(notice, "");
             }
         }
         let judgement = if facts.relations.len() == request.relations.len() {
-            let judgement = rules::judge(self.parsed, &self.source, &facts, &policy);
-            rules::as_carried_out(judgement, self.parsed, &self.source, &facts, &policy)
+            let judgement = judged(self.parsed, &self.source, &facts, &policy);
+            if let Some(plan) = judgement.verdict.plan() {
+                let is_same = self.is_same(&facts, plan, policy);
+                server.judged(request, limits.budget, is_same);
+            }
+            judgement
         } else {
             // What it names isn't known: it has the lock timeout of any schema change.
             let plan = untouched_plan(self.parsed, &self.source);
@@ -346,6 +370,26 @@ impl Case<'_> {
             return ending;
         }
         self.carry_out(server, &facts, judgement, limits).await
+    }
+
+    /// Whether other facts make the same plan, on the same relations.
+    fn is_same(
+        &self,
+        facts: &Facts,
+        plan: &Plan,
+        policy: Policy,
+    ) -> impl Fn(&Facts) -> bool + use<> {
+        let oids = |facts: &Facts| -> Vec<Option<u32>> {
+            let relations = facts.relations.iter();
+            relations.map(|found| Some(found.as_ref()?.oid)).collect()
+        };
+        let (before, steps) = (oids(facts), plan.steps.clone());
+        let (parsed, source) = (self.parsed.clone(), self.source.clone());
+        move |now| {
+            let again = judged(&parsed, &source, now, &policy);
+            let plan = again.verdict.plan();
+            oids(now) == before && plan.is_some_and(|plan| plan.steps == steps)
+        }
     }
 
     /// The lock wasn't even had for the facts.
@@ -411,10 +455,9 @@ impl Case<'_> {
                 return Ending::Done(no_op.tag.to_owned());
             }
         };
-        let applicant = Applicant {
-            plan: server.plan().map_or(0, PlanHandle::number),
-            what: self.in_short(server.session()),
-        };
+        let tag = self.parsed.statement.tag();
+        let is_secret = self.parsed.statement.may_hold_secret();
+        let applicant = applicant(server, &recorded_sql(&self.source, tag, is_secret));
         match turn::wait(server, &plan, self.place.take(), &applicant, limits).await {
             Ok(Turn::Come(place)) => self.place.set(place),
             Ok(Turn::Late(place)) => {
@@ -439,19 +482,6 @@ impl Case<'_> {
         };
         let outcome = runner::run(server, &plan, setup).await;
         self.finish(server, facts, &judgement, outcome)
-    }
-
-    /// The statement as others see it who wait for it.
-    fn in_short(&self, session: &Session) -> String {
-        const LONGEST: usize = 80;
-        let tag = self.parsed.statement.tag();
-        let is_secret = self.parsed.statement.may_hold_secret();
-        let sql = recorded_sql(&self.source, tag, is_secret);
-        let sql = crate::sql::name::clip(sql.trim(), LONGEST);
-        format!(
-            "{sql} ({}, process {})",
-            session.who.user, session.who.server_pid
-        )
     }
 
     /// Counts, explains and records a plan's end.
@@ -529,6 +559,17 @@ impl Case<'_> {
     }
 }
 
+/// Who wants a place in the queues, as others see it who wait for it.
+fn applicant(server: &mut ServerSession<'_>, sql: &str) -> Applicant {
+    const LONGEST: usize = 80;
+    let plan = server.plan().map_or(0, PlanHandle::number);
+    let (sql, who) = (clip(sql.trim(), LONGEST), &server.session().who);
+    Applicant {
+        plan,
+        what: format!("{sql} ({}, process {})", who.user, who.server_pid),
+    }
+}
+
 /// A statement that no rule is about, run as it is.
 fn untouched_plan(parsed: &Parsed, source: &str) -> Plan {
     use crate::plan::{Context, Step};
@@ -562,154 +603,5 @@ fn relation_names(parsed: &Parsed, facts: &Facts) -> Vec<Name> {
         parsed.statement.relations()
     } else {
         names
-    }
-}
-
-/// How a statement ended, for the record.
-#[derive(Clone, Default)]
-struct Ended<'a> {
-    outcome: &'static str,
-    error: Option<&'a ErrorFields>,
-    progress: Option<&'a Progress>,
-    window: Option<WindowEntry>,
-    elapsed: Duration,
-}
-
-fn record(
-    session: &Session,
-    text: &Text,
-    parsed: &Parsed,
-    judgement: &Judgement,
-    facts: Option<&Facts>,
-    ended: &Ended<'_>,
-) {
-    let mut event = event_of(session, text, parsed);
-    let is_secret = parsed.statement.may_hold_secret();
-    event.verdict = judgement.verdict.as_str();
-    event.rule = judgement.rule().map(|rule| rule.name);
-    event.outcome = ended.outcome;
-    event.error = ended.error.map(|fields| ErrorEntry {
-        sqlstate: fields.sqlstate.clone(),
-        message: if is_secret {
-            "(withheld)".to_owned()
-        } else {
-            fields.message.clone()
-        },
-    });
-    let known = facts.map(known_relations).unwrap_or_default();
-    if !known.is_empty() {
-        event.relations = known;
-    }
-    if let Some(progress) = ended.progress {
-        let executed = progress.executed.iter();
-        event.executed = executed
-            .map(|sql| recorded_sql(sql, &event.tag, is_secret))
-            .collect();
-        event.undone.clone_from(&progress.undone);
-        if ended.error.is_some() && !progress.last_sql.is_empty() {
-            event.failed = Some(recorded_sql(&progress.last_sql, &event.tag, is_secret));
-        }
-        event.attempts = progress.attempts;
-        event.lock_wait_ms = milliseconds(progress.waited);
-    }
-    event.elapsed_ms = milliseconds(ended.elapsed);
-    if let Some(window) = &ended.window {
-        event.elapsed_ms += window.waited_ms;
-        event.window = Some(window.clone());
-    }
-    session.worker.shared.audit.record(event);
-}
-
-fn known_relations(facts: &Facts) -> Vec<RelationEntry> {
-    let entry = |relation: &crate::catalog::Relation| RelationEntry {
-        name: relation.qualified().to_string(),
-        bytes: Some(relation.bytes),
-    };
-    facts.relations.iter().flatten().map(entry).collect()
-}
-
-fn milliseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-fn event_of(session: &Session, text: &Text, parsed: &Parsed) -> Event {
-    let tag = parsed.statement.tag().to_owned();
-    let named = parsed.statement.relations();
-    let setup = session.worker.setup();
-    Event {
-        time: log::now(),
-        who: session.who.clone(),
-        sql: recorded_sql(
-            text.source(parsed),
-            &tag,
-            parsed.statement.may_hold_secret(),
-        ),
-        tag,
-        verdict: "pass",
-        mode: session.mode(&setup.config).as_str(),
-        relations: named
-            .iter()
-            .map(|name| RelationEntry {
-                name: name.to_string(),
-                bytes: None,
-            })
-            .collect(),
-        outcome: "passed",
-        overriding: asked(session, text, parsed, &setup.config).entry,
-        ..Event::default()
-    }
-}
-
-/// Records that a client sets `lockkeeper.mode`; what it is told when that has no effect.
-pub fn record_mode(session: &Session, value: &str, config: &Config) -> Option<String> {
-    record_mode_of(session, value, config, None)
-}
-
-/// Records that the session's role or database has set it.
-fn record_mode_of_role(session: &Session, value: &str, config: &Config) -> Option<String> {
-    record_mode_of(
-        session,
-        value,
-        config,
-        Some("set for the role or the database"),
-    )
-}
-
-fn record_mode_of(
-    session: &Session,
-    value: &str,
-    config: &Config,
-    because: Option<&'static str>,
-) -> Option<String> {
-    let (entry, notice) = overrides::mode_asked(value, config, &session.who);
-    session.worker.shared.audit.record(Event {
-        time: log::now(),
-        who: session.who.clone(),
-        tag: "SET".to_owned(),
-        sql: format!("SET lockkeeper.mode = {}", quote_literal(value)),
-        verdict: "pass",
-        mode: session.mode(config).as_str(),
-        outcome: "passed",
-        because,
-        overriding: Some(entry),
-        ..Event::default()
-    });
-    notice
-}
-
-/// Records schema changes that went on as they came.
-pub fn record_passed(session: &Session, passed: &Passed) {
-    for parsed in passed
-        .text
-        .statements
-        .iter()
-        .filter(|parsed| parsed.statement.is_ddl())
-    {
-        metrics::verdict("none", "pass");
-        let event = Event {
-            because: Some(passed.because),
-            ..event_of(session, &passed.text, parsed)
-        };
-        session.worker.shared.audit.record(event);
     }
 }

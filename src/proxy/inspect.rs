@@ -539,7 +539,6 @@ impl Inspector {
             () if tools.guarding != Guarding::Stop => tools.guarding.reason(),
             () if self.pipeline.batch().executes > 0 => Some("in a pipeline"),
             () if !runs.may_hurt() => Some(LOCKS_NOTHING),
-            () if runs.prepared.is_some() => Some("EXECUTE by the extended protocol"),
             () if !self.pipeline.is_synced() => return Span::Wait,
             () if self.pipeline.status() != TransactionStatus::Idle => Some("in a transaction"),
             () if runs.text.statements.len() > 1 => Some("several statements in one query"),
@@ -551,7 +550,7 @@ impl Inspector {
                         by: By::Execute,
                         frame_bytes: header.frame_bytes(),
                         text: runs.text,
-                        prepared: None,
+                        prepared: runs.prepared,
                     });
                 }
             },

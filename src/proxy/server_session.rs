@@ -16,14 +16,17 @@ use tokio::sync::mpsc;
 use super::planned::Planned;
 use super::session::{Session, SessionError};
 use super::startup;
+use super::turn::STALE_AFTER;
 use super::worker::Phase;
+use crate::catalog::{FactRequest, Facts};
 use crate::error::{self, Interrupt};
-use crate::exec::acquire::{LOCK_NOT_AVAILABLE, QUERY_CANCELED};
+use crate::exec::acquire::{LOCK_NOT_AVAILABLE, QUERY_CANCELED, is_about_locks};
 use crate::exec::operator::Operator;
 use crate::exec::operator::progress::Build;
 use crate::exec::registry::{PlanHandle, PlanInfo};
 use crate::exec::session::{Command, Moment, Notices, Point, Pressure, Reply, RunError, Stage};
 use crate::exec::watchdog::{self, Watchdog};
+use crate::pg::introspect::{self, FactsError};
 use crate::wire::backend::{self, ErrorFields};
 use crate::wire::frame::{HEADER_BYTES, Header};
 use crate::wire::frontend;
@@ -70,7 +73,9 @@ pub struct ServerSession<'a> {
     /// When the locks of the batch that runs must have been had, and how many of its commands take
     /// them.
     locks_until: Option<(Pin<Box<tokio::time::Sleep>>, usize)>,
-    /// That time came.
+    /// Ready when others have waited for too long for what runs.
+    holds_up: Option<Pin<Box<dyn Future<Output = ()>>>>,
+    /// The time of what runs was over.
     out_of_time: bool,
     /// The build that runs.
     watched: Option<Watched>,
@@ -78,6 +83,16 @@ pub struct ServerSession<'a> {
     stage: Option<Stage>,
     /// The plan as others see it.
     plan: Option<Planned>,
+    /// What the plan was made of.
+    judged: Option<Judged>,
+}
+
+/// The facts that a plan was made of, to see whether the same plan would be made now.
+struct Judged {
+    request: FactRequest,
+    budget: Duration,
+    is_same: Box<dyn Fn(&Facts) -> bool>,
+    at: Instant,
 }
 
 /// One message of the server's.
@@ -119,11 +134,28 @@ impl<'a> ServerSession<'a> {
             hides_parse_notices: false,
             scratch: vec![0; 8192],
             locks_until: None,
+            holds_up: None,
             out_of_time: false,
             watched: None,
             stage: None,
             plan: None,
+            judged: None,
         }
+    }
+
+    /// A plan was made of the facts of a request; the same would be of those that are the same so.
+    pub fn judged(
+        &mut self,
+        request: FactRequest,
+        budget: Duration,
+        is_same: impl Fn(&Facts) -> bool + 'static,
+    ) {
+        self.judged = Some(Judged {
+            request,
+            budget,
+            is_same: Box::new(is_same),
+            at: Instant::now(),
+        });
     }
 
     /// `client_min_messages` of the session: NOTICEs below it aren't sent.
@@ -237,6 +269,12 @@ impl<'a> ServerSession<'a> {
             && until.as_mut().poll(cx).is_ready()
         {
             self.locks_until = None;
+            return Poll::Ready(Ok(Wake::OutOfTime));
+        }
+        if let Some(holds_up) = &mut self.holds_up
+            && holds_up.as_mut().poll(cx).is_ready()
+        {
+            self.holds_up = None;
             return Poll::Ready(Ok(Wake::OutOfTime));
         }
         if let Some(wake) = self.poll_watched(cx) {
@@ -522,6 +560,7 @@ impl crate::exec::session::Session for ServerSession<'_> {
     async fn run(&mut self, batch: &[Command]) -> Result<Vec<Reply>, RunError> {
         self.is_between_commands();
         self.is_about_to_work(batch).await;
+        self.out_of_time = false;
         let mut buffer = BytesMut::new();
         if std::mem::take(&mut self.forgets_unnamed) {
             frontend::put_forget_unnamed(&mut buffer);
@@ -568,6 +607,25 @@ impl crate::exec::session::Session for ServerSession<'_> {
             }
             None => Ok(answers.replies),
         }
+    }
+
+    async fn is_as_judged(&mut self) -> bool {
+        let Some(mut judged) = self.judged.take() else {
+            return true;
+        };
+        if judged.at.elapsed() > STALE_AFTER {
+            match introspect::facts(self, &judged.request, judged.budget).await {
+                Ok(facts) if (judged.is_same)(&facts) => judged.at = Instant::now(),
+                // Whoever holds a relation is in the way of the plan as well; a server that has gone is
+                // noticed next.
+                Err(FactsError::Run(RunError::Sql(fields))) if is_about_locks(&fields.sqlstate) => {
+                }
+                Err(FactsError::Run(RunError::Gone)) => {}
+                Ok(_) | Err(_) => return false,
+            }
+        }
+        self.judged = Some(judged);
+        true
     }
 
     fn operator(&self) -> Option<Operator> {

@@ -7,8 +7,8 @@ use crate::exec::wanted;
 use crate::plan::{Limits, Plan, Step};
 use std::time::Duration;
 
-/// After a longer wait everything is judged afresh.
-const STALE_AFTER: Duration = Duration::from_secs(1);
+/// After a longer wait it is looked whether all is as it was judged.
+pub(super) const STALE_AFTER: Duration = Duration::from_secs(1);
 
 /// What came of waiting for its turn.
 pub(super) enum Turn {

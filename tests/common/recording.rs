@@ -248,6 +248,7 @@ impl Recording {
         // Of 900 rows, in batches of 500.
         let parameters: Vec<&str> = command.parameters.iter().map(String::as_str).collect();
         match short(&command.sql).as_str() {
+            "list the relations" => relations(command),
             "survey the table" => vec![several(&["f", "900", "8", "8192"])],
             "find the last key" => vec![row("900")],
             "find the next key" => match parameters.as_slice() {
@@ -294,6 +295,9 @@ impl Session for Recording {
             }
             self.log.push(text);
             replies.push(self.execute(command));
+        }
+        if batch.len() > 1 {
+            self.failed_try = Duration::ZERO; // it was tried again at once, and no lock was asked for
         }
         Ok(replies)
     }
@@ -359,9 +363,32 @@ fn named_settings(settings: &SessionFacts) -> BTreeMap<String, Value> {
     named.into_iter().map(value).collect()
 }
 
+/// The relations that are to be locked, each a table of the role's own without partitions: as many as
+/// there are names in the question.
+fn relations(question: &Command) -> Vec<Vec<Option<String>>> {
+    let names = question.parameters[0].trim_matches(['{', '}']).split(',');
+    let names = names
+        .map(|name| name.trim_matches('"'))
+        .filter(|name| !name.is_empty());
+    let row = |(at, name): (usize, &str)| {
+        let (schema, name) = name.split_once('.').unwrap_or(("public", name));
+        let (at, oid) = ((at + 1).to_string(), (at + 1000).to_string());
+        let found = [
+            "1", "5", "1000", "f", &at, &oid, schema, name, "t", "f", "t",
+        ];
+        found.map(|text| Some(text.to_owned())).to_vec()
+    };
+    names.enumerate().map(row).collect()
+}
+
 /// A command for the log: the runner's own questions by what they ask.
 pub(crate) fn short(sql: &str) -> String {
     let questions = [
+        ("WITH RECURSIVE named (at, oid", "list the relations"),
+        (
+            "'another relation'",
+            "ask whether they are the same relations",
+        ),
         ("bool_and(i.indisvalid)", "ask whether the index is valid"),
         (
             "SELECT NOT EXISTS (SELECT FROM pg_catalog.pg_class",

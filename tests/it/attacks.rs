@@ -326,7 +326,7 @@ fn a_cancel_is_answered_with_57014() {
             for inside in [true, false] {
                 wire.send(&q(alter));
                 if inside {
-                    until_it_waits(wire.pid(), "ALTER TABLE");
+                    until_it_waits(wire.pid(), "LOCK TABLE");
                 } else {
                     eventually("a try has failed", || admin.value(&between) == "1");
                 }

@@ -264,20 +264,30 @@ fn an_autovacuum_gives_way() {
         let vacuums =
             "SELECT count(*) FROM pg_stat_progress_vacuum v JOIN pg_stat_activity a USING (pid)
              WHERE v.relid = 't'::regclass AND a.backend_type = 'autovacuum worker'";
-        eventually("it is vacuumed", || other.value(vacuums) == "1");
         let mut wire = proxy.session("postgres");
         // It would take minutes; the deadline doesn't leave as much.
         wire.run("SET lock_timeout = '20s'");
-        wire.send(&q("ALTER TABLE t ADD COLUMN b int"));
         let behind = "SELECT count(*) FROM pg_locks WHERE relation = 't'::regclass AND NOT granted
              AND mode <> 'ShareUpdateExclusiveLock'";
-        let altered =
-            "SELECT count(*) FROM pg_attribute WHERE attrelid = 't'::regclass AND attname = 'b'";
-        eventually("it has its lock", || {
-            assert_eq!(other.value(behind), "0");
-            other.value(altered) == "1"
-        });
-        assert_eq!(commands(&wire.until_ready()), ["ALTER TABLE"]);
+        for (sql, column) in [
+            ("ALTER TABLE t ADD COLUMN b int", "b"),
+            ("SELECT 1; ALTER TABLE t ADD COLUMN c int", "c"),
+        ] {
+            eventually("it is vacuumed", || other.value(vacuums) == "1");
+            wire.send(&q(sql));
+            let altered = format!(
+                "SELECT count(*) FROM pg_attribute WHERE attrelid = 't'::regclass AND attname = '{column}'"
+            );
+            eventually("it has its lock", || {
+                assert_eq!(other.value(behind), "0");
+                other.value(&altered) == "1"
+            });
+            let frames = wire.until_ready();
+            assert_eq!(
+                commands(&frames).last().map(String::as_str),
+                Some("ALTER TABLE")
+            );
+        }
     });
 }
 
@@ -433,6 +443,39 @@ fn an_operator_with_fewer_rights_says_so_and_works() {
         assert!(told.field(b'D').contains(&holder), "{told:?}");
         other.run("COMMIT");
         assert_eq!(commands(&wire.until_ready()), ["ALTER TABLE"]);
+    });
+}
+
+#[test]
+fn what_changes_while_a_lock_is_waited_for_is_judged_anew() {
+    limited(|| {
+        let proxy = proxy();
+        let database = with_tables();
+        let mut holder = reader(&database, "t");
+        let mut wire = proxy.session(&database);
+        wire.send(&q("ALTER TABLE t ALTER COLUMN a SET NOT NULL"));
+        // It asks whether the server is there once it has waited for a second.
+        let last = format!(
+            "SELECT query FROM pg_stat_activity WHERE pid = {}",
+            wire.pid()
+        );
+        let mut admin = direct(&database);
+        eventually("it has waited", || {
+            admin.value(&last).contains("lockkeeper waits")
+        });
+        holder.run("ALTER TABLE t RENAME TO former");
+        holder.run("CREATE TABLE t (id int, a int NOT NULL)");
+        holder.run("COMMIT");
+        let frames = wire.until_ready();
+        assert_eq!(commands(&frames), ["ALTER TABLE"], "{frames:?}");
+        let events = proxy.events();
+        assert_eq!(events.len(), 1, "{events:?}");
+        let (executed, outcome) = (&events[0]["executed"], &events[0]["outcome"]);
+        assert_eq!(outcome, "done", "{events:?}");
+        assert!(
+            executed.as_array().is_none_or(Vec::is_empty),
+            "it is NOT NULL already: {executed}"
+        );
     });
 }
 

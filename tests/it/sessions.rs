@@ -34,6 +34,15 @@ fn a_name_that_the_server_no_longer_knows_runs_nothing() {
                 &[],
             ),
             trap(
+                "DEALLOCATE out of sight, EXECUTE by Execute",
+                vec![
+                    ([p("n", DDL), s()].concat(), 1),
+                    (q("DO $$ BEGIN EXECUTE 'DEALLOCATE n'; END $$"), 1),
+                    ([pbe("EXECUTE n"), s()].concat(), 1),
+                ],
+                &[],
+            ),
+            trap(
                 "Close, EXECUTE",
                 vec![
                     ([p("n", DDL), s()].concat(), 1),
@@ -65,6 +74,14 @@ fn a_name_that_the_server_still_knows_is_still_guarded() {
                     ([p("n", DDL), s()].concat(), 1),
                     (q("SELECT 1/0; DEALLOCATE ALL"), 1),
                     (q("EXECUTE n"), 1),
+                ],
+                &["CREATE TABLE done"],
+            ),
+            trap(
+                "EXECUTE by Execute",
+                vec![
+                    ([p("n", DDL), s()].concat(), 1),
+                    ([pbe("EXECUTE n"), s()].concat(), 1),
                 ],
                 &["CREATE TABLE done"],
             ),

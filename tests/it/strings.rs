@@ -6,7 +6,7 @@ use std::thread;
 use crate::harness::{
     Proxy, database, limited, place, psql, psycopg, shared, until_it_waits_for_its_lock,
 };
-use crate::wire::{Wire, cancel_request, commands, q, sqlstate};
+use crate::wire::{Frame, Wire, cancel_request, commands, q, sqlstate};
 
 /// A proxy that guards small tables, too, and waits for locks for as long as it must.
 fn proxy() -> Proxy {
@@ -299,6 +299,42 @@ fn a_string_that_waits_can_be_cancelled_and_left() {
         holder.run("COMMIT");
         assert_eq!(direct.value("SELECT to_regclass('u') IS NULL"), "t");
         assert_eq!(proxy.event_words().len(), 4);
+    });
+}
+
+fn shown(frames: &[Frame]) -> String {
+    frames.iter().map(|frame| frame.show() + "\n").collect()
+}
+
+/// What it locks, it may hold for `locks.max_hold` while others wait for it, and for as long as it likes while nobody
+/// does.
+#[test]
+fn a_string_that_holds_others_up_is_rolled_back() {
+    limited(|| {
+        let proxy = Proxy::start(shared(), |config, _| {
+            config.locks.max_hold = std::time::Duration::from_millis(500);
+        });
+        let (name, mut direct) = with_table();
+        let mut wire = proxy.session(&name);
+        let frames = wire.query("ALTER TABLE t ADD COLUMN c int; SELECT pg_sleep(1.5)");
+        assert_eq!(commands(&frames), ["ALTER TABLE", "SELECT 1"], "{frames:?}");
+        wire.send(&q("ALTER TABLE t ADD COLUMN d int; SELECT pg_sleep(600)"));
+        let pid = wire.pid();
+        let sleeps = format!("SELECT wait_event FROM pg_stat_activity WHERE pid = {pid}");
+        crate::harness::eventually("it holds its lock", || direct.value(&sleeps) == "PgSleep");
+        direct.run("SELECT FROM t LIMIT 1");
+        let frames = wire.until_ready();
+        assert_eq!(sqlstate(&frames), "57014", "{frames:?}");
+        let told = shown(&frames);
+        assert!(told.contains("others had waited 500 ms"), "{told}");
+        let words = proxy.event_words();
+        assert_eq!(words, ["ALTER TABLE done", "ALTER TABLE failed"]);
+        // The client's own limit counts as it would without lockkeeper.
+        wire.run("SET statement_timeout = 300");
+        let frames = wire.query("ALTER TABLE t ADD COLUMN d int; SELECT pg_sleep(600)");
+        assert_eq!(sqlstate(&frames), "57014", "{frames:?}");
+        let told = shown(&frames);
+        assert!(told.contains("due to statement timeout"), "{told}");
     });
 }
 

@@ -134,6 +134,13 @@ impl Operator {
         progress::pressure(replies.first()?.rows.first()?)
     }
 
+    /// Whether somebody waits for a lock that a backend has on a relation.
+    pub async fn is_waited_for(&self, pid: u32) -> bool {
+        let command = Command::with(progress::IS_WAITED_FOR_SQL, vec![pid.to_string()]);
+        let replies = self.ask(command, false).await;
+        replies.is_some_and(|replies| says_true(&replies))
+    }
+
     /// Cancels what a backend does, or ends it, if its transaction is still the one that began then.
     pub async fn evict(&self, pid: u32, began_ms: i64, terminate: bool) -> bool {
         let parameters = vec![pid.to_string(), began_ms.to_string()];

@@ -95,6 +95,11 @@ SELECT (SELECT (1000 * extract(epoch FROM max(coalesce(r.replay_lag, r.flush_lag
   (SELECT count(*) FROM pg_catalog.pg_stat_activity a
    WHERE a.wait_event_type = 'Lock' AND $1::pg_catalog.int4 = ANY (pg_catalog.pg_blocking_pids(a.pid)))";
 
+pub(super) const IS_WAITED_FOR_SQL: &str = "
+SELECT EXISTS (SELECT FROM pg_catalog.pg_stat_activity a
+  WHERE a.wait_event_type = 'Lock' AND a.wait_event = 'relation'
+  AND $1::pg_catalog.int4 = ANY (pg_catalog.pg_blocking_pids(a.pid)))";
+
 pub(super) fn pressure(row: &[Option<String>]) -> Option<Pressure> {
     let lag = row.first()?.as_deref().and_then(|lag| lag.parse().ok());
     Some(Pressure {

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use super::{
-    Ended, Ending, ask_timeout, asked, count_verdict, policy, record, record_mode_of_role, window,
-};
+use super::record::{Ended, record, record_mode_of_role};
+use super::{Ending, ask_timeout, asked, count_verdict, policy, window};
 use crate::catalog::{FactRequest, Facts};
 use crate::config::Mode;
 use crate::exec::session::{Command, RunError, Session as _};
@@ -43,10 +42,8 @@ async fn note(
 ) -> Result<(), RunError> {
     let source = intercept.text.source(parsed).to_owned();
     let setup = session.worker.setup();
-    let mut policy = policy(&setup.config, &session.who);
-    policy
-        .overrides
-        .extend(asked(session, &intercept.text, parsed, &setup.config).overrides());
+    let asked = asked(session, &intercept.text, parsed, &setup.config);
+    let policy = policy(&setup.config, &session.who, &asked);
     let request = rules::facts_needed(&parsed.statement);
     let budget = ask_timeout(setup.config.locks.budget);
     let mut facts = None;

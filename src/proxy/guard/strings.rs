@@ -6,9 +6,10 @@ mod timeout;
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
+use super::record::{Ended, event_of, known_relations, record};
 use super::{
-    Ended, Ending, MAX_JUDGEMENTS, answer, asked, count_verdict, event_of, facts, known_relations,
-    limits, observe, policy, record, relation_names, within,
+    Ending, MAX_JUDGEMENTS, answer, applicant, asked, count_verdict, facts, limits, observe,
+    policy, relation_names, within,
 };
 use crate::audit::event::recorded_sql;
 use crate::catalog::script::{self, SEARCH_PATH, Script, TIME_ZONE};
@@ -18,8 +19,8 @@ use crate::config::{Config, Mode};
 use crate::error::{self, Interrupt};
 use crate::exec::acquire::{QUERY_CANCELED, Tries, is_about_locks};
 use crate::exec::ask::look;
-use crate::exec::places::{Applicant, Place};
-use crate::exec::registry::PlanHandle;
+use crate::exec::look::LockSet;
+use crate::exec::places::Place;
 use crate::exec::runner::{self, Progress};
 use crate::exec::session::{Command, RunError, Session as _, Stage};
 use crate::lock::LockMode;
@@ -94,8 +95,7 @@ struct Change<'a> {
 struct Run<'a> {
     changes: &'a [Change<'a>],
     limits: Limits,
-    /// What the server reads.
-    sent: Sent,
+    settings: &'a SessionFacts,
 }
 
 impl<'a> Case<'a> {
@@ -154,6 +154,7 @@ impl<'a> Case<'a> {
         };
         server.obey(&settings.client_min_messages);
         let limits = within(limits, &settings, server.set_aside_so_far());
+        server.obey_timeout(limits.statement_timeout);
         let judged = self.judge(server, &setup.config, &settings, limits).await;
         let changes = match judged {
             Err(Ending::Failed(fields)) => return Err(self.never_began(server, *fields)),
@@ -173,14 +174,14 @@ impl<'a> Case<'a> {
         if let Some(fields) = self.refusal(&changes) {
             return Err(self.failed("refused", server, &changes, fields));
         }
-        let sent = timeout::within_budget(&self.intercept.text, &settings, limits.budget);
+        let sent = timeout::within_budget(&self.intercept.text, &settings, limits.budget, None);
         let run = Run {
             changes: &changes,
             limits: Limits {
                 deadline: sent.deadline.unwrap_or(limits.deadline),
                 ..limits
             },
-            sent,
+            settings: &settings,
         };
         self.carry_out(server, &run).await
     }
@@ -315,8 +316,7 @@ impl<'a> Case<'a> {
     ) -> Judgement {
         let text = &self.intercept.text;
         let asked = asked(server.session(), text, parsed, config);
-        let mut policy = policy(config, &server.session().who);
-        policy.overrides.extend(asked.overrides());
+        let policy = policy(config, &server.session().who, &asked);
         if !self.told.replace(true) {
             for notice in &asked.notices {
                 server.notice(notice, "");
@@ -326,8 +326,7 @@ impl<'a> Case<'a> {
             return Judgement::untouched();
         }
         let source = text.source(parsed);
-        let judgement = rules::judge(parsed, source, facts, &policy);
-        rules::as_carried_out(judgement, parsed, source, facts, &policy)
+        super::judged(parsed, source, facts, &policy)
     }
 
     /// Why the string doesn't run.
@@ -391,15 +390,7 @@ impl<'a> Case<'a> {
             notice: String::new(),
             steps: plans.flat_map(|plan| plan.steps.clone()).collect(),
         };
-        let session = server.session();
-        let who = format!(
-            " ({}, process {})",
-            session.who.user, session.who.server_pid
-        );
-        let applicant = Applicant {
-            plan: server.plan().map_or(0, PlanHandle::number),
-            what: crate::sql::name::clip(&self.shown(), 80).to_owned() + &who,
-        };
+        let applicant = applicant(server, &self.shown());
         let place = self.place.take();
         match turn::wait(server, &plan, place, &applicant, run.limits).await {
             Ok(Turn::Come(place)) => drop(self.place.replace(place)),
@@ -457,7 +448,8 @@ impl<'a> Case<'a> {
             .to_ascii_lowercase()
             .contains("nowait");
         loop {
-            look(server, &steps, &mut tries, progress).await?;
+            let set = look(server, &steps, &mut tries, progress).await?;
+            let sent = self.sent(server, run, &set);
             server.stage(Stage::Runs {
                 step: 1,
                 of: 1,
@@ -465,7 +457,22 @@ impl<'a> Case<'a> {
                 progress: String::new(),
             });
             progress.attempts += 1;
-            let (mut held, spent) = self.once(server, &run.sent).await?;
+            let began = server.elapsed();
+            let mut held = server
+                .pass_query(
+                    self.intercept,
+                    &sent.text,
+                    &sent.inserted,
+                    run.limits.max_hold,
+                )
+                .await?;
+            // Nobody but vacuums, builds and other schema changes waits behind the first lock.
+            let is_fenced_off = held.answered < sent.fence;
+            let spent = if is_fenced_off {
+                Duration::ZERO
+            } else {
+                server.elapsed().saturating_sub(began)
+            };
             let is_ours = |fields: &ErrorFields| is_about_locks(&fields.sqlstate);
             let lock_error = held.error.clone().filter(is_ours);
             let Some(fields) = lock_error.filter(|_| !held.is_told && !is_impatient) else {
@@ -483,17 +490,13 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// One try under the budget, and how long it took.
-    async fn once(
-        &self,
-        server: &mut ServerSession<'_>,
-        sent: &Sent,
-    ) -> Result<(Held, Duration), RunError> {
-        let began = server.elapsed();
-        let held = server
-            .pass_query(self.intercept, &sent.text, &sent.inserted)
-            .await?;
-        Ok((held, server.elapsed().saturating_sub(began)))
+    /// What the server reads: the string under the budget, behind a lock that an autovacuum gives way to
+    /// where it can be seen that no build is in the way of it.
+    fn sent(&self, server: &ServerSession<'_>, run: &Run<'_>, set: &LockSet) -> Sent {
+        let budget = run.limits.budget;
+        let fence = set.fence().filter(|_| server.operator().is_some());
+        let fence = fence.map(|lock| (lock, set.patience(budget)));
+        timeout::within_budget(&self.intercept.text, run.settings, budget, fence)
     }
 
     /// Answers, counts and records.

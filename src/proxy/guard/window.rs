@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Case, Ended, Ending};
+use super::record::Ended;
+use super::{Case, Ending};
 use crate::audit::event::WindowEntry;
 use crate::catalog::Facts;
 use crate::config::window::{Window, Windows, human_span};
@@ -16,12 +17,11 @@ use crate::exec::registry::PlanHandle;
 use crate::exec::session::{Command, RunError, Session as _, Stage};
 use crate::plan::Limits;
 use crate::proxy::server_session::ServerSession;
+use crate::proxy::turn::STALE_AFTER;
 use crate::rules::other::NO_WINDOW;
 use crate::rules::{Judgement, Refusal};
 use crate::wire::backend::ErrorFields;
 
-/// After a wait of so long what is known of the tables is old.
-const STALE_AFTER: Duration = Duration::from_secs(1);
 /// How often windows, settings and limits are looked at.
 const TICK: Duration = Duration::from_secs(1);
 /// How often the client is told that it still waits.
@@ -231,7 +231,7 @@ pub(super) fn entry(config: &Config, waited: Duration, approved: bool) -> Window
         windows: standing.windows.iter().map(ToString::to_string).collect(),
         opens: opening.map(|(at, window)| window.clock(at)),
         approved,
-        waited_ms: super::milliseconds(waited),
+        waited_ms: super::record::milliseconds(waited),
     }
 }
 

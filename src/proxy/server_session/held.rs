@@ -1,8 +1,13 @@
 //! A Query of the client's own that a plan runs: what the server answers is kept back until its end,
 //! so that it can be tried again while the client has seen nothing of it.
 
+use std::time::{Duration, Instant};
+
 use super::{MAX_QUEUED_BYTES, Message, ServerSession};
-use crate::exec::session::RunError;
+use crate::error::{self, Interrupt};
+use crate::exec::acquire::QUERY_CANCELED;
+use crate::exec::operator::Operator;
+use crate::exec::session::{RunError, Session as _};
 use crate::proxy::inspect::Intercept;
 use crate::wire::backend::{self, ErrorFields};
 use crate::wire::frame::{HEADER_BYTES, Header};
@@ -12,6 +17,9 @@ use bytes::BytesMut;
 /// The most that is kept back of one answer, in bytes; beyond that it goes out as it comes, and isn't
 /// tried again.
 const MAX_HELD_BYTES: usize = 1 << 20;
+
+/// How often it is looked whether others wait.
+const HOLD_INTERVAL: Duration = Duration::from_millis(200);
 
 /// A statement of lockkeeper's own in the text of a Query: the client learns nothing of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +42,7 @@ pub(in crate::proxy) struct Held {
     /// Statements of the client's that are done; of one that failed, those before it.
     pub(in crate::proxy) done: usize,
     /// Statements that are done, those of lockkeeper's own among them.
-    answered: usize,
+    pub(in crate::proxy) answered: usize,
     /// ReadyForQuery.
     ready: Option<Message>,
     /// The client has seen some of it.
@@ -58,7 +66,8 @@ impl Held {
 
 impl ServerSession<'_> {
     /// Sends the client's Query at the front, with this text, and keeps the answer back: that to the
-    /// client's own text, without the statements that were inserted.
+    /// client's own text, without the statements that were inserted. When others have waited for so long
+    /// for a table that it locks, it is cancelled.
     ///
     /// # Errors
     /// [`RunError::Gone`]; the client then has what the server said.
@@ -67,8 +76,38 @@ impl ServerSession<'_> {
         intercept: &Intercept,
         text: &str,
         inserted: &[Inserted],
+        max_hold: Duration,
     ) -> Result<Held, RunError> {
         self.is_between_commands();
+        self.out_of_time = false;
+        let pid = self.session.who.server_pid;
+        let operator = self.operator();
+        self.holds_up =
+            operator.map(|operator| Box::pin(others_waited(operator, pid, max_hold)) as _);
+        let held = self.held(intercept, text, inserted).await;
+        self.holds_up = None;
+        let mut held = held?;
+        if let Some(cancelling) = self.cancelling.take() {
+            cancelling.await; // so that a late cancel can't hit what comes next
+        }
+        let cancelled = held.error.clone();
+        if let Some(fields) = cancelled.filter(|fields| fields.sqlstate == QUERY_CANCELED) {
+            // It was ours to ask the server to cancel.
+            if self.interrupt == Some(Interrupt::TimedOut) {
+                held.say_instead(&error::statement_timeout());
+            } else if self.ran_out_of_time(&fields) {
+                held.say_instead(&error::others_waited(max_hold));
+            }
+        }
+        Ok(held)
+    }
+
+    async fn held(
+        &mut self,
+        intercept: &Intercept,
+        text: &str,
+        inserted: &[Inserted],
+    ) -> Result<Held, RunError> {
         let mut frame = BytesMut::new();
         frontend::put_query(&mut frame, text);
         self.session.server.queue(&frame);
@@ -108,9 +147,6 @@ impl ServerSession<'_> {
                 }
             }
         }
-        if let Some(cancelling) = self.cancelling.take() {
-            cancelling.await; // so that a late cancel can't hit what comes next
-        }
         Ok(held)
     }
 
@@ -146,6 +182,19 @@ impl ServerSession<'_> {
             self.session.client.queue(&message.frame);
         }
         Ok(())
+    }
+}
+
+/// Ready when others have waited for that long for a relation that a backend has locked.
+async fn others_waited(operator: Operator, pid: u32, limit: Duration) {
+    let mut since: Option<Instant> = None;
+    loop {
+        tokio::time::sleep(HOLD_INTERVAL).await;
+        if !operator.is_waited_for(pid).await {
+            since = None;
+        } else if since.get_or_insert_with(Instant::now).elapsed() >= limit {
+            return;
+        }
     }
 }
 

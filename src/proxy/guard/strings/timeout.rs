@@ -1,6 +1,7 @@
 //! The `lock_timeout` of a string: nobody may wait behind it for longer than the budget, whatever it
 //! sets itself. So statements of lockkeeper's own stand in the text that the server reads, whose effect
-//! ends with the string's transaction: what its client sets stays, and nothing has to be put back.
+//! ends with the string's transaction: what its client sets stays, and nothing has to be put back. In
+//! front of them all stands the lock that keeps vacuums and other schema changes out.
 
 use std::time::Duration;
 
@@ -12,6 +13,9 @@ use crate::sql::parse::{Parsed, Sort};
 
 const NAME: &str = "lock_timeout";
 
+/// The lock that is taken before anything else, and how long it is waited for.
+pub(super) type Fence = (String, Duration);
+
 /// What is sent to the server in the place of a string.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Sent {
@@ -19,17 +23,30 @@ pub(super) struct Sent {
     pub(super) text: String,
     /// Those statements, in order.
     pub(super) inserted: Vec<Inserted>,
+    /// Statements of lockkeeper's own at the front, of which nobody waits behind a lock but vacuums, builds
+    /// and other schema changes.
+    pub(super) fence: usize,
     /// How long the client wants to wait for a lock, if the string says so.
     pub(super) deadline: Option<Duration>,
 }
 
 /// The text, with the budget set in front of it and wherever it may have been set to something else;
 /// a statement that looks at the setting finds the client's own, where that is known.
-pub(super) fn within_budget(text: &Text, settings: &SessionFacts, budget: Duration) -> Sent {
+pub(super) fn within_budget(
+    text: &Text,
+    settings: &SessionFacts,
+    budget: Duration,
+    fence: Option<Fence>,
+) -> Sent {
     let own = &settings.lock_timeout;
     let at_first = settings.is_known().then(|| Duration::from_millis(own.ms));
     let mut theirs = at_first;
     let mut builder = Builder::new(&text.text);
+    if let Some((lock, patience)) = fence {
+        builder.insert(0, &format!("{};", set(patience)));
+        builder.insert(0, &format!("{lock};"));
+        builder.sent.fence = builder.count;
+    }
     builder.insert(0, &format!("{};", set(budget)));
     for (at, parsed) in text.statements.iter().enumerate() {
         let change = change(parsed, text.source(parsed));
@@ -180,7 +197,7 @@ mod tests {
             },
             ..SessionFacts::default()
         };
-        within_budget(&text, &settings, Duration::from_millis(90))
+        within_budget(&text, &settings, Duration::from_millis(90), None)
     }
 
     #[test]

@@ -1,0 +1,172 @@
+//! What is recorded of schema changes: those that are guarded, and those that go on as they came.
+
+use std::time::Duration;
+
+use super::asked;
+use crate::audit::event::{ErrorEntry, Event, RelationEntry, WindowEntry, recorded_sql};
+use crate::audit::log;
+use crate::catalog::Facts;
+use crate::config::Config;
+use crate::exec::runner::Progress;
+use crate::metrics;
+use crate::proxy::inspect::Passed;
+use crate::proxy::overrides;
+use crate::proxy::session::Session;
+use crate::rules::Judgement;
+use crate::sql::classify::Text;
+use crate::sql::name::quote_literal;
+use crate::sql::parse::Parsed;
+use crate::wire::backend::ErrorFields;
+
+/// How a statement ended, for the record.
+#[derive(Clone, Default)]
+pub(super) struct Ended<'a> {
+    pub(super) outcome: &'static str,
+    pub(super) error: Option<&'a ErrorFields>,
+    pub(super) progress: Option<&'a Progress>,
+    pub(super) window: Option<WindowEntry>,
+    pub(super) elapsed: Duration,
+}
+
+pub(super) fn record(
+    session: &Session,
+    text: &Text,
+    parsed: &Parsed,
+    judgement: &Judgement,
+    facts: Option<&Facts>,
+    ended: &Ended<'_>,
+) {
+    let mut event = event_of(session, text, parsed);
+    let is_secret = parsed.statement.may_hold_secret();
+    event.verdict = judgement.verdict.as_str();
+    event.rule = judgement.rule().map(|rule| rule.name);
+    event.outcome = ended.outcome;
+    event.error = ended.error.map(|fields| ErrorEntry {
+        sqlstate: fields.sqlstate.clone(),
+        message: if is_secret {
+            "(withheld)".to_owned()
+        } else {
+            fields.message.clone()
+        },
+    });
+    let known = facts.map(known_relations).unwrap_or_default();
+    if !known.is_empty() {
+        event.relations = known;
+    }
+    if let Some(progress) = ended.progress {
+        let executed = progress.executed.iter();
+        event.executed = executed
+            .map(|sql| recorded_sql(sql, &event.tag, is_secret))
+            .collect();
+        event.undone.clone_from(&progress.undone);
+        if ended.error.is_some() && !progress.last_sql.is_empty() {
+            event.failed = Some(recorded_sql(&progress.last_sql, &event.tag, is_secret));
+        }
+        event.attempts = progress.attempts;
+        event.lock_wait_ms = milliseconds(progress.waited);
+    }
+    event.elapsed_ms = milliseconds(ended.elapsed);
+    if let Some(window) = &ended.window {
+        event.elapsed_ms += window.waited_ms;
+        event.window = Some(window.clone());
+    }
+    session.worker.shared.audit.record(event);
+}
+
+pub(super) fn known_relations(facts: &Facts) -> Vec<RelationEntry> {
+    let entry = |relation: &crate::catalog::Relation| RelationEntry {
+        name: relation.qualified().to_string(),
+        bytes: Some(relation.bytes),
+    };
+    facts.relations.iter().flatten().map(entry).collect()
+}
+
+pub(super) fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+pub(super) fn event_of(session: &Session, text: &Text, parsed: &Parsed) -> Event {
+    let tag = parsed.statement.tag().to_owned();
+    let named = parsed.statement.relations();
+    let setup = session.worker.setup();
+    Event {
+        time: log::now(),
+        who: session.who.clone(),
+        sql: recorded_sql(
+            text.source(parsed),
+            &tag,
+            parsed.statement.may_hold_secret(),
+        ),
+        tag,
+        verdict: "pass",
+        mode: session.mode(&setup.config).as_str(),
+        relations: named
+            .iter()
+            .map(|name| RelationEntry {
+                name: name.to_string(),
+                bytes: None,
+            })
+            .collect(),
+        outcome: "passed",
+        overriding: asked(session, text, parsed, &setup.config).entry,
+        ..Event::default()
+    }
+}
+
+/// Records that a client sets `lockkeeper.mode`; what it is told when that has no effect.
+pub fn record_mode(session: &Session, value: &str, config: &Config) -> Option<String> {
+    record_mode_of(session, value, config, None)
+}
+
+/// Records that the session's role or database has set it.
+pub(super) fn record_mode_of_role(
+    session: &Session,
+    value: &str,
+    config: &Config,
+) -> Option<String> {
+    record_mode_of(
+        session,
+        value,
+        config,
+        Some("set for the role or the database"),
+    )
+}
+
+fn record_mode_of(
+    session: &Session,
+    value: &str,
+    config: &Config,
+    because: Option<&'static str>,
+) -> Option<String> {
+    let (entry, notice) = overrides::mode_asked(value, config, &session.who);
+    session.worker.shared.audit.record(Event {
+        time: log::now(),
+        who: session.who.clone(),
+        tag: "SET".to_owned(),
+        sql: format!("SET lockkeeper.mode = {}", quote_literal(value)),
+        verdict: "pass",
+        mode: session.mode(config).as_str(),
+        outcome: "passed",
+        because,
+        overriding: Some(entry),
+        ..Event::default()
+    });
+    notice
+}
+
+/// Records schema changes that went on as they came.
+pub fn record_passed(session: &Session, passed: &Passed) {
+    for parsed in passed
+        .text
+        .statements
+        .iter()
+        .filter(|parsed| parsed.statement.is_ddl())
+    {
+        metrics::verdict("none", "pass");
+        let event = Event {
+            because: Some(passed.because),
+            ..event_of(session, &passed.text, parsed)
+        };
+        session.worker.shared.audit.record(event);
+    }
+}
