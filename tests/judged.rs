@@ -2,8 +2,10 @@
 //!
 //! The statements are those of `tests/statements`, at least two for each row of the table of statement kinds. Each runs
 //! on the installed server and on those of `LOCKKEEPER_TEST_PG_BINS`; without one there is nothing to say. With
-//! `LOCKKEEPER_TEST_SHOW` what was seen is printed; with `LOCKKEEPER_TEST_CELLS=all` plans are taken back after each of
-//! their steps, else after one.
+//! `LOCKKEEPER_TEST_SHOW` what was seen is printed.
+//!
+//! With `LOCKKEEPER_TEST_CELLS=all` all of it is tried. Every day it is a third of the statements on the versions between
+//! the oldest, the newest and Debian's, on each another third, and plans are taken back after one of their steps.
 
 #[path = "common/client.rs"]
 mod client;
@@ -42,13 +44,25 @@ fn every_row_has_statements_on_every_version() {
     assert!(gaps.is_empty(), "{} gaps:\n{}", gaps.len(), gaps.join("\n"));
 }
 
-/// Tries every statement that a version has.
+/// Whether a statement is tried on a version.
+fn is_tried(version: u32, entry: &Entry) -> bool {
+    let share = match version {
+        14 => 0,
+        16 => 1,
+        17 => 2,
+        _ => return true,
+    };
+    let of_text: u32 = entry.sql.bytes().map(u32::from).sum();
+    corpus::is_all() || of_text % 3 == share
+}
+
+/// Tries the statements that a version has.
 fn each(server: &TestServer) -> Vec<String> {
     let mut problems = Vec::new();
     let (entries, began, mut count) = (corpus::entries(), Instant::now(), 0);
     let mut shared: Option<Stage> = None;
     for entry in entries {
-        if !entry.versions.contains(&server.version) {
+        if !entry.versions.contains(&server.version) || !is_tried(server.version, &entry) {
             continue;
         }
         count += 1;

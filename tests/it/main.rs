@@ -29,6 +29,7 @@ mod syscalls;
 mod temporary;
 mod tls;
 mod traps;
+mod waits;
 mod windows;
 mod wire;
 

@@ -74,11 +74,11 @@ pub(crate) fn trial(client: &mut Client, sql: &str, way: Way, plain: &Snapshot) 
     problems
 }
 
-/// After how many of its steps a plan is taken back: after each number with `LOCKKEEPER_TEST_CELLS=all`, else after one,
-/// on each version another.
+/// After how many of its steps a plan is taken back: after each number when all is tried, else after one, on each version
+/// another.
 fn taken_back_after(sql: &str, facts: &Facts, steps: usize) -> Vec<usize> {
     let all: Vec<usize> = (1..steps).collect();
-    if std::env::var("LOCKKEEPER_TEST_CELLS").is_ok_and(|cells| cells == "all") {
+    if crate::corpus::is_all() {
         return all;
     }
     let of_text: usize = sql.bytes().map(usize::from).sum();

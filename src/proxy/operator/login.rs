@@ -7,7 +7,7 @@ use tokio_postgres::NoTls;
 use tokio_postgres::config::{Host, SslMode};
 
 use crate::config::locks::DEFAULT_DATABASE;
-use crate::config::{ServerTls, Upstream};
+use crate::config::{CancelBlockers, ServerTls, Upstream};
 use crate::exec::session::{Command, Session};
 use crate::pg::login::Login;
 use crate::proxy::address::Address;
@@ -46,7 +46,8 @@ pub fn checked_url(key: &str, url: &str) -> Result<tokio_postgres::Config, Strin
 /// Why it can't; without a URL, which may hold a password.
 pub async fn log_in(setup: &Setup) -> Result<(Login, Vec<String>), String> {
     let mut login = open(setup, "lockkeeper").await?;
-    let lacks = lacks(&mut login).await?;
+    let cancels = setup.config.locks.cancel_blockers != CancelBlockers::Off;
+    let lacks = lacks(&mut login, cancels).await?;
     Ok((login, lacks))
 }
 
@@ -140,9 +141,9 @@ pub fn upstream(login: &tokio_postgres::Config, config: &Upstream) -> Result<Ups
 }
 
 /// What the role may not do, for people.
-async fn lacks(login: &mut Login) -> Result<Vec<String>, String> {
+async fn lacks(login: &mut Login, cancels: bool) -> Result<Vec<String>, String> {
     let replies = login
-        .run(&[Command::own(LACKS_SQL)])
+        .run(&[Command::with(LACKS_SQL, vec![cancels.to_string()])])
         .await
         .map_err(|error| error.to_string())?;
     let rows = replies.iter().flat_map(|reply| &reply.rows);
@@ -154,4 +155,5 @@ SELECT pg_catalog.format('%s isn''t a member of %s: %s', pg_catalog.quote_ident(
 FROM (VALUES
   ('pg_read_all_stats', 'how long others'' transactions last can''t be seen, so that they all count as old'),
   ('pg_signal_backend', 'locks.cancel_blockers can cancel nobody')) r (role, lacking)
-WHERE NOT pg_catalog.pg_has_role(current_user, r.role, 'USAGE')";
+WHERE NOT pg_catalog.pg_has_role(current_user, r.role, 'USAGE')
+  AND ($1::pg_catalog.bool OR r.role <> 'pg_signal_backend')";

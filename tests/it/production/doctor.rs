@@ -247,9 +247,17 @@ fn the_operators_login() {
         let (findings, code) = examine(&looker);
         assert_eq!((fails(&findings), code), (vec![], Some(0)));
         assert_found(&findings, "warn", "operator", "member of pg_read_all_stats");
-        admin.run("GRANT pg_monitor, pg_signal_backend TO looker");
+        admin.run("GRANT pg_monitor TO looker");
         let (findings, _) = examine(&looker);
         assert_found(&findings, "ok", "operator", "has its rights");
+        let cancels = [
+            ("upstream.address", upstream.as_str()),
+            ("locks.cancel_blockers", "readers"),
+        ];
+        let examine_that = || doctor(&cancels, &["--operator-url", &looker]).0;
+        assert_found(&examine_that(), "warn", "operator", "pg_signal_backend");
+        admin.run("GRANT pg_signal_backend TO looker");
+        assert_found(&examine_that(), "ok", "operator", "has its rights");
         let (findings, code) = examine(&format!("postgres://nobody_here@{upstream}/postgres"));
         assert_eq!(code, Some(1));
         assert_found(&findings, "fail", "operator", "nobody_here");
