@@ -4,8 +4,9 @@
 //! on the installed server and on those of `LOCKKEEPER_TEST_PG_BINS`; without one there is nothing to say. With
 //! `LOCKKEEPER_TEST_SHOW` what was seen is printed.
 //!
-//! With `LOCKKEEPER_TEST_CELLS=all` all of it is tried. Every day it is a third of the statements on the versions between
-//! the oldest, the newest and Debian's, on each another third, and plans are taken back after one of their steps.
+//! With `LOCKKEEPER_TEST_CELLS=all` all of it is tried. Every day it is a third of the statements on the versions
+//! between the oldest, the newest and Debian's, on each another third, and plans are taken back after one of their
+//! steps.
 
 #[path = "common/client.rs"]
 mod client;

@@ -1,5 +1,5 @@
-//! Interruptions of a schema change that waits: in the queue of its relations, for the one build of its database, for old
-//! snapshots, for its lock. It ends at once, leaves nothing, and whoever comes next has its place.
+//! Interruptions of a schema change that waits: in the queue of its relations, for the one build of its database, for
+//! old snapshots, for its lock. It ends at once, leaves nothing, and whoever comes next has its place.
 
 use bytesize::ByteSize;
 

@@ -74,8 +74,8 @@ pub(crate) fn trial(client: &mut Client, sql: &str, way: Way, plain: &Snapshot) 
     problems
 }
 
-/// After how many of its steps a plan is taken back: after each number when all is tried, else after one, on each version
-/// another.
+/// After how many of its steps a plan is taken back: after each number when all is tried, else after one, on each
+/// version another.
 fn taken_back_after(sql: &str, facts: &Facts, steps: usize) -> Vec<usize> {
     let all: Vec<usize> = (1..steps).collect();
     if crate::corpus::is_all() {
