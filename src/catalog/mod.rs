@@ -209,6 +209,9 @@ pub struct SessionFacts {
     /// alike (`TimestampTimestampTzRequiresRewrite` of `src/backend/utils/adt/timestamp.c`).
     #[serde(default)]
     pub time_zone_is_utc: bool,
+    /// The schema of new relations that are named without one.
+    #[serde(default)]
+    pub current_schema: Option<String>,
     /// `lockkeeper.mode` as `ALTER ROLE` or `ALTER DATABASE` sets it for the session user.
     #[serde(default)]
     pub role_mode: Option<String>,
@@ -283,6 +286,9 @@ pub struct Relation {
     pub created_here: bool,
     /// The current role may change it.
     pub owned: bool,
+    /// Its owner, when that is another role.
+    #[serde(default)]
+    pub owner: Option<String>,
     /// Bytes of its main fork, partitions summed.
     pub bytes: u64,
     /// Rows as last estimated; negative when unknown.
@@ -318,6 +324,7 @@ pub fn assumed(name: &Name) -> Relation {
         temporary: false,
         created_here: false,
         owned: true,
+        owner: None,
         bytes: ASSUMED_BYTES,
         rows: -1,
         extension: None,
@@ -491,6 +498,9 @@ pub struct Member {
     pub partition_constraint: Option<String>,
     /// The definitions of its valid constraints.
     pub constraints: Vec<String>,
+    /// Of a table that is no partition: its columns.
+    #[serde(default)]
+    pub columns: Vec<String>,
     /// Its columns that are NOT NULL.
     #[serde(default)]
     pub not_null: Vec<String>,
@@ -557,7 +567,8 @@ impl ViewOf {
 /// What else names columns of a table.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct ColumnUser {
-    /// `statistics`, `generated`, `policy`, `trigger`, `index` (in an expression or a predicate).
+    /// `statistics`, `generated`, `policy`, `trigger`, `object` (a function, a publication), `index` (in
+    /// an expression or a predicate).
     pub what: String,
     /// Its name.
     pub name: String,

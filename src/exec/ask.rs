@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::acquire::{QUERY_CANCELED, Tries, array_literal};
 use super::look::{LockSet, Wanted, takes_fence};
 use super::runner::{ACTIVE_SQL_TRANSACTION, INSUFFICIENT_PRIVILEGE, Progress, Setup};
-use super::runner::{clean, in_autocommit, set_timeout, work};
+use super::runner::{in_autocommit, roll_back, set_timeout, work};
 use super::session::{Command, Reply, RunError, Session};
 use super::wanted;
 use crate::lock::LockMode;
@@ -114,7 +114,7 @@ impl Ask<'_> {
         if let Some(fence) = &fence
             && let Err(error) = session.run(fence).await
         {
-            clean(session, &Command::own("ROLLBACK")).await?;
+            roll_back(session).await?;
             // Nobody but vacuums, builds and other schema changes waits behind this lock.
             let spent = Duration::ZERO;
             return Ok(Err(Failed { error, spent }));
@@ -129,7 +129,7 @@ impl Ask<'_> {
             Ok(replies) => return Ok(Ok(tag(replies, at))),
             Err(error) => error,
         };
-        clean(session, &Command::own("ROLLBACK")).await?;
+        roll_back(session).await?;
         Ok(Err(Failed {
             error: self.explain(session, error),
             spent,

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use self::pace::{Course, Size, grouped};
 use self::statements::KeyRange;
 use super::acquire::{DEADLOCK_DETECTED, LOCK_NOT_AVAILABLE, QUERY_CANCELED, Tries, interrupted};
-use super::runner::{Progress, Setup, clean, set_timeout};
+use super::runner::{Progress, Setup, roll_back, set_timeout};
 use super::session::{Command, Moment, Point, Reply, RunError, Session, Stage};
 use super::wait::{FIRST_NOTICE, NOTICE_INTERVAL};
 use crate::plan::backfill::{Backfill, KeyColumn, Order, Passes};
@@ -425,7 +425,7 @@ impl<'a, S: Session> Filling<'a, S> {
             }
             Err(RunError::Gone) => Err(RunError::Gone),
             Err(error) => {
-                clean(self.session, &Command::own("ROLLBACK")).await?;
+                roll_back(self.session).await?;
                 Err(error)
             }
         }

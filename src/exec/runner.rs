@@ -364,7 +364,7 @@ async fn wait_until_clear<S: Session>(
             return Ok(());
         };
         let spent = session.elapsed().saturating_sub(began);
-        clean(session, &Command::own("ROLLBACK")).await?;
+        roll_back(session).await?;
         if error.sqlstate() == INSUFFICIENT_PRIVILEGE {
             return Ok(()); // an owner that has revoked its own rights may build, but not lock
         }
@@ -460,6 +460,14 @@ pub async fn clean<S: Session>(session: &mut S, command: &Command) -> Result<(),
     run_own(session, std::slice::from_ref(command))
         .await
         .map(drop)
+}
+
+/// Ends a transaction that has failed.
+///
+/// # Errors
+/// As [`Session::run`].
+pub async fn roll_back<S: Session>(session: &mut S) -> Result<(), RunError> {
+    clean(session, &Command::own("ROLLBACK")).await
 }
 
 /// The statement that sets a timeout, of a millisecond at least; the name may have LOCAL before it.

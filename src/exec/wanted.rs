@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::acquire::{QUERY_CANCELED, array_literal};
 use super::look::{LockSet, Wanted};
-use super::runner::{INSUFFICIENT_PRIVILEGE, clean};
+use super::runner::{INSUFFICIENT_PRIVILEGE, roll_back};
 use super::session::{Command, Reply, RunError, Session};
 use crate::lock::LockMode;
 use crate::plan::{Step, StepLock};
@@ -61,14 +61,14 @@ async fn ask<S: Session>(
             if !is_late_cancel(session, &result) {
                 break;
             }
-            clean(session, &Command::own("ROLLBACK")).await?;
+            roll_back(session).await?;
             result = session.run(&batch).await;
         }
         let error = match result {
             Ok(replies) => return Ok(Some(replies.into_iter().skip(2).take(1).collect())),
             Err(error) => error,
         };
-        clean(session, &Command::own("ROLLBACK")).await?;
+        roll_back(session).await?;
         if error.sqlstate() != INSUFFICIENT_PRIVILEGE {
             return Err(error);
         }

@@ -18,6 +18,7 @@ use crate::catalog::{
     shadow,
 };
 use crate::exec::acquire::array_literal;
+use crate::exec::runner::roll_back;
 use crate::exec::session::{Command, Reply, RunError, Session, says_true};
 
 /// Facts that could not be had.
@@ -72,7 +73,7 @@ pub async fn facts_after<S: Session>(
     let replies = match session.run(&batch).await {
         Ok(replies) => replies,
         Err(error) => {
-            session.run(&[Command::own("ROLLBACK")]).await?;
+            roll_back(session).await?;
             return Err(error.into());
         }
     };

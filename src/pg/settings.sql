@@ -27,5 +27,7 @@ SELECT ((SELECT pg_catalog.jsonb_object_agg(t.name, t.value) FROM timeouts t)
                                         WHERE d.datname = pg_catalog.current_database()))
               AND pg_catalog.lower(pg_catalog.split_part(c.entry, '=', 1)) = 'lockkeeper.mode'
             ORDER BY s.setrole = 0, s.setdatabase = 0 LIMIT 1),
+        -- where a new relation comes to be that is named without a schema
+        'current_schema', pg_catalog.current_schema(),
         'client_min_messages', (SELECT s.setting FROM settings s WHERE s.name = 'client_min_messages')
     ))::pg_catalog.text

@@ -39,6 +39,9 @@ pub const CONSTRAINED: Rule = Rule {
     example: "ALTER TABLE users ADD COLUMN age int CHECK (age >= 0)",
 };
 
+/// The first version in which a sequence is unlogged with its table.
+const UNLOGGED_SEQUENCES: u32 = 150_000;
+
 /// The steps in its place, or why there are none.
 pub(super) fn recipe(column: &ColumnDefinition, target: &Target) -> Result<Vec<Step>, String> {
     check_possible(column, target)?;
@@ -143,6 +146,20 @@ fn check_possible(column: &ColumnDefinition, target: &Target) -> Result<(), Stri
             "The default of the domain {0} may differ from row to row, and would be written into every row. Give the \
              column a DEFAULT of its own: NULL, or a constant.",
             column.type_name.sql
+        ));
+    }
+    let heirs = &target.relation.details.descendants;
+    let fills = target.known.fills_rows(column) && !target.only;
+    if let Some(heir) = heirs
+        .iter()
+        .find(|heir| fills && heir.columns.contains(&column.name))
+    {
+        return Err(format!(
+            "{} inherits from {} and has a column {} of its own, which would be filled as well. Add the column to each \
+             table ONLY.",
+            heir.qualified(),
+            target.relation.qualified(),
+            column.name
         ));
     }
     if demands_values(column) {
@@ -315,7 +332,17 @@ fn create_sequence(sequence: &Name, of_type: &str, options: &str) -> Step {
 fn serial(column: &ColumnDefinition, target: &Target, all: &mut Vec<Step>) {
     let of_type = column.type_name.serial.unwrap_or("bigint");
     let sequence = sequence_name(column, target);
-    all.push(create_sequence(&sequence, of_type, ""));
+    let mut create = create_sequence(&sequence, of_type, "");
+    if target.relation.details.unlogged && target.known.version() >= UNLOGGED_SEQUENCES {
+        create.sql = create.sql.replacen("CREATE", "CREATE UNLOGGED", 1);
+    }
+    if let Some(owner) = &target.relation.owner {
+        let owner = quote_identifier(owner);
+        create
+            .also
+            .push(format!("ALTER SEQUENCE {sequence} OWNER TO {owner}"));
+    }
+    all.push(create);
     let quoted = quote_identifier(&column.name);
     let bare = format!("{quoted} {of_type}");
     let mut add = add_with_default(column, &bare, next_of(&sequence), target);
@@ -333,11 +360,13 @@ fn identity(column: &ColumnDefinition, target: &Target, all: &mut Vec<Step>) {
         .identity
         .as_ref()
         .and_then(|identity| identity.options.as_deref());
-    all.push(create_sequence(
-        &sequence,
-        &column.type_name.sql,
-        options.unwrap_or_default(),
-    ));
+    let of_type = &column.type_name.sql;
+    let mut create = create_sequence(&sequence, of_type, options.unwrap_or_default());
+    // Whoever inserts meanwhile needs no right on the sequence of an identity column.
+    create
+        .also
+        .push(format!("GRANT USAGE ON SEQUENCE {sequence} TO PUBLIC"));
+    all.push(create);
     all.push(add_with_default(
         column,
         &column.bare,

@@ -407,15 +407,9 @@ fn find(action: &Action, effects: &Effects, target: &Target) -> Finding {
             };
             Finding::of(rule, way(add_column::recipe(column, target)))
         }
-        ActionKind::DropColumn { column, .. } => {
-            if target.known.is_small(target.relation) {
-                return Finding::harmless();
-            }
-            match drop_column::recipe(column, &action.sql, target) {
-                Some(steps) => Finding::of(&drop_column::LOCKS_MUCH, Way::Steps(steps)),
-                None => Finding::as_sent(&drop_column::BREAKS_CLIENTS),
-            }
-        }
+        ActionKind::DropColumn {
+            column, cascade, ..
+        } => drop_column::find(column, *cascade, &action.sql, target),
         ActionKind::SetNotNull { column } if costly => {
             Finding::of(&not_null::SCANS, way(not_null::way(column, target)))
         }

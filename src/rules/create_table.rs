@@ -44,6 +44,9 @@ pub(super) fn facts_needed(create: &CreateTable) -> FactRequest {
         request.depth = Depth::Full; // the tables that refer to the parent
         let candidates = super::steps::candidates("", "", "attach");
         request.candidates.extend(candidates);
+        if create.if_not_exists {
+            request.relations.push(create.name.clone());
+        }
     }
     request
 }
@@ -68,9 +71,17 @@ fn referenced(create: &CreateTable) -> Vec<Name> {
     names
 }
 
+/// A partition that is there, which is all that IF NOT EXISTS wants.
+fn is_there(create: &CreateTable, known: Known) -> bool {
+    create.if_not_exists && create.partition_of.is_some() && known.relation(&create.name).is_some()
+}
+
 /// What it does to what exists.
 pub(super) fn effects(create: &CreateTable, known: Known) -> Effects {
     let mut effects = Effects::none();
+    if is_there(create, known) {
+        return effects;
+    }
     if let Some(of) = &create.partition_of
         && let Some(parent) = known.relation(&of.parent)
     {
@@ -107,6 +118,7 @@ pub(super) fn judge(create: &CreateTable, source: &str, known: Known) -> Judgeme
         }
     }
     if let Some(of) = &create.partition_of
+        && !is_there(create, known)
         && let Some(parent) = known.relation(&of.parent)
         && (is_costly(&effects, known) || !known.is_small(parent))
     {

@@ -5,8 +5,9 @@
 //! <https://www.postgresql.org/docs/current/sql-altertable.html>
 
 use super::alter_effects::{Target, indexes_with};
+use super::decide::{Finding, Way};
 use super::{Action, Rule, drop_index, foreign_key, steps};
-use crate::catalog::RelationKind;
+use crate::catalog::{Relation, RelationKind};
 use crate::plan::{Check, Step, Undo};
 
 /// Other tables and many indexes are locked along with it.
@@ -31,10 +32,38 @@ pub const BREAKS_CLIENTS: Rule = Rule {
     example: "ALTER TABLE users DROP COLUMN nickname",
 };
 
+/// Whether something else than what goes with it names the column.
+fn is_depended_on(column: &str, relation: &Relation) -> bool {
+    let details = &relation.details;
+    let names_it = |columns: &[String]| columns.iter().any(|name| name == column);
+    let goes_too = |what: &str| matches!(what, "index" | "statistics");
+    let mut users = details.column_users.iter();
+    details.views.iter().any(|view| names_it(&view.columns))
+        || users.any(|user| !goes_too(&user.what) && names_it(&user.columns))
+        || details
+            .referenced_by
+            .iter()
+            .any(|key| names_it(&key.referenced_columns))
+}
+
+/// What is said of a column that is dropped.
+pub(super) fn find(column: &str, cascade: bool, sql: &str, target: &Target) -> Finding {
+    if target.known.is_small(target.relation) {
+        return Finding::harmless();
+    }
+    match recipe(column, cascade, sql, target) {
+        Some(steps) => Finding::of(&LOCKS_MUCH, Way::Steps(steps)),
+        None => Finding::as_sent(&BREAKS_CLIENTS),
+    }
+}
+
 /// The steps before the column goes, and the column's own; `None` when there is nothing to take off
 /// first.
-pub(super) fn recipe(column: &str, sql: &str, target: &Target) -> Option<Vec<Step>> {
+fn recipe(column: &str, cascade: bool, sql: &str, target: &Target) -> Option<Vec<Step>> {
     let relation = target.relation;
+    if !cascade && is_depended_on(column, relation) {
+        return None; // the server refuses it, and nothing that can't be had back may go before that
+    }
     if relation.kind != RelationKind::Table || !relation.details.descendants.is_empty() {
         return None; // neither goes concurrently on a partitioned table
     }

@@ -208,6 +208,7 @@ pub(super) fn itself(relation: &Relation) -> Member {
         index_definitions: Vec::new(),
         partition_constraint: None,
         constraints: Vec::new(),
+        columns: Vec::new(),
         not_null: Vec::new(),
         key: relation.details.key.clone(),
     }

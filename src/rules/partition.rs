@@ -497,9 +497,10 @@ pub(super) fn create_recipe(
     target: &Target,
 ) -> Result<Vec<Step>, String> {
     let (parent, known) = (target.relation, target.known);
+    let current = &known.facts.session.current_schema;
     let table = match &name.schema {
         Some(_) => name.clone(),
-        None => Name::qualified(&parent.schema, &name.name),
+        None => Name::qualified(current.as_ref().unwrap_or(&parent.schema), &name.name),
     };
     let like = parent.qualified();
     let mut create = format!("CREATE TABLE {table} (LIKE {like} INCLUDING ALL)");

@@ -5,7 +5,7 @@ use super::alter_effects::Target;
 use super::alter_type;
 use super::decide::{Finding, Way};
 use crate::catalog::{ColumnUser, Constraint, ConstraintKind, Relation, RelationKind};
-use crate::sql::alter_table::{ActionKind, ConstraintDefinitionKind, TypeName};
+use crate::sql::alter_table::{ActionKind, ColumnDefinition, ConstraintDefinitionKind, TypeName};
 
 /// What the catalog already says; PostgreSQL's own NOTICEs
 /// (`src/backend/commands/tablecmds.c`).
@@ -142,8 +142,8 @@ pub(super) fn is_refused(kind: &ActionKind, target: &Target) -> bool {
         }
         ActionKind::AddColumn {
             column,
-            if_not_exists: false,
-        } => !is_missing(&column.name),
+            if_not_exists,
+        } => (!if_not_exists && !is_missing(&column.name)) || column_is_refused(column, target),
         ActionKind::AddConstraint(constraint) => {
             let is_taken = |name: &String| details.constraint(name).is_some();
             !is_table
@@ -152,6 +152,23 @@ pub(super) fn is_refused(kind: &ActionKind, target: &Target) -> bool {
         }
         _ => false,
     }
+}
+
+/// A column that would have its value from two sources (`transformColumnDefinition` of
+/// `src/backend/parser/parse_utilcmd.c`), or an identity column of a table whose children would have it
+/// too (`ATExecAddColumn` of `src/backend/commands/tablecmds.c`).
+fn column_is_refused(column: &ColumnDefinition, target: &Target) -> bool {
+    let sources = [
+        column.identity.is_some(),
+        column.default.is_some(),
+        column.generated.is_some(),
+        column.type_name.serial.is_some(),
+    ];
+    let is_shared = !target.only && !target.relation.details.descendants.is_empty();
+    let partitions_may =
+        target.known.version() >= 170_000 && target.relation.kind == RelationKind::PartitionedTable;
+    sources.iter().filter(|has| **has).count() > 1
+        || (column.identity.is_some() && is_shared && !partitions_may)
 }
 
 fn constraint_is_refused(kind: &ConstraintDefinitionKind, target: &Target) -> bool {

@@ -392,6 +392,7 @@ impl World {
             indexes: Vec::new(),
             partition_constraint: None,
             constraints: Vec::new(),
+            columns: Vec::new(),
             not_null: Vec::new(),
             key: Vec::new(),
         };

@@ -8,7 +8,7 @@ use crate::harness::{
     Proxy, clean_command, database, installed, limited, place, postgres_program, psql, run, shared,
     start_server, unique,
 };
-use crate::wire::{Place, Wire, commands, q};
+use crate::wire::{Place, Wire, commands, q, sqlstate};
 
 /// What every statement finds.
 const GIVEN: &str = "
@@ -136,11 +136,15 @@ fn by_python(client: &str, place: &Place, database: &str, sql: &str) -> String {
     run(&mut command, "").ok()
 }
 
+fn proxy() -> Proxy {
+    Proxy::start(shared(), |config, _| {
+        config.guard.small_table = ByteSize::b(0);
+    })
+}
+
 /// Of each statement, the end by a client through the proxy is that of the statement itself.
 fn the_ends_are_the_same(statements: &[&str], client: impl Fn(&Place, &str, &str) -> String) {
-    let proxy = Proxy::start(shared(), |config, _| {
-        config.guard.small_table = ByteSize::b(0);
-    });
+    let proxy = proxy();
     for sql in statements {
         let direct = end_by(|database| {
             let mut wire = Wire::session(&place(shared()), database);
@@ -159,6 +163,55 @@ fn the_ends_are_the_same(statements: &[&str], client: impl Fn(&Place, &str, &str
         let outcomes: Vec<&Value> = events.iter().filter(is_it).map(|e| &e["outcome"]).collect();
         assert_eq!(outcomes, ["done"], "{sql}: {events:#?}");
     }
+}
+
+/// What is there besides [`GIVEN`] for [`ODD`].
+const BESIDES: &str = "
+CREATE INDEX t_a ON t (a);
+CREATE VIEW seen AS SELECT a FROM t;
+CREATE UNLOGGED TABLE u AS SELECT n FROM generate_series(1, 300) n;
+CREATE TABLE others AS SELECT n FROM generate_series(1, 300) n;
+ALTER TABLE others OWNER TO pg_monitor;
+CREATE TABLE heir (c int, d int) INHERITS (t);
+INSERT INTO heir (id, a, p) VALUES (2000, 1, 1);
+CREATE SCHEMA apart CREATE TABLE parted (at int) PARTITION BY RANGE (at)";
+
+/// Statements that the server refuses, or that leave something else than one might think.
+const ODD: &[&str] = &[
+    "ALTER TABLE m ADD COLUMN c int GENERATED ALWAYS AS IDENTITY",
+    "ALTER TABLE t ADD COLUMN c int GENERATED ALWAYS AS IDENTITY DEFAULT 5",
+    "ALTER TABLE t ADD COLUMN e serial DEFAULT 5",
+    "ALTER TABLE t DROP COLUMN a",
+    "ALTER TABLE u ADD COLUMN c serial",
+    "ALTER TABLE others ADD COLUMN c bigserial",
+    "CREATE TABLE IF NOT EXISTS m1 PARTITION OF m FOR VALUES FROM (500) TO (600)",
+    "CREATE TABLE fresh PARTITION OF apart.parted FOR VALUES FROM (0) TO (100)",
+];
+
+#[test]
+fn odd_statements_end_as_they_would() {
+    limited(|| {
+        let proxy = proxy();
+        let send = |place: &Place, database: &str, sql: &str| {
+            let mut direct = Wire::session(&self::place(shared()), database);
+            direct.run(BESIDES);
+            let frames = Wire::session(place, database).query(sql);
+            format!("{:?} {}", commands(&frames), sqlstate(&frames))
+        };
+        for sql in ODD {
+            let direct = end_by(|database| send(&place(shared()), database, sql));
+            let guarded = end_by(|database| send(proxy.place(), database, sql));
+            assert_eq!(guarded, direct, "{sql}");
+        }
+        // Of this one the child has a column of its own.
+        let database = database();
+        let mut direct = Wire::session(&place(shared()), &database);
+        direct.run(GIVEN);
+        direct.run(BESIDES);
+        let mut wire = proxy.session(&database);
+        let frames = wire.query("ALTER TABLE t ADD COLUMN c int DEFAULT (random() * 0)::int");
+        assert_eq!(sqlstate(&frames), "LK001", "{frames:?}");
+    });
 }
 
 #[test]

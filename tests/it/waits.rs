@@ -124,7 +124,7 @@ fn interrupted(proxy: &Proxy, database: &str, direct: &mut Wire, wait: &Wait, by
 fn each_interruption(wait: &Wait) {
     let proxy = Proxy::start(shared(), |config, _| {
         config.guard.small_table = ByteSize::b(0);
-        config.builds.look_age = std::time::Duration::from_millis(100);
+        config.builds.look_age = std::time::Duration::from_millis(1);
     });
     let (database, mut direct) = with_tables();
     let columns = "SELECT count(*) FROM pg_attribute WHERE attrelid IN ('t'::regclass, 'u'::regclass) AND attnum > 0";

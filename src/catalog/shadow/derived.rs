@@ -62,6 +62,7 @@ impl Shadow {
             constraints: valid
                 .map(|constraint| constraint.definition.clone())
                 .collect(),
+            columns: Vec::new(),
             not_null: columns.map(|column| column.name.clone()).collect(),
             key: key_of(relation),
         })

@@ -24,7 +24,8 @@ view_links (at, view, source, attnum, level) AS (
     WHERE d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjsubid > 0
     AND d.classid IN ('pg_catalog.pg_class'::pg_catalog.regclass, 'pg_catalog.pg_attrdef'::pg_catalog.regclass,
         'pg_catalog.pg_statistic_ext'::pg_catalog.regclass, 'pg_catalog.pg_policy'::pg_catalog.regclass,
-        'pg_catalog.pg_trigger'::pg_catalog.regclass)
+        'pg_catalog.pg_trigger'::pg_catalog.regclass, 'pg_catalog.pg_proc'::pg_catalog.regclass,
+        'pg_catalog.pg_publication_rel'::pg_catalog.regclass)
     GROUP BY a.at, d.classid, d.objid, d.objsubid, t.attname, t.attnum
 ), named_uses AS (
     SELECT u.at, 'statistics' AS what, s.stxname AS name, u.attname
@@ -36,6 +37,10 @@ view_links (at, view, source, attnum, level) AS (
     UNION ALL
     SELECT u.at, 'trigger', t.tgname, u.attname FROM uses u JOIN pg_catalog.pg_trigger t ON t.oid = u.objid
     WHERE u.classid = 'pg_catalog.pg_trigger'::pg_catalog.regclass AND NOT t.tgisinternal
+    UNION ALL
+    -- functions with a body in SQL, publications of some columns or rows
+    SELECT u.at, 'object', u.objid::pg_catalog.text::pg_catalog.name, u.attname FROM uses u
+    WHERE u.classid IN ('pg_catalog.pg_proc'::pg_catalog.regclass, 'pg_catalog.pg_publication_rel'::pg_catalog.regclass)
     UNION ALL
     SELECT u.at, 'index', c.relname, u.attname
     FROM uses u JOIN pg_catalog.pg_class c ON c.oid = u.objid

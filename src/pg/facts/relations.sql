@@ -42,6 +42,8 @@ asked AS (
             coalesce((pg_catalog.pg_current_xact_id_if_assigned()::pg_catalog.text::pg_catalog.int8
                       % 4294967296)::pg_catalog.text, ''),
         'owned', coalesce(pg_catalog.pg_has_role(c.relowner, 'USAGE'), false),
+        'owner', CASE WHEN pg_catalog.pg_get_userbyid(c.relowner) <> current_user
+            THEN pg_catalog.pg_get_userbyid(c.relowner) END,
         'bytes', CASE WHEN c.relkind IN ('p', 'I')
             THEN (SELECT coalesce(pg_catalog.sum(pg_catalog.pg_relation_size(p.relid)), 0)
                   FROM pg_catalog.pg_partition_tree(c.oid) p WHERE p.isleaf)

@@ -71,6 +71,10 @@ descendants (at, oid, level) AS (
             AND (SELECT pg_catalog.count(*) <= 64 FROM kin)
             THEN pg_catalog.pg_get_partition_constraintdef(c.oid) END,
         'key', coalesce((SELECT y.value FROM keys y WHERE y.oid = c.oid), '[]'::pg_catalog.jsonb),
+        'columns', CASE WHEN NOT c.relispartition AND c.relkind IN ('r', 'f') THEN (
+            SELECT coalesce(pg_catalog.jsonb_agg(t.attname ORDER BY t.attnum), '[]'::pg_catalog.jsonb)
+            FROM pg_catalog.pg_attribute t WHERE t.attrelid = c.oid AND t.attnum > 0 AND NOT t.attisdropped)
+            ELSE '[]'::pg_catalog.jsonb END,
         'not_null', (
             SELECT coalesce(pg_catalog.jsonb_agg(t.attname ORDER BY t.attnum), '[]'::pg_catalog.jsonb)
             FROM pg_catalog.pg_attribute t WHERE t.attrelid = c.oid AND t.attnum > 0 AND t.attnotnull

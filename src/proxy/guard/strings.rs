@@ -594,7 +594,7 @@ async fn obey_path(
         Err(RunError::Gone) => Err(Ending::Gone),
         Err(RunError::Stale) => Err(Ending::Again),
         Err(RunError::Sql(fields)) => {
-            let rolled_back = runner::clean(server, &Command::own("ROLLBACK")).await;
+            let rolled_back = runner::roll_back(server).await;
             rolled_back.map_err(|_| Ending::Gone)?;
             if server.interrupt().is_some() {
                 return Err(Ending::Failed(fields));
