@@ -261,7 +261,14 @@ fn add_with_default(
     target: &Target,
 ) -> Step {
     let quoted = quote_identifier(&column.name);
-    let actions = format!("ADD COLUMN {bare}, ALTER COLUMN {quoted} SET DEFAULT {default}");
+    // A domain's own default would be written first.
+    let of_type = target.known.type_of(&column.type_name.sql);
+    let none = if of_type.is_some_and(|of_type| of_type.base.is_some()) {
+        " DEFAULT NULL"
+    } else {
+        ""
+    };
+    let actions = format!("ADD COLUMN {bare}{none}, ALTER COLUMN {quoted} SET DEFAULT {default}");
     added(column, &actions, target)
 }
 

@@ -194,6 +194,11 @@ pub(super) fn judge(alter: &AlterTable, source: &str, known: Known) -> Judgement
     };
     let mut effects = Effects::none();
     let mut findings = Vec::new();
+    // The server drops first.
+    let is_refused = alter
+        .actions
+        .iter()
+        .any(|action| drop_column::is_refused(&action.kind, relation));
     for action in &alter.actions {
         let own = match &action.kind {
             ActionKind::DropConstraint { .. } => of_action(&action.kind, &target),
@@ -203,7 +208,8 @@ pub(super) fn judge(alter: &AlterTable, source: &str, known: Known) -> Judgement
             ObjectKind::Table => settled::settled(&action.kind, &target),
             _ => None, // the server refuses an ALTER VIEW of a table
         };
-        let is_doomed = alter.actions.len() == 1 && settled::is_refused(&action.kind, &target);
+        let is_doomed =
+            is_refused || alter.actions.len() == 1 && settled::is_refused(&action.kind, &target);
         findings.push(match nothing {
             Some(nothing) => nothing,
             None if is_doomed => Finding::harmless(),
@@ -407,9 +413,7 @@ fn find(action: &Action, effects: &Effects, target: &Target) -> Finding {
             };
             Finding::of(rule, way(add_column::recipe(column, target)))
         }
-        ActionKind::DropColumn {
-            column, cascade, ..
-        } => drop_column::find(column, *cascade, &action.sql, target),
+        ActionKind::DropColumn { column, .. } => drop_column::find(column, &action.sql, target),
         ActionKind::SetNotNull { column } if costly => {
             Finding::of(&not_null::SCANS, way(not_null::way(column, target)))
         }

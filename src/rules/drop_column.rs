@@ -9,6 +9,7 @@ use super::decide::{Finding, Way};
 use super::{Action, Rule, drop_index, foreign_key, steps};
 use crate::catalog::{Relation, RelationKind};
 use crate::plan::{Check, Step, Undo};
+use crate::sql::alter_table::ActionKind;
 
 /// Other tables and many indexes are locked along with it.
 pub const LOCKS_MUCH: Rule = Rule {
@@ -32,6 +33,19 @@ pub const BREAKS_CLIENTS: Rule = Rule {
     example: "ALTER TABLE users DROP COLUMN nickname",
 };
 
+/// Whether the server refuses to drop a column because something depends on it: then nothing that
+/// can't be had back may go before that.
+pub(super) fn is_refused(kind: &ActionKind, relation: &Relation) -> bool {
+    match kind {
+        ActionKind::DropColumn {
+            column,
+            cascade: false,
+            ..
+        } => is_depended_on(column, relation),
+        _ => false,
+    }
+}
+
 /// Whether something else than what goes with it names the column.
 fn is_depended_on(column: &str, relation: &Relation) -> bool {
     let details = &relation.details;
@@ -47,11 +61,11 @@ fn is_depended_on(column: &str, relation: &Relation) -> bool {
 }
 
 /// What is said of a column that is dropped.
-pub(super) fn find(column: &str, cascade: bool, sql: &str, target: &Target) -> Finding {
+pub(super) fn find(column: &str, sql: &str, target: &Target) -> Finding {
     if target.known.is_small(target.relation) {
         return Finding::harmless();
     }
-    match recipe(column, cascade, sql, target) {
+    match recipe(column, sql, target) {
         Some(steps) => Finding::of(&LOCKS_MUCH, Way::Steps(steps)),
         None => Finding::as_sent(&BREAKS_CLIENTS),
     }
@@ -59,11 +73,8 @@ pub(super) fn find(column: &str, cascade: bool, sql: &str, target: &Target) -> F
 
 /// The steps before the column goes, and the column's own; `None` when there is nothing to take off
 /// first.
-fn recipe(column: &str, cascade: bool, sql: &str, target: &Target) -> Option<Vec<Step>> {
+fn recipe(column: &str, sql: &str, target: &Target) -> Option<Vec<Step>> {
     let relation = target.relation;
-    if !cascade && is_depended_on(column, relation) {
-        return None; // the server refuses it, and nothing that can't be had back may go before that
-    }
     if relation.kind != RelationKind::Table || !relation.details.descendants.is_empty() {
         return None; // neither goes concurrently on a partitioned table
     }

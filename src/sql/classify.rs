@@ -148,13 +148,13 @@ impl Text {
     }
 
     /// Whether it is a string of statements that the server runs as one transaction and that can be
-    /// judged beforehand: all can be read, none begins or ends a transaction, refuses one, copies,
-    /// or runs what isn't known from here.
+    /// judged beforehand: all can be read, none begins or ends a transaction, refuses one, or copies.
+    /// What DO and CALL run isn't known from here; in such a string it can't end the transaction either.
     pub fn is_one_transaction(&self) -> bool {
         let is_plain = |parsed: &Parsed| match parsed.sort {
-            Sort::Query | Sort::Settings => true,
+            Sort::Query | Sort::Settings | Sort::Dynamic => true,
             Sort::Ddl | Sort::Utility => parsed.statement.may_be_in_string(),
-            Sort::Transaction | Sort::Copy | Sort::Dynamic | Sort::Unreadable => false,
+            Sort::Transaction | Sort::Copy | Sort::Unreadable => false,
         };
         self.exact && self.statements.len() > 1 && self.statements.iter().all(is_plain)
     }

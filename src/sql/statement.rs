@@ -111,9 +111,7 @@ impl Statement {
             Statement::Other(other) => {
                 !matches!(other.scope, Scope::OwnTransaction | Scope::Concurrent)
             }
-            Statement::Unreadable { .. }
-            | Statement::Execute { .. }
-            | Statement::Dynamic { .. } => false,
+            Statement::Unreadable { .. } | Statement::Execute { .. } => false,
             _ => true,
         }
     }

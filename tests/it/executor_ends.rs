@@ -170,6 +170,7 @@ const BESIDES: &str = "
 CREATE INDEX t_a ON t (a);
 CREATE VIEW seen AS SELECT a FROM t;
 CREATE UNLOGGED TABLE u AS SELECT n FROM generate_series(1, 300) n;
+CREATE DOMAIN own AS int DEFAULT 7;
 CREATE TABLE others AS SELECT n FROM generate_series(1, 300) n;
 ALTER TABLE others OWNER TO pg_monitor;
 CREATE TABLE heir (c int, d int) INHERITS (t);
@@ -182,6 +183,9 @@ const ODD: &[&str] = &[
     "ALTER TABLE t ADD COLUMN c int GENERATED ALWAYS AS IDENTITY DEFAULT 5",
     "ALTER TABLE t ADD COLUMN e serial DEFAULT 5",
     "ALTER TABLE t DROP COLUMN a",
+    "ALTER TABLE t DROP COLUMN p, DROP COLUMN a",
+    "ALTER TABLE u ADD COLUMN c serial[]",
+    "ALTER TABLE t ADD COLUMN e own DEFAULT (random() * 0 + 3)::int",
     "ALTER TABLE u ADD COLUMN c serial",
     "ALTER TABLE others ADD COLUMN c bigserial",
     "CREATE TABLE IF NOT EXISTS m1 PARTITION OF m FOR VALUES FROM (500) TO (600)",

@@ -226,6 +226,7 @@ fn a_string_waits_for_its_locks_without_stopping_others() {
                 "SELECT 'first'; ALTER TABLE t ADD COLUMN c int; SELECT 'last'",
                 "SET lock_timeout = '50s'; ALTER TABLE t ADD COLUMN d int; SELECT 'last'",
                 "RESET lock_timeout; ALTER TABLE t ADD COLUMN e int; SELECT 'last'",
+                "DO $$ BEGIN NULL; END $$; ALTER TABLE t ADD COLUMN g int; SELECT 'last'",
                 "SELECT set_config('lock_timeout', '0', false); ALTER TABLE t ADD COLUMN f int; SELECT 'last'",
             ] {
                 holder.run("BEGIN");

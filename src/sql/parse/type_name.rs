@@ -16,12 +16,12 @@ pub(super) fn type_name(node: &protobuf::TypeName) -> Option<TypeName> {
         name: base,
     };
     let numbers: Option<Vec<i64>> = node.typmods.iter().map(integer).collect();
-    let serial = if name.schema.is_none() {
+    let is_array = !node.array_bounds.is_empty();
+    let serial = if name.schema.is_none() && !is_array {
         serial(&name.name)
     } else {
         None
     };
-    let is_array = !node.array_bounds.is_empty();
     let plain = parts.is_empty() && !node.setof && !node.pct_type;
     let written = match &numbers {
         Some(numbers) if plain => spelled(&name, numbers),

@@ -110,12 +110,13 @@ fn change(parsed: &Parsed, source: &str) -> Change {
         Sort::Query | Sort::Utility if names_it => Change::Looks {
             sets: source_in_lower_case.contains("set_config"),
         },
+        // What it runs may wait for rows for as long as the client likes, and may set anything.
+        Sort::Dynamic => Change::Looks { sets: names_it },
         Sort::Query
         | Sort::Utility
         | Sort::Ddl
         | Sort::Transaction
         | Sort::Copy
-        | Sort::Dynamic
         | Sort::Unreadable => Change::Nothing,
     }
 }
@@ -228,6 +229,10 @@ mod tests {
             (
                 "SELECT set_config('lock_timeout', '1h', false); DROP TABLE a; SHOW lock_timeout",
                 "{90};{7000};SELECT set_config('lock_timeout', '1h', false);{90}; DROP TABLE a; SHOW lock_timeout",
+            ),
+            (
+                "DO 'BEGIN END'; DROP TABLE a; SHOW lock_timeout",
+                "{90};{7000};DO 'BEGIN END';{90}; DROP TABLE a; {7000};SHOW lock_timeout",
             ),
             (
                 "-- lock_timeout\nDROP TABLE lock_timeout; DROP TABLE a",
