@@ -4,8 +4,8 @@ use std::time::Duration;
 
 pub mod console;
 
-use crate::plan::Limits;
 use crate::plan::words::seconds;
+use crate::plan::{Limits, Violation};
 use crate::rules::Refusal;
 use crate::wire::backend::ErrorFields;
 
@@ -174,6 +174,39 @@ pub fn held_too_long(title: &str, max_hold: Duration) -> ErrorFields {
         fields("ERROR", "57014", message),
         "Others waited for it meanwhile. If it must hold the lock for longer, raise locks.max_hold.",
     )
+}
+
+/// What the violation of a CHECK of lockkeeper's own means, in the server's words (`ATRewriteTable` of
+/// `src/backend/commands/tablecmds.c`).
+pub fn violated(violation: &Violation, fields: ErrorFields) -> ErrorFields {
+    let of = |wanted: u8| fields.others.iter().find(|(code, _)| *code == wanted);
+    let relation = of(b't').map_or("", |(_, name)| name.as_str());
+    let (sqlstate, message, column) = match violation {
+        Violation::NullValues { column } => (
+            "23502",
+            format!("column \"{column}\" of relation \"{relation}\" contains null values"),
+            Some((b'c', column.clone())),
+        ),
+        Violation::PartitionBound => (
+            "23514",
+            format!("partition constraint of relation \"{relation}\" is violated by some row"),
+            None,
+        ),
+        Violation::DefaultPartition => (
+            "23514",
+            format!(
+                "updated partition constraint for default partition \"{relation}\" would be violated by some row"
+            ),
+            None,
+        ),
+    };
+    let others = fields.others.iter().filter(|(code, _)| *code != b'n');
+    ErrorFields {
+        sqlstate: sqlstate.to_owned(),
+        message,
+        others: others.cloned().chain(column).collect(),
+        ..fields.clone()
+    }
 }
 
 /// A string of statements that others have waited for, for as long as they may.

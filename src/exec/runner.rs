@@ -19,6 +19,8 @@ use crate::sql::name::Name;
 
 /// SQLSTATE `active_sql_transaction`: the statement refuses a transaction block.
 pub(super) const ACTIVE_SQL_TRANSACTION: &str = "25001";
+/// SQLSTATE `check_violation`.
+const CHECK_VIOLATION: &str = "23514";
 /// SQLSTATE `insufficient_privilege`.
 pub const INSUFFICIENT_PRIVILEGE: &str = "42501";
 /// How often it is looked whether an old snapshot is gone.
@@ -144,6 +146,7 @@ async fn run_steps<S: Session>(
             }
             Err(RunError::Gone) => return Err(RunError::Gone),
             Err(error) => {
+                let error = in_clients_words(step, error);
                 take_back(session, &steps[..at], before, setup, progress).await?;
                 return if is_finished_to_the_end(session, steps, at).await? {
                     Ok(tag)
@@ -155,6 +158,16 @@ async fn run_steps<S: Session>(
         progress.executed.push(step.sql.clone());
     }
     Ok(tag)
+}
+
+/// A violated CHECK of lockkeeper's own is what the client's statement would have failed for.
+fn in_clients_words(step: &Step, error: RunError) -> RunError {
+    match (&step.violation, error) {
+        (Some(violation), RunError::Sql(fields)) if fields.sqlstate == CHECK_VIOLATION => {
+            RunError::Sql(Box::new(crate::error::violated(violation, *fields)))
+        }
+        (_, error) => error,
+    }
 }
 
 /// Whether nothing is left to do at a step: what finished the one before it may have done it too.

@@ -46,6 +46,22 @@ pub struct Step {
     pub takes_long: bool,
     /// The server's WARNINGs about it aren't the client's: a later step takes care of what they say.
     pub hides_warnings: bool,
+    /// It validates a CHECK that the client never wrote: what a violation of it means.
+    pub violation: Option<Violation>,
+}
+
+/// What the violation of a CHECK means that a plan adds to prove something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Violation {
+    /// A column holds NULLs that shall be NOT NULL.
+    NullValues {
+        /// The column.
+        column: String,
+    },
+    /// A row lies outside a partition's bound.
+    PartitionBound,
+    /// A row of the default partition belongs to a new one.
+    DefaultPartition,
 }
 
 /// A lock that a step takes.
@@ -300,6 +316,7 @@ impl Step {
             only_while_invalid: None,
             takes_long: false,
             hides_warnings: false,
+            violation: None,
         }
     }
 

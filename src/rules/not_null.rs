@@ -8,7 +8,7 @@
 use super::alter_effects::Target;
 use super::{Action, Rule, steps};
 use crate::catalog::{ConstraintKind, Relation};
-use crate::plan::{Check, Step, Undo};
+use crate::plan::{Check, Step, Undo, Violation};
 use crate::sql::name::quote_identifier;
 use crate::sql::parse;
 
@@ -129,6 +129,10 @@ pub(super) fn recipe_of(
     }
     let body = format!("CHECK ({quoted} IS NOT NULL){alone}");
     let mut all = steps::add_and_validate(target, &name, &body);
+    if let Some(validate) = all.last_mut() {
+        let column = column.to_owned();
+        validate.violation = Some(Violation::NullValues { column });
+    }
     all.push(set);
     all.push(steps::drop_constraint(target, &name));
     all

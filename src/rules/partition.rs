@@ -12,7 +12,7 @@ use super::{Action, Refusal, Rule, other, steps};
 use crate::catalog::{Constraint, Member, Relation, RelationKind};
 use crate::lock::LockMode;
 use crate::plan::effects::Effects;
-use crate::plan::{Check, Context, Step, Undo};
+use crate::plan::{Check, Context, Step, Undo, Violation};
 use crate::sql::alter_table::{
     ActionKind, AlterTable, PartitionBound, PartitionBoundKind, RangeEnd,
 };
@@ -318,6 +318,7 @@ pub(super) fn attach_recipe(
         prove(
             &new,
             &format!("CHECK ({condition})"),
+            Violation::PartitionBound,
             &mut before,
             &mut after,
         );
@@ -332,7 +333,13 @@ pub(super) fn attach_recipe(
             only: false,
         };
         let body = format!("CHECK (NOT ({condition}))");
-        prove(&kept_out, &body, &mut before, &mut after);
+        prove(
+            &kept_out,
+            &body,
+            Violation::DefaultPartition,
+            &mut before,
+            &mut after,
+        );
     }
     let sql = sql.replacen(&partition.to_string(), &child.qualified().to_string(), 1);
     before.push(attach(child, &sql, target));
@@ -340,9 +347,18 @@ pub(super) fn attach_recipe(
     Ok(before)
 }
 
-fn prove(target: &Target, body: &str, before: &mut Vec<Step>, after: &mut Vec<Step>) {
+fn prove(
+    target: &Target,
+    body: &str,
+    violation: Violation,
+    before: &mut Vec<Step>,
+    after: &mut Vec<Step>,
+) {
     let name = steps::free_name(target, "", "attach");
     before.extend(steps::add_and_validate(target, &name, body));
+    if let Some(validate) = before.last_mut() {
+        validate.violation = Some(violation);
+    }
     after.push(steps::drop_constraint(target, &name));
 }
 
@@ -538,7 +554,13 @@ pub(super) fn create_recipe(
             only: false,
         };
         let body = format!("CHECK (NOT ({condition}))");
-        prove(&kept_out, &body, &mut all, &mut after);
+        prove(
+            &kept_out,
+            &body,
+            Violation::DefaultPartition,
+            &mut all,
+            &mut after,
+        );
     }
     let sql = format!("ATTACH PARTITION {table} {}", bound.sql);
     all.push(attach(&child, &sql, target));

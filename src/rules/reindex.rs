@@ -265,6 +265,7 @@ fn plain_index(reindex: &Reindex, index: &Index, table: Name) -> Step {
         hides_warnings: false,
         lock_first: Vec::new(),
         also: Vec::new(),
+        violation: None,
     }
 }
 
