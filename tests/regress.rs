@@ -36,7 +36,7 @@ const OWN_NOTICE: &[u8] = b"NOTICE:  lockkeeper: ";
 const WAITS: &[&[u8]] = &[b"waiting ", b"the build waits "];
 const TAKES_LONG: &[u8] = b" so far\n";
 /// Begin the lines that may follow a NOTICE and say who is in the way.
-const WHO: &[&[u8]] = &[b"DETAIL:  ", b"process "];
+const WHO: &[&[u8]] = &[b"DETAIL:  ", b"process ", b"plan "];
 
 /// Files that differ between two direct runs, and why. They aren't compared.
 const UNSTABLE: &[(&str, &str)] = &[];
