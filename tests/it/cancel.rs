@@ -6,7 +6,7 @@ use tokio_postgres::error::SqlState;
 
 use crate::harness::{
     Proxy, block_on, database, eventually, limited, place, shared, until_asleep,
-    until_it_waits_for_its_lock, value,
+    until_it_has_waited, until_it_waits_for_its_lock, value,
 };
 use crate::wire::{Wire, cancel_request, commands, pbe, q, s, sqlstate, tags};
 
@@ -127,7 +127,7 @@ fn a_schema_change_gets_its_lock_when_it_is_free_and_others_go_on_meanwhile() {
         let mut holder = locked_table(&database);
         let mut wire = proxy.session(&database);
         wire.send(&q("ALTER TABLE t ADD COLUMN b int"));
-        until_it_waits_for_its_lock(wire.pid());
+        until_it_has_waited(wire.pid());
         let mut reader = proxy.session(&database);
         reader.run("SELECT * FROM t");
         holder.run("COMMIT");

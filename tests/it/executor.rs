@@ -6,7 +6,9 @@ use bytesize::ByteSize;
 use lockkeeper::config::{CancelBlockers, Config};
 use lockkeeper::pg::temporary::TemporaryServer;
 
-use crate::harness::{Proxy, database, eventually, limited, place, shared, start_server};
+use crate::harness::{
+    Proxy, database, eventually, limited, place, shared, start_server, until_it_has_waited,
+};
 use crate::program::Program;
 use crate::wire::{Frame, Wire, column, commands, q, sqlstate};
 
@@ -454,15 +456,7 @@ fn what_changes_while_a_lock_is_waited_for_is_judged_anew() {
         let mut holder = reader(&database, "t");
         let mut wire = proxy.session(&database);
         wire.send(&q("ALTER TABLE t ALTER COLUMN a SET NOT NULL"));
-        // It asks whether the server is there once it has waited for a second.
-        let last = format!(
-            "SELECT query FROM pg_stat_activity WHERE pid = {}",
-            wire.pid()
-        );
-        let mut admin = direct(&database);
-        eventually("it has waited", || {
-            admin.value(&last).contains("lockkeeper waits")
-        });
+        until_it_has_waited(wire.pid());
         holder.run("ALTER TABLE t RENAME TO former");
         holder.run("CREATE TABLE t (id int, a int NOT NULL)");
         holder.run("COMMIT");

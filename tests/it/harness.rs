@@ -114,6 +114,15 @@ pub(crate) fn until_it_waits_for_its_lock(pid: u32) {
     });
 }
 
+/// Waits until the schema change of a session of the shared server has waited in lockkeeper for a second: then it asks
+/// whether its server is still there.
+pub(crate) fn until_it_has_waited(pid: u32) {
+    let sql = format!("SELECT query FROM pg_stat_activity WHERE pid = {pid}");
+    eventually("it has waited", || {
+        value("postgres", &sql).contains("lockkeeper waits")
+    });
+}
+
 /// Waits until a session of the shared server is in `pg_sleep`.
 pub(crate) fn until_asleep(pid: u32) {
     until_asleep_on(shared(), pid);

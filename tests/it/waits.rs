@@ -3,7 +3,7 @@
 
 use bytesize::ByteSize;
 
-use crate::harness::{Proxy, database, eventually, limited, place, shared};
+use crate::harness::{Proxy, database, eventually, limited, place, shared, until_it_has_waited};
 use crate::wire::{Wire, cancel_request, commands, q, sqlstate};
 
 /// A wait, and how one comes to it.
@@ -65,14 +65,6 @@ fn with_tables() -> (String, Wire) {
     (name, direct)
 }
 
-/// A plan that has waited for a second asks whether its server is still there.
-fn until_it_waits(direct: &mut Wire, pid: u32) {
-    let sql = format!("SELECT query FROM pg_stat_activity WHERE pid = {pid}");
-    eventually("it waits", || {
-        direct.value(&sql).contains("lockkeeper waits")
-    });
-}
-
 fn until_gone(direct: &mut Wire, pid: u32) {
     let sql = format!("SELECT count(*) FROM pg_stat_activity WHERE pid = {pid}");
     eventually("its session has ended", || direct.value(&sql) == "0");
@@ -88,7 +80,7 @@ fn interrupted(proxy: &Proxy, database: &str, direct: &mut Wire, wait: &Wait, by
     let pid = wire.pid();
     wire.send(&q(wait.sql));
     if by != By::Timeout {
-        until_it_waits(direct, pid);
+        until_it_has_waited(pid);
     }
     let expected = match by {
         By::ClientGone => {
