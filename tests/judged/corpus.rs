@@ -96,6 +96,11 @@ pub(crate) fn is_all() -> bool {
     std::env::var("LOCKKEEPER_TEST_CELLS").is_ok_and(|cells| cells == "all")
 }
 
+/// A number by which some of the statements are chosen.
+pub(crate) fn number(sql: &str) -> u32 {
+    sql.bytes().map(u32::from).sum()
+}
+
 /// All statements.
 pub(crate) fn entries() -> Vec<Entry> {
     let mut entries = Vec::new();

@@ -81,9 +81,8 @@ fn taken_back_after(sql: &str, facts: &Facts, steps: usize) -> Vec<usize> {
     if crate::corpus::is_all() {
         return all;
     }
-    let of_text: usize = sql.bytes().map(usize::from).sum();
-    let version = usize::try_from(facts.session.version / 10_000).expect("a version");
-    let at = (of_text + version) % all.len().max(1);
+    let number = crate::corpus::number(sql) + facts.session.version / 10_000;
+    let at = usize::try_from(number).expect("a number") % all.len().max(1);
     all.get(at).copied().into_iter().collect()
 }
 
