@@ -178,35 +178,26 @@ pub fn held_too_long(title: &str, max_hold: Duration) -> ErrorFields {
 
 /// What the violation of a CHECK of lockkeeper's own means, in the server's words (`ATRewriteTable` of
 /// `src/backend/commands/tablecmds.c`).
-pub fn violated(violation: &Violation, fields: ErrorFields) -> ErrorFields {
-    let of = |wanted: u8| fields.others.iter().find(|(code, _)| *code == wanted);
-    let relation = of(b't').map_or("", |(_, name)| name.as_str());
-    let (sqlstate, message, column) = match violation {
-        Violation::NullValues { column } => (
-            "23502",
-            format!("column \"{column}\" of relation \"{relation}\" contains null values"),
-            Some((b'c', column.clone())),
-        ),
-        Violation::PartitionBound => (
-            "23514",
-            format!("partition constraint of relation \"{relation}\" is violated by some row"),
-            None,
-        ),
-        Violation::DefaultPartition => (
-            "23514",
-            format!(
-                "updated partition constraint for default partition \"{relation}\" would be violated by some row"
-            ),
-            None,
+pub fn violated(violation: &Violation, mut fields: ErrorFields) -> ErrorFields {
+    let table = fields.others.iter().find(|(code, _)| *code == b't');
+    let relation = table.map_or("", |(_, name)| name.as_str());
+    fields.message = match violation {
+        Violation::NullValues { column } => {
+            format!("column \"{column}\" of relation \"{relation}\" contains null values")
+        }
+        Violation::PartitionBound => {
+            format!("partition constraint of relation \"{relation}\" is violated by some row")
+        }
+        Violation::DefaultPartition => format!(
+            "updated partition constraint for default partition \"{relation}\" would be violated by some row"
         ),
     };
-    let others = fields.others.iter().filter(|(code, _)| *code != b'n');
-    ErrorFields {
-        sqlstate: sqlstate.to_owned(),
-        message,
-        others: others.cloned().chain(column).collect(),
-        ..fields.clone()
+    fields.others.retain(|(code, _)| *code != b'n');
+    if let Violation::NullValues { column } = violation {
+        "23502".clone_into(&mut fields.sqlstate);
+        fields.others.push((b'c', column.clone()));
     }
+    fields
 }
 
 /// A string of statements that others have waited for, for as long as they may.

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::acquire::{QUERY_CANCELED, Tries, array_literal};
-use super::look::{LockSet, Wanted, takes_fence};
+use super::look::{LockSet, Wanted};
 use super::runner::{ACTIVE_SQL_TRANSACTION, INSUFFICIENT_PRIVILEGE, Progress, Setup};
 use super::runner::{in_autocommit, roll_back, set_timeout, work};
 use super::session::{Command, Reply, RunError, Session};
@@ -224,8 +224,7 @@ impl Ask<'_> {
         }
         let first = self.step.lock_first.iter().map(StepLock::statement);
         let mut statements: Vec<String> = first.collect();
-        let named = self.set.wanted.iter().filter(|wanted| !wanted.with_parent);
-        for wanted in named.filter(|wanted| takes_fence(wanted)) {
+        for wanted in self.set.taken_ahead() {
             let is_first =
                 |lock: &StepLock| lock.relation == wanted.name && lock.mode >= wanted.mode;
             if !self.step.lock_first.iter().any(is_first) {

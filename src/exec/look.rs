@@ -121,15 +121,18 @@ impl LockSet {
             .collect()
     }
 
+    /// What `LOCK TABLE` can take before the statement does; children are locked with their parents.
+    pub fn taken_ahead(&self) -> impl Iterator<Item = &Wanted> {
+        let named = self.wanted.iter().filter(|wanted| !wanted.with_parent);
+        named.filter(|wanted| takes_fence(wanted))
+    }
+
     /// The statement that takes the lock which stops no query and keeps vacuums, builds and other schema
     /// changes out, on what will be locked more strongly. It is to be asked for with
     /// [`patience`](Self::patience): an autovacuum gives way to it.
     pub fn fence(&self) -> Option<String> {
-        let named = self.wanted.iter().filter(|wanted| !wanted.with_parent);
-        let tables: Vec<String> = named
-            .filter(|wanted| takes_fence(wanted))
-            .map(|wanted| self.as_table(wanted))
-            .collect();
+        let tables = self.taken_ahead().map(|wanted| self.as_table(wanted));
+        let tables: Vec<String> = tables.collect();
         let tables = tables.join(", ");
         (!tables.is_empty()).then(|| format!("LOCK TABLE {tables} IN SHARE UPDATE EXCLUSIVE MODE"))
     }
@@ -262,7 +265,7 @@ fn least_chance(looks: u32) -> f64 {
 }
 
 /// Whether the lock that keeps vacuums, builds and other schema changes out is taken first.
-pub fn takes_fence(wanted: &Wanted) -> bool {
+fn takes_fence(wanted: &Wanted) -> bool {
     wanted.lockable && wanted.mode > LockMode::ShareUpdateExclusive
 }
 

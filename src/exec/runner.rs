@@ -469,7 +469,7 @@ pub async fn run_own<S: Session>(
 ///
 /// # Errors
 /// As [`Session::run`].
-pub async fn clean<S: Session>(session: &mut S, command: &Command) -> Result<(), RunError> {
+async fn clean<S: Session>(session: &mut S, command: &Command) -> Result<(), RunError> {
     run_own(session, std::slice::from_ref(command))
         .await
         .map(drop)

@@ -327,8 +327,9 @@ fn next_of(sequence: &Name) -> String {
     format!("nextval({literal}::regclass)")
 }
 
-fn create_sequence(sequence: &Name, of_type: &str, options: &str) -> Step {
-    let sql = format!("CREATE SEQUENCE {sequence} AS {of_type} {options}");
+/// `kind` is `SEQUENCE`, and what may stand in front of it.
+fn create_sequence(kind: &str, sequence: &Name, of_type: &str, options: &str) -> Step {
+    let sql = format!("CREATE {kind} {sequence} AS {of_type} {options}");
     Step::brief(format!("create sequence {sequence}"), sql.trim_end())
         .undone_by(format!("DROP SEQUENCE IF EXISTS {sequence}"))
         .checked_by(Check::RelationExists {
@@ -339,10 +340,14 @@ fn create_sequence(sequence: &Name, of_type: &str, options: &str) -> Step {
 fn serial(column: &ColumnDefinition, target: &Target, all: &mut Vec<Step>) {
     let of_type = column.type_name.serial.unwrap_or("bigint");
     let sequence = sequence_name(column, target);
-    let mut create = create_sequence(&sequence, of_type, "");
-    if target.relation.details.unlogged && target.known.version() >= UNLOGGED_SEQUENCES {
-        create.sql = create.sql.replacen("CREATE", "CREATE UNLOGGED", 1);
-    }
+    let is_unlogged =
+        target.relation.details.unlogged && target.known.version() >= UNLOGGED_SEQUENCES;
+    let kind = if is_unlogged {
+        "UNLOGGED SEQUENCE"
+    } else {
+        "SEQUENCE"
+    };
+    let mut create = create_sequence(kind, &sequence, of_type, "");
     if let Some(owner) = &target.relation.owner {
         let owner = quote_identifier(owner);
         create
@@ -368,7 +373,7 @@ fn identity(column: &ColumnDefinition, target: &Target, all: &mut Vec<Step>) {
         .as_ref()
         .and_then(|identity| identity.options.as_deref());
     let of_type = &column.type_name.sql;
-    let mut create = create_sequence(&sequence, of_type, options.unwrap_or_default());
+    let mut create = create_sequence("SEQUENCE", &sequence, of_type, options.unwrap_or_default());
     // Whoever inserts meanwhile needs no right on the sequence of an identity column.
     create
         .also

@@ -128,11 +128,9 @@ pub(super) fn recipe_of(
         return steps::add_and_validate(target, &name, &body);
     }
     let body = format!("CHECK ({quoted} IS NOT NULL){alone}");
-    let mut all = steps::add_and_validate(target, &name, &body);
-    if let Some(validate) = all.last_mut() {
-        let column = column.to_owned();
-        validate.violation = Some(Violation::NullValues { column });
-    }
+    let column = column.to_owned();
+    let violation = Violation::NullValues { column };
+    let mut all = steps::add_and_prove(target, &name, &body, violation);
     all.push(set);
     all.push(steps::drop_constraint(target, &name));
     all

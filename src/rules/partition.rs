@@ -355,10 +355,7 @@ fn prove(
     after: &mut Vec<Step>,
 ) {
     let name = steps::free_name(target, "", "attach");
-    before.extend(steps::add_and_validate(target, &name, body));
-    if let Some(validate) = before.last_mut() {
-        validate.violation = Some(violation);
-    }
+    before.extend(steps::add_and_prove(target, &name, body, violation));
     after.push(steps::drop_constraint(target, &name));
 }
 

@@ -241,12 +241,12 @@ fn reindex_sql(reindex: &Reindex, what: &str, name: &Name) -> String {
 
 /// The plain form of one index, under a lock timeout.
 fn plain_index(reindex: &Reindex, index: &Index, table: Name) -> Step {
+    let title = format!(
+        "rebuild {}, which can't be rebuilt concurrently",
+        index.name
+    );
+    let sql = reindex_sql(reindex, "INDEX", &index.qualified());
     Step {
-        title: format!(
-            "rebuild {}, which can't be rebuilt concurrently",
-            index.name
-        ),
-        sql: reindex_sql(reindex, "INDEX", &index.qualified()),
         locks: vec![
             StepLock {
                 relation: table,
@@ -257,15 +257,8 @@ fn plain_index(reindex: &Reindex, index: &Index, table: Name) -> Step {
                 mode: LockMode::AccessExclusive,
             },
         ],
-        context: Context::Transaction,
-        undo: Undo::NothingToUndo,
-        check: Check::Nothing,
-        only_while_invalid: None,
         takes_long: true,
-        hides_warnings: false,
-        lock_first: Vec::new(),
-        also: Vec::new(),
-        violation: None,
+        ..Step::brief(title, sql)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::alter_effects::Target;
 use crate::lock::LockMode;
-use crate::plan::{Check, Context, Step};
+use crate::plan::{Check, Context, Step, Violation};
 use crate::sql::name::{make_object_name, quote_identifier};
 
 /// How many names are tried for an object that the statement doesn't name.
@@ -66,6 +66,20 @@ pub(super) fn is_free(target: &Target, name: &String) -> bool {
 /// A constraint added NOT VALID, then validated.
 pub(super) fn add_and_validate(target: &Target, name: &str, body: &str) -> Vec<Step> {
     vec![add_not_valid(target, name, body), validate(target, name)]
+}
+
+/// The same of a CHECK that the client never wrote; what its violation means.
+pub(super) fn add_and_prove(
+    target: &Target,
+    name: &str,
+    body: &str,
+    violation: Violation,
+) -> Vec<Step> {
+    let proof = Step {
+        violation: Some(violation),
+        ..validate(target, name)
+    };
+    vec![add_not_valid(target, name, body), proof]
 }
 
 /// `ADD CONSTRAINT … NOT VALID`.

@@ -174,11 +174,11 @@ impl<'a> Case<'a> {
         if let Some(fields) = self.refusal(&changes) {
             return Err(self.failed("refused", server, &changes, fields));
         }
-        let sent = timeout::within_budget(&self.intercept.text, &settings, limits.budget, None);
+        let deadline = timeout::deadline(&self.intercept.text);
         let run = Run {
             changes: &changes,
             limits: Limits {
-                deadline: sent.deadline.unwrap_or(limits.deadline),
+                deadline: deadline.unwrap_or(limits.deadline),
                 ..limits
             },
             settings: &settings,

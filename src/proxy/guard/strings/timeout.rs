@@ -26,8 +26,18 @@ pub(super) struct Sent {
     /// Statements of lockkeeper's own at the front, of which nobody waits behind a lock but vacuums, builds
     /// and other schema changes.
     pub(super) fence: usize,
-    /// How long the client wants to wait for a lock, if the string says so.
-    pub(super) deadline: Option<Duration>,
+}
+
+/// How long the client wants to wait for a lock, if the string says so.
+pub(super) fn deadline(text: &Text) -> Option<Duration> {
+    let mut changes = text
+        .statements
+        .iter()
+        .map(|parsed| change(parsed, text.source(parsed)));
+    changes.find_map(|change| match change {
+        Change::Sets(wanted) => wanted.filter(|wanted| !wanted.is_zero()),
+        Change::Nothing | Change::Looks { .. } | Change::Resets => None,
+    })
 }
 
 /// The text, with the budget set in front of it and wherever it may have been set to something else;
@@ -58,12 +68,7 @@ pub(super) fn within_budget(
             Change::Nothing => continue,
             Change::Looks { sets: false } => {}
             Change::Looks { sets: true } | Change::Sets(None) => theirs = None,
-            Change::Sets(Some(wanted)) => {
-                theirs = Some(wanted);
-                let is_limit = !wanted.is_zero();
-                let deadline = &mut builder.sent.deadline;
-                *deadline = deadline.or(is_limit.then_some(wanted));
-            }
+            Change::Sets(Some(wanted)) => theirs = Some(wanted),
             // Back to what the session began with.
             Change::Resets => theirs = at_first.filter(|_| !own.in_session),
         }
@@ -180,15 +185,20 @@ fn duration(value: &str) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::catalog::Setting;
     use crate::sql::classify::{Class, Classified, LexicalSettings, classify};
 
+    fn text(sql: &str) -> Arc<Text> {
+        match classify(sql.as_bytes(), LexicalSettings::default()) {
+            Classified::Interesting(text) => text,
+            Classified::Plain { .. } => panic!("{sql}"),
+        }
+    }
+
     fn sent(sql: &str, in_session: bool) -> Sent {
-        let Classified::Interesting(text) = classify(sql.as_bytes(), LexicalSettings::default())
-        else {
-            panic!("{sql}");
-        };
         let settings = SessionFacts {
             version: 150_000,
             lock_timeout: Setting {
@@ -198,7 +208,7 @@ mod tests {
             },
             ..SessionFacts::default()
         };
-        within_budget(&text, &settings, Duration::from_millis(90), None)
+        within_budget(&text(sql), &settings, Duration::from_millis(90), None)
     }
 
     #[test]
@@ -253,13 +263,14 @@ mod tests {
 
     #[test]
     fn what_was_inserted_is_known_by_number_and_place() {
-        let sent = sent("SET lock_timeout = '5s'; DROP TABLE a", false);
+        const SQL: &str = "SET lock_timeout = '5s'; DROP TABLE a";
+        let sent = sent(SQL, false);
         let numbers: Vec<usize> = sent.inserted.iter().map(|own| own.number).collect();
         assert_eq!(numbers, [0, 2]);
         for own in &sent.inserted {
             let found: String = sent.text.chars().skip(own.at - 1).take(own.chars).collect();
             assert_eq!(found.trim_matches(';'), "SET LOCAL lock_timeout=90");
         }
-        assert_eq!(sent.deadline, Some(Duration::from_secs(5)));
+        assert_eq!(deadline(&text(SQL)), Some(Duration::from_secs(5)));
     }
 }
