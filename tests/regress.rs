@@ -11,6 +11,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -36,7 +37,15 @@ const OWN_NOTICE: &[u8] = b"NOTICE:  lockkeeper: ";
 const WAITS: &[&[u8]] = &[b"waiting ", b"the build waits "];
 const TAKES_LONG: &[u8] = b" so far\n";
 /// Begin the lines that may follow a NOTICE and say who is in the way.
-const WHO: &[&[u8]] = &[b"DETAIL:  ", b"process ", b"plan "];
+const WHO: &[&[u8]] = &[
+    b"DETAIL:  ",
+    b"process ",
+    b"plan ",
+    b"prepared transaction ",
+    b"and ",
+];
+/// So many lines are shown of what isn't the same.
+const SHOWN: usize = 20;
 
 /// Files that differ between two direct runs, and why. They aren't compared.
 const UNSTABLE: &[(&str, &str)] = &[];
@@ -61,8 +70,13 @@ fn in_observe_every_file_is_that_of_a_direct_run() {
         direct.directory.display()
     );
     let observed = run("observe", Some(Mode::Observe));
-    let differing = differing(direct, &observed);
-    assert_eq!(differing, BTreeSet::new(), "{}", compare(direct, &observed));
+    let none = BTreeSet::new();
+    assert_eq!(
+        differing(direct, &observed),
+        none,
+        "{}",
+        compare(direct, &observed, &none)
+    );
     assert_eq!(observed.ok, direct.ok);
 }
 
@@ -72,12 +86,38 @@ fn in_enforce_those_files_differ_that_are_explained() {
     let enforced = run("enforce", Some(Mode::Enforce));
     let documented = documented();
     let expected: BTreeSet<String> = documented.keys().cloned().collect();
-    let hint = compare(direct, &enforced);
+    let hint = compare(direct, &enforced, &expected);
     assert_eq!(differing(direct, &enforced), expected, "{hint}");
     for (name, by_notices) in &documented {
-        let same = without_notices(&enforced.files[name]) == direct.files[name];
-        assert_eq!(same, *by_notices, "{name} differs by NOTICEs only; {hint}");
+        let left = without_notices(&enforced.files[name]);
+        let same = left == direct.files[name];
+        let which = if same { "" } else { "not " };
+        assert_eq!(
+            same,
+            *by_notices,
+            "{name} differs {which}by NOTICEs only; {hint}\n{}",
+            first_difference(&direct.files[name], &left)
+        );
     }
+}
+
+/// Where two outputs begin to differ, for people.
+fn first_difference(one: &[u8], other: &[u8]) -> String {
+    let lines = |output: &[u8]| -> Vec<String> {
+        let text = String::from_utf8_lossy(output);
+        text.lines().map(str::to_owned).collect()
+    };
+    let (one, other) = (lines(one), lines(other));
+    let same = one.iter().zip(&other).take_while(|(a, b)| a == b).count();
+    let rest = |lines: &[String]| {
+        let shown = lines.iter().skip(same.saturating_sub(3)).take(SHOWN);
+        shown.cloned().collect::<Vec<_>>().join("\n")
+    };
+    format!(
+        "--- from line {same}\n{}\n+++\n{}",
+        rest(&one),
+        rest(&other)
+    )
 }
 
 /// The suite without lockkeeper, run once.
@@ -97,10 +137,19 @@ fn differing(one: &Results, other: &Results) -> BTreeSet<String> {
         .collect()
 }
 
-/// How to look at the differences.
-fn compare(one: &Results, other: &Results) -> String {
-    let (one, other) = (one.directory.display(), other.directory.display());
-    format!("see: diff -r {one} {other}")
+/// How to look at the differences, and where those begin that aren't expected.
+fn compare(one: &Results, other: &Results, expected: &BTreeSet<String>) -> String {
+    let mut words = format!(
+        "see: diff -r {} {}",
+        one.directory.display(),
+        other.directory.display()
+    );
+    for name in differing(one, other).difference(expected) {
+        if let (Some(one), Some(other)) = (one.files.get(name), other.files.get(name)) {
+            let _ = write!(words, "\n{name}: {}", first_difference(one, other));
+        }
+    }
+    words
 }
 
 /// What is left of an output when lockkeeper's own NOTICEs are taken out.
@@ -158,7 +207,13 @@ fn run(name: &str, mode: Option<Mode>) -> Results {
     let began = Instant::now();
     let suite = suite();
     let binaries = find_binaries().unwrap_or_else(|| panic!("{HOW_TO_GET}"));
-    let server = TemporaryServer::start(&Options::new(binaries)).unwrap();
+    // Statistics that come at other moments choose other plans.
+    let settings = vec![("autovacuum".to_owned(), "off".to_owned())];
+    let options = Options {
+        settings,
+        ..Options::new(binaries)
+    };
+    let server = TemporaryServer::start(&options).unwrap();
     let proxy = mode.map(|mode| Proxy::start(server.port(), mode));
     let port = proxy.as_ref().map_or(server.port(), |proxy| proxy.port);
 

@@ -8,7 +8,7 @@ use super::ask::{StatementTime, in_transaction, look};
 use super::backfill::{self, BackfillCursor, Place};
 use super::check::{self, verify};
 use super::places::{Applicant, Key, Places};
-use super::session::{Command, Moment, Notices, Point, Reply, RunError, Session, Stage, says_true};
+use super::session::{Command, Moment, Point, Reply, RunError, Session, Stage, says_true};
 use super::undo::{clean_up, finish, is_half_done, take_back};
 use super::wait::Wait;
 use super::wanted;
@@ -427,13 +427,8 @@ async fn until_no_old_snapshot<S: Session>(
 
 /// The command that does a step's work.
 pub(super) fn work(step: &Step) -> Command {
-    let notices = if step.hides_warnings {
-        Notices::AllButWarnings
-    } else {
-        Notices::All
-    };
     Command {
-        notices,
+        notices: step.notices,
         ..Command::clients(&step.sql)
     }
 }

@@ -6,6 +6,7 @@ use thiserror::Error;
 
 use super::operator::Operator;
 use crate::error::Interrupt;
+use crate::plan::Notices;
 use crate::wire::backend::ErrorFields;
 
 /// One command of a batch.
@@ -17,17 +18,6 @@ pub struct Command {
     pub parameters: Vec<String>,
     /// Which of the server's NOTICEs about it are the client's.
     pub notices: Notices,
-}
-
-/// Which of the server's NOTICEs about a command go to the client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Notices {
-    /// None.
-    None,
-    /// All.
-    All,
-    /// All but WARNINGs.
-    AllButWarnings,
 }
 
 impl Command {

@@ -11,7 +11,7 @@ use super::runner::{
 };
 use super::session::{Command, Moment, Point, Reply, RunError, Session, Stage, says_true};
 use crate::error::Interrupt;
-use crate::plan::{Check, Leftovers, Step, Undo};
+use crate::plan::{Check, Leftovers, Notices, Step, Undo};
 
 /// SQLSTATE `admin_shutdown`: what lockkeeper's own end is called.
 const ADMIN_SHUTDOWN: &str = "57P01";
@@ -52,6 +52,7 @@ pub(super) async fn take_back<S: Session>(
             also: Vec::new(),
             undo: Undo::NothingToUndo,
             check: Check::Nothing,
+            notices: Notices::None,
             ..step.clone()
         };
         match insist_on_step(session, &undo, setup, progress).await {

@@ -44,10 +44,22 @@ pub struct Step {
     pub only_while_invalid: Option<u32>,
     /// It reads, builds or writes a table under its locks: they are held for as long as that takes.
     pub takes_long: bool,
-    /// The server's WARNINGs about it aren't the client's: a later step takes care of what they say.
-    pub hides_warnings: bool,
+    /// What the server says about it that is for the client: no WARNING of which a later step takes care, nothing
+    /// about what is taken back.
+    pub notices: Notices,
     /// It validates a CHECK that the client never wrote: what a violation of it means.
     pub violation: Option<Violation>,
+}
+
+/// Which of the server's NOTICEs about a command go to the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Notices {
+    /// None.
+    None,
+    /// All.
+    All,
+    /// All but WARNINGs.
+    AllButWarnings,
 }
 
 /// What the violation of a CHECK means that a plan adds to prove something.
@@ -315,7 +327,7 @@ impl Step {
             check: Check::Nothing,
             only_while_invalid: None,
             takes_long: false,
-            hides_warnings: false,
+            notices: Notices::All,
             violation: None,
         }
     }

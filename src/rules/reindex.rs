@@ -9,7 +9,7 @@
 use super::{Action, Judgement, Policy, Rule, Verdict};
 use crate::catalog::{Facts, Index, Relation, RelationKind};
 use crate::lock::LockMode;
-use crate::plan::{Check, Context, Leftovers, Plan, Step, StepLock, Undo};
+use crate::plan::{Check, Context, Leftovers, Notices, Plan, Step, StepLock, Undo};
 use crate::sql::name::{Name, quote_identifier};
 use crate::sql::statement::{Reindex, ReindexKind};
 
@@ -124,10 +124,10 @@ fn table_steps(reindex: &Reindex, table: &Relation) -> Vec<Step> {
     if reindex.concurrently {
         return steps; // the client's own choice, with the server's own WARNINGs
     }
-    steps[0].hides_warnings = table
-        .indexes
-        .iter()
-        .any(|index| index.exclusion || !index.valid);
+    let is_skipped = |index: &Index| index.exclusion || !index.valid;
+    if table.indexes.iter().any(is_skipped) {
+        steps[0].notices = Notices::AllButWarnings;
+    }
     let left = |index: &&Index| !index.building;
     for index in table
         .indexes
