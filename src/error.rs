@@ -172,7 +172,7 @@ pub fn held_too_long(title: &str, max_hold: Duration) -> ErrorFields {
     );
     with_hint(
         fields("ERROR", "57014", message),
-        "Others waited for it meanwhile. If it must hold the lock for longer, raise locks.max_hold.",
+        "Whoever needs the table waits meanwhile. If it must hold the lock for longer, raise locks.max_hold.",
     )
 }
 

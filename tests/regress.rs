@@ -69,35 +69,49 @@ fn in_observe_every_file_is_that_of_a_direct_run() {
         direct.ok,
         direct.directory.display()
     );
-    let observed = run("observe", Some(Mode::Observe));
-    let none = BTreeSet::new();
-    assert_eq!(
-        differing(direct, &observed),
-        none,
-        "{}",
-        compare(direct, &observed, &none)
-    );
-    assert_eq!(observed.ok, direct.ok);
+    judge_run("observe", Mode::Observe, |observed| {
+        let none = BTreeSet::new();
+        if differing(direct, observed) != none || observed.ok != direct.ok {
+            return Err(compare(direct, observed, &none));
+        }
+        Ok(())
+    });
 }
 
 #[test]
 fn in_enforce_those_files_differ_that_are_explained() {
     let direct = direct();
-    let enforced = run("enforce", Some(Mode::Enforce));
     let documented = documented();
     let expected: BTreeSet<String> = documented.keys().cloned().collect();
-    let hint = compare(direct, &enforced, &expected);
-    assert_eq!(differing(direct, &enforced), expected, "{hint}");
-    for (name, by_notices) in &documented {
-        let left = without_notices(&enforced.files[name]);
-        let same = left == direct.files[name];
-        let which = if same { "" } else { "not " };
-        assert_eq!(
-            same,
-            *by_notices,
-            "{name} differs {which}by NOTICEs only; {hint}\n{}",
-            first_difference(&direct.files[name], &left)
-        );
+    judge_run("enforce", Mode::Enforce, |enforced| {
+        let hint = compare(direct, enforced, &expected);
+        let differing = differing(direct, enforced);
+        if let Some(same) = expected.difference(&differing).next() {
+            return Err(format!("{same} doesn't differ; {hint}"));
+        }
+        if differing != expected {
+            return Err(hint);
+        }
+        for (name, by_notices) in &documented {
+            let left = without_notices(&enforced.files[name]);
+            let same = left == direct.files[name];
+            if same != *by_notices {
+                let how = first_difference(&direct.files[name], &left);
+                return Err(format!("{name} by NOTICEs only: {same}; {hint}\n{how}"));
+            }
+        }
+        Ok(())
+    });
+}
+
+/// Runs the suite and judges what it printed; again when that isn't as it shall be: up to twenty scripts run at the same
+/// time, and see of each other what the machine's load decides.
+fn judge_run(name: &str, mode: Mode, judge: impl Fn(&Results) -> Result<(), String>) {
+    if let Err(first) = judge(&run(name, Some(mode))) {
+        eprintln!("{name}, the first time: {first}");
+        if let Err(second) = judge(&run(name, Some(mode))) {
+            panic!("{name}, both times: {second}");
+        }
     }
 }
 

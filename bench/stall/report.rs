@@ -148,8 +148,12 @@ impl Results {
         let ratio = run.percentile(0.99) / usual;
         let least = self.quiet.iter().map(|quiet| quiet.percentile(0.99));
         let varies = usual / least.fold(f64::INFINITY, f64::min);
+        let beside = self.by(Strategy::Query).map_or(String::new(), |query| {
+            let ratio = query.percentile(0.99) / usual;
+            format!(" (beside a query {ratio:.2})")
+        });
         let text = format!(
-            "p99 {ratio:.2} of the usual, which varies by {varies:.2}, at most {P99_TIMES}"
+            "p99 {ratio:.2} of the usual{beside}, which varies by {varies:.2}, at most {P99_TIMES}"
         );
         Some((ratio <= P99_TIMES, text))
     }

@@ -101,7 +101,9 @@ pub(crate) async fn perform(
     sleep(AFTERMATH).await;
     reader.end().await?;
     let record = traffic.finish().await?;
-    if matches!(event, Event::Change(_)) && sent.outcome == Outcome::Done {
+    if matches!(event, Event::Change(strategy) if strategy != Strategy::Query)
+        && sent.outcome == Outcome::Done
+    {
         sent.outcome = proved(place, family).await?;
     }
 

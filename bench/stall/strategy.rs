@@ -23,6 +23,8 @@ pub(crate) enum Strategy {
     Gitlab,
     /// As it is, to lockkeeper
     Lockkeeper,
+    /// Not at all: a query reads and sorts the table meanwhile, as a build would
+    Query,
     /// Under a `lock_timeout` of 100 ms, again after 400 ms: for choosing the traffic
     Short,
     /// Under a `lock_timeout` of 20 ms, again after 200 ms: for choosing the traffic
@@ -62,6 +64,11 @@ const GITLAB: [(u64, u64, usize); 28] = [
     (10_000, 600_000, 1),
 ];
 
+/// Keeps a processor busy with the table, in the way of nobody.
+const QUERY: &str = "
+    SET max_parallel_workers_per_gather = 0;
+    SELECT count(*) FROM (SELECT FROM busy ORDER BY created_at, customer_id OFFSET 0) AS sorted";
+
 /// How it went.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Outcome {
@@ -88,6 +95,7 @@ impl Strategy {
             Self::Timeout => "lock_timeout 2 s",
             Self::Gitlab => "GitLab's table",
             Self::Lockkeeper => "lockkeeper",
+            Self::Query => "a query instead",
             Self::Short => "lock_timeout 100 ms",
             Self::Shortest => "lock_timeout 20 ms",
         }
@@ -96,7 +104,7 @@ impl Strategy {
     /// The `lock_timeout` of each try (zero: none) and the pause after it, in milliseconds.
     fn tries(self) -> Box<dyn Iterator<Item = (u64, u64)>> {
         match self {
-            Self::Plain | Self::Lockkeeper => Box::new(once((0, 0))),
+            Self::Plain | Self::Lockkeeper | Self::Query => Box::new(once((0, 0))),
             Self::Timeout => Box::new(std::iter::repeat((2000, 1000))),
             Self::Short => Box::new(std::iter::repeat((100, 400))),
             Self::Shortest => Box::new(std::iter::repeat((20, 200))),
@@ -132,6 +140,7 @@ impl Strategy {
         change: &str,
         tries: &mut u64,
     ) -> anyhow::Result<Outcome> {
+        let change = if self == Self::Query { QUERY } else { change };
         let mut last = None;
         for (limit, pause) in self.tries() {
             if limit != 0 || last.is_some() {
@@ -160,9 +169,7 @@ fn told(error: &tokio_postgres::Error) -> Outcome {
     };
     let text = format!("{} (SQLSTATE {})", said.message(), said.code().code());
     match text.strip_prefix(PREFIX) {
-        Some(reason) if *said.code() != SqlState::LOCK_NOT_AVAILABLE => {
-            Outcome::Refused(reason.to_owned())
-        }
+        Some(reason) if said.code().code().starts_with("LK") => Outcome::Refused(reason.to_owned()),
         _ => Outcome::Failed(text),
     }
 }

@@ -30,6 +30,9 @@ pub struct Event {
     pub relations: Vec<RelationEntry>,
     /// SQL of the steps that were done; withheld like `sql`.
     pub executed: Vec<String>,
+    /// SQL of the steps that would be done in its place, with `observe`; withheld like `sql`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub planned: Vec<String>,
     /// SQL of the step that failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failed: Option<String>,

@@ -1,5 +1,6 @@
 //! Whether the way is clear: what a look at the locks means for one who wants some. Pure.
 
+use std::cmp::Reverse;
 use std::time::Duration;
 
 use super::operator::ages::{Ages, QUIET_AGE};
@@ -169,7 +170,11 @@ impl LockSet {
             .in_the_way(snapshot)
             .filter(|(held, wanted)| !gives_way(held, wanted))
             .collect();
-        found.sort_by_key(|(held, _)| held.began_ms.unwrap_or(i64::MIN));
+        // Oldest first, and of one transaction's locks on a relation the strongest.
+        found.sort_by_key(|(held, _)| {
+            let began = held.began_ms.unwrap_or(i64::MIN);
+            (began, held.pid, held.relation, Reverse(held.mode))
+        });
         found.dedup_by_key(|(held, _)| (held.pid, held.began_ms, held.relation));
         let is_weak = self.strongest() < Some(LockMode::Share);
         let is_clear = if found.is_empty() {
@@ -209,7 +214,9 @@ fn line((held, wanted): &(&HeldLock, &Wanted), snapshot: &Snapshot) -> String {
 
 fn reader(found: &(&HeldLock, &Wanted), snapshot: &Snapshot) -> Option<Reader> {
     let (held, _) = found;
-    if held.holder() != Kind::Client || held.writes {
+    let reads = held.granted && held.mode <= LockMode::RowShare && !held.writes;
+    // The sender of a replica is spared, also while it copies a table.
+    if held.holder() != Kind::Client || !reads || held.kind == "walsender" {
         return None;
     }
     Some(Reader {
@@ -273,4 +280,232 @@ fn takes_fence(wanted: &Wanted) -> bool {
 fn gives_way(held: &HeldLock, wanted: &Wanted) -> bool {
     let is_patient = takes_fence(wanted) || wanted.mode == LockMode::ShareUpdateExclusive;
     held.holder() == Kind::Autovacuum && is_patient
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exec::operator::snapshot::tests::{NOW, autovacuum, command, prepared, reader};
+
+    const BUDGET: Duration = Duration::from_millis(100);
+    /// Past every client that holds a lock.
+    const ANY_AGE: LookAge = LookAge::Fixed(Duration::from_secs(3600));
+
+    const VACUUM: &str = "autovacuum: VACUUM public.t";
+    const WRAPAROUND: &str = "autovacuum: VACUUM public.t (to prevent wraparound)";
+    const BUILD: &str = "CREATE INDEX CONCURRENTLY i ON t (a)";
+
+    /// A session that wants a lock on the table that the others have.
+    fn wants(mode: LockMode) -> LockSet {
+        LockSet {
+            pid: 1,
+            database: 5,
+            deadlock_timeout: Duration::from_secs(1),
+            is_synchronous: false,
+            wanted: vec![Wanted {
+                oid: 7,
+                name: Name::qualified("public", "t"),
+                mode,
+                lockable: true,
+                with_parent: false,
+                is_ours: true,
+            }],
+        }
+    }
+
+    fn snapshot(locks: Vec<HeldLock>) -> Snapshot {
+        Snapshot { at_ms: NOW, locks }
+    }
+
+    /// What a first look at a table shows of which nothing is known.
+    fn sight(set: &LockSet, locks: Vec<HeldLock>, look_age: LookAge) -> Sight {
+        set.sight(&snapshot(locks), &Ages::default(), look_age, BUDGET, 0)
+    }
+
+    fn by_progress() -> HeldLock {
+        HeldLock {
+            builds_concurrently: true,
+            ..command("REINDEX SCHEMA public")
+        }
+    }
+
+    #[test]
+    fn who_does_not_end_soon_is_named_and_neither_asked_past_nor_ended() {
+        let client = "process 4711 (app, report, 10.0.0.1) holds ";
+        for (held, named) in [
+            (autovacuum(WRAPAROUND), "process 4711 (autovacuum worker) "),
+            (prepared(), "prepared transaction left behind (app) holds "),
+            (command(BUILD), client),
+            (by_progress(), client),
+        ] {
+            for look_age in [LookAge::Auto, ANY_AGE] {
+                let set = wants(LockMode::AccessExclusive);
+                let seen = sight(&set, vec![held.clone()], look_age);
+                assert!(!seen.is_clear, "{held:?}");
+                assert_eq!(seen.blockers.len(), 1, "{seen:?}");
+                assert!(seen.blockers[0].starts_with(named), "{seen:?}");
+                assert!(seen.readers.is_empty(), "{seen:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_autovacuum_gives_way_where_it_is_asked_patiently() {
+        for mode in [
+            LockMode::ShareUpdateExclusive,
+            LockMode::ShareRowExclusive,
+            LockMode::AccessExclusive,
+        ] {
+            let seen = sight(&wants(mode), vec![autovacuum(VACUUM)], LookAge::Auto);
+            assert!(seen.is_clear, "{mode:?}");
+        }
+        // What LOCK TABLE can't lock is asked for under the budget: that is too short for it.
+        let mut set = wants(LockMode::AccessExclusive);
+        set.wanted[0].lockable = false;
+        let seen = sight(&set, vec![autovacuum(VACUUM)], ANY_AGE);
+        assert!(!seen.is_clear);
+        assert_eq!(seen.blockers.len(), 1, "{seen:?}");
+        assert!(seen.readers.is_empty(), "{seen:?}");
+    }
+
+    #[test]
+    fn a_fixed_look_age_is_that_of_the_oldest_who_is_asked_past() {
+        let set = wants(LockMode::AccessExclusive);
+        let second = LookAge::Fixed(Duration::from_secs(1));
+        let older = HeldLock {
+            pid: 4712,
+            began_ms: Some(NOW - 1001),
+            ..reader()
+        };
+        let unseen = HeldLock {
+            began_ms: None,
+            ..reader()
+        };
+        let is_clear = |locks: Vec<HeldLock>, look_age| sight(&set, locks, look_age).is_clear;
+        assert!(is_clear(vec![reader()], second));
+        assert!(!is_clear(vec![older.clone()], second));
+        assert!(!is_clear(vec![reader(), older.clone()], second));
+        assert!(is_clear(vec![reader(), older], ANY_AGE));
+        assert!(!is_clear(vec![unseen], ANY_AGE));
+        // By itself it is that of a table of which nothing is known.
+        let new = HeldLock {
+            began_ms: Some(NOW - 10),
+            ..reader()
+        };
+        assert!(is_clear(vec![new], LookAge::Auto));
+        assert!(!is_clear(vec![reader()], LookAge::Auto));
+    }
+
+    #[test]
+    fn those_who_have_written_nothing_are_told_apart() {
+        let idle = HeldLock {
+            pid: 4712,
+            state: "idle in transaction".to_owned(),
+            began_ms: Some(NOW - 5000),
+            ..reader()
+        };
+        let writer = HeldLock {
+            pid: 4713,
+            writes: true,
+            ..reader()
+        };
+        let unseen = HeldLock {
+            pid: 4714,
+            began_ms: None,
+            ..reader()
+        };
+        let set = wants(LockMode::AccessExclusive);
+        let seen = sight(&set, vec![reader(), idle, writer, unseen], LookAge::Auto);
+        let readers = seen.readers.iter();
+        let found: Vec<_> = readers
+            .map(|reader| (reader.pid, reader.age, reader.is_idle))
+            .collect();
+        let expected = [
+            (4712, Duration::from_secs(5), true),
+            (4711, Duration::from_secs(1), false),
+        ];
+        assert_eq!(found, expected);
+        // The oldest first; whose age can't be seen counts as the oldest.
+        let named = |pid: u32| format!("process {pid} (app, report, 10.0.0.1) holds ");
+        for (line, pid) in seen.blockers.iter().zip([4714, 4712, 4711, 4713]) {
+            assert!(line.starts_with(&named(pid)), "{line}");
+        }
+        assert_eq!(seen.blockers.len(), 4);
+    }
+
+    #[test]
+    fn a_lock_that_stops_nobody_is_asked_for_past_clients_only() {
+        let set = wants(LockMode::ShareUpdateExclusive);
+        let vacuum = command("VACUUM t");
+        assert!(sight(&set, vec![vacuum, reader()], LookAge::Auto).is_clear);
+        for held in [command(BUILD), by_progress(), autovacuum(WRAPAROUND)] {
+            let seen = sight(&set, vec![held], ANY_AGE);
+            assert!(!seen.is_clear, "{seen:?}");
+            assert!(seen.readers.is_empty(), "{seen:?}");
+        }
+    }
+
+    #[test]
+    fn who_waits_for_a_weak_lock_lets_others_pass() {
+        let set = wants(LockMode::AccessExclusive);
+        for (mode, is_clear) in [
+            (LockMode::AccessShare, true),
+            (LockMode::RowExclusive, true),
+            (LockMode::ShareUpdateExclusive, false),
+            (LockMode::AccessExclusive, false),
+        ] {
+            let waits = HeldLock {
+                granted: false,
+                mode,
+                ..reader()
+            };
+            let seen = sight(&set, vec![waits], ANY_AGE);
+            assert_eq!(seen.is_clear, is_clear, "{mode:?}");
+        }
+    }
+
+    #[test]
+    fn own_locks_and_those_on_something_else_are_not_in_the_way() {
+        let set = wants(LockMode::AccessExclusive);
+        let own = HeldLock { pid: 1, ..reader() };
+        let elsewhere = HeldLock {
+            database: 6,
+            ..reader()
+        };
+        let other = HeldLock {
+            relation: 8,
+            ..reader()
+        };
+        assert!(sight(&set, vec![own, elsewhere, other], LookAge::Auto).is_clear);
+        let shared = HeldLock {
+            database: 0,
+            ..reader()
+        };
+        assert!(!sight(&set, vec![shared], LookAge::Auto).is_clear);
+        // Readers are in the way of what stops readers.
+        let weaker = wants(LockMode::ShareRowExclusive);
+        assert!(sight(&weaker, vec![reader()], LookAge::Auto).is_clear);
+    }
+
+    /// How long transactions last is learned of those that hold a lock and end by themselves.
+    #[test]
+    fn only_clients_that_hold_a_lock_tell_how_long_transactions_last() {
+        let waits = HeldLock {
+            pid: 4712,
+            granted: false,
+            mode: LockMode::AccessExclusive,
+            ..reader()
+        };
+        let others = vec![
+            waits,
+            prepared(),
+            command(BUILD),
+            autovacuum(VACUUM),
+            autovacuum(WRAPAROUND),
+        ];
+        let set = wants(LockMode::AccessExclusive);
+        assert!(set.users(&snapshot(others)).is_empty());
+        let reads = (4711, NOW - 1000);
+        assert_eq!(set.users(&snapshot(vec![reader()])), [reads]);
+    }
 }

@@ -338,7 +338,7 @@ async fn concurrently<S: Session>(
             result = if is_half_done(session, &step.check, &error, progress).await? {
                 finish(session, step, setup, progress, error).await
             } else {
-                clean_up(session, &step.undo, progress).await?;
+                clean_up(session, step, setup, progress).await?;
                 Err(error)
             };
         }

@@ -3,13 +3,14 @@
 
 use std::time::Duration;
 
-use super::acquire::QUERY_CANCELED;
+use super::acquire::{DEADLOCK_DETECTED, QUERY_CANCELED, Tries};
 use super::ask::{StatementTime, in_transaction};
 use super::check::oid_array;
 use super::runner::{
     Progress, Setup, put_timeouts_back, run_own, set_no_timeouts, set_timeout, still_invalid,
 };
 use super::session::{Command, Moment, Point, Reply, RunError, Session, Stage, says_true};
+use super::wanted;
 use crate::error::Interrupt;
 use crate::plan::{Check, Leftovers, Notices, Step, Undo};
 
@@ -123,7 +124,8 @@ async fn insist_on_step<S: Session>(
     }
 }
 
-/// Runs a command that cleans up, again when what interrupts it doesn't speak of it.
+/// Runs a command that cleans up, again when what interrupts it doesn't speak of it, and when it met
+/// others in a deadlock.
 async fn insist<S: Session>(session: &mut S, command: &Command) -> Result<(), RunError> {
     let limit = Command::own(set_timeout("statement_timeout", CLEANUP_AT_SHUTDOWN));
     let mut cancelled = 0;
@@ -134,6 +136,9 @@ async fn insist<S: Session>(session: &mut S, command: &Command) -> Result<(), Ru
             return session.run(std::slice::from_ref(command)).await.map(drop);
         }
         match session.run(std::slice::from_ref(command)).await {
+            Err(error) if error.sqlstate() == DEADLOCK_DETECTED && cancelled < CLEANUP_TRIES => {
+                cancelled += 1;
+            }
             Err(error) if is_final(session, &error, &mut cancelled) => return Err(error),
             Err(_) => {}
             Ok(_) => return Ok(()),
@@ -184,7 +189,7 @@ async fn drop_built<S: Session>(
     };
     set_no_timeouts(session, setup.settings).await?;
     let why = "which a later step has no use for";
-    drop_all(session, &found, why, progress).await?;
+    drop_all(session, &found, why, (step, setup), progress).await?;
     put_timeouts_back(session, setup.settings).await
 }
 
@@ -284,10 +289,11 @@ pub(super) async fn finish<S: Session>(
 /// Takes back what a failed step left; a failure of that is told, and what is left is named.
 pub(super) async fn clean_up<S: Session>(
     session: &mut S,
-    undo: &Undo,
+    step: &Step,
+    setup: Setup<'_>,
     progress: &mut Progress,
 ) -> Result<(), RunError> {
-    let leftovers = match undo {
+    let leftovers = match &step.undo {
         Undo::DropInvalidIndexes(leftovers) => leftovers,
         Undo::NothingToUndo | Undo::Sql(_) | Undo::Irreversible { .. } | Undo::Finish(_) => {
             return Ok(());
@@ -298,26 +304,34 @@ pub(super) async fn clean_up<S: Session>(
     let Some(found) = look_for(session, query, left, progress).await? else {
         return Ok(());
     };
-    drop_all(session, &found, "that is left INVALID", progress).await
+    let why = "that is left INVALID";
+    drop_all(session, &found, why, (step, setup), progress).await
 }
 
-/// Drops indexes concurrently; one that can't be dropped is named.
+/// Drops indexes that a step has left, concurrently; one that can't be dropped is named.
 async fn drop_all<S: Session>(
     session: &mut S,
     found: &[Reply],
     why: &str,
+    (step, setup): (&Step, Setup<'_>),
     progress: &mut Progress,
 ) -> Result<(), RunError> {
     for row in found.iter().flat_map(|reply| &reply.rows) {
         let Some(Some(name)) = row.first() else {
             continue;
         };
+        session.stage(Stage::TakesBack);
         let drop = Command::own(format!("DROP INDEX CONCURRENTLY {name}"));
         session.notice(
             &format!("dropping the index {name} {why}"),
             "It waits for the transactions that use the table. A cancel leaves it.",
         );
-        match insist(session, &drop).await {
+        let clear = until_clear(session, step, setup, progress).await;
+        let dropped = match clear {
+            Ok(()) => insist(session, &drop).await,
+            Err(error) => Err(error),
+        };
+        match dropped {
             Ok(()) => {
                 progress
                     .undone
@@ -331,6 +345,34 @@ async fn drop_all<S: Session>(
         }
     }
     Ok(())
+}
+
+/// Waits while somebody else builds on the step's table, where that can be seen: who queues behind a
+/// concurrent build deadlocks with it.
+async fn until_clear<S: Session>(
+    session: &mut S,
+    step: &Step,
+    setup: Setup<'_>,
+    progress: &mut Progress,
+) -> Result<(), RunError> {
+    if session.operator().is_none() {
+        return Ok(());
+    }
+    let mut cancelled = 0;
+    loop {
+        session.forgive();
+        let setup = patient(session, setup);
+        let mut tries = Tries::new(setup.relations, setup.limits);
+        let result = match wanted::resolve(session, &[step]).await {
+            Ok(set) => tries.until_clear(session, &set, progress).await,
+            Err(error) => Err(error),
+        };
+        match result {
+            Err(error) if is_final(session, &error, &mut cancelled) => return Err(error),
+            Err(_) => {}
+            Ok(()) => return Ok(()),
+        }
+    }
 }
 
 fn find_leftovers(leftovers: &Leftovers) -> Command {

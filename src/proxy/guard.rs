@@ -253,6 +253,12 @@ fn judged(parsed: &Parsed, source: &str, facts: &Facts, policy: &Policy) -> Judg
     rules::as_carried_out(judgement, parsed, source, facts, policy)
 }
 
+/// Which relations the names stand for.
+fn oids(facts: &Facts) -> Vec<Option<u32>> {
+    let relations = facts.relations.iter();
+    relations.map(|found| Some(found.as_ref()?.oid)).collect()
+}
+
 /// Limits within those that the client has set itself; of its `statement_timeout` some is spent.
 fn within(mut limits: Limits, settings: &SessionFacts, spent: Duration) -> Limits {
     let own_timeout = &settings.lock_timeout;
@@ -379,10 +385,6 @@ impl Case<'_> {
         plan: &Plan,
         policy: Policy,
     ) -> impl Fn(&Facts) -> bool + use<> {
-        let oids = |facts: &Facts| -> Vec<Option<u32>> {
-            let relations = facts.relations.iter();
-            relations.map(|found| Some(found.as_ref()?.oid)).collect()
-        };
         let (before, steps) = (oids(facts), plan.steps.clone());
         let (parsed, source) = (self.parsed.clone(), self.source.clone());
         move |now| {

@@ -82,6 +82,8 @@ pub struct ServerSession<'a> {
     watched: Option<Watched>,
     /// Where the plan stands.
     stage: Option<Stage>,
+    /// The stage of the step at work, to which it returns when what it has waited for is over.
+    working: Option<Stage>,
     /// The plan as others see it.
     plan: Option<Planned>,
     /// What the plan was made of.
@@ -139,6 +141,7 @@ impl<'a> ServerSession<'a> {
             out_of_time: false,
             watched: None,
             stage: None,
+            working: None,
             plan: None,
             judged: None,
         }
@@ -439,9 +442,15 @@ impl<'a> ServerSession<'a> {
     /// A batch that does a step's work is about to be sent.
     async fn is_about_to_work(&mut self, batch: &[Command]) {
         let works = |command: &Command| command.notices != Notices::None;
+        if !batch.iter().any(works) {
+            return;
+        }
+        if self.working.is_some() && !matches!(self.stage, Some(Stage::Runs { .. })) {
+            self.stage.clone_from(&self.working); // what it has waited for is over
+            self.publish_stage();
+        }
         if let Some(Point { step, moment }) = self.point
             && matches!(moment, Moment::Before | Moment::During)
-            && batch.iter().any(works)
         {
             let moment = Moment::During;
             crate::exec::session::Session::reached(self, Point { step, moment }).await;
@@ -516,9 +525,9 @@ enum Wake {
     Told(String, String),
 }
 
-/// A build that is followed on the operator's login.
+/// A build that is followed on the operator's login, and ends when its time is over.
 struct Watched {
-    /// `None` when the operator can't be asked just now.
+    /// `None` when there is no operator, or when it can't be asked just now.
     seen: mpsc::Receiver<Option<Build>>,
     watchdog: Watchdog,
     began: Instant,
@@ -528,12 +537,15 @@ struct Watched {
 
 impl Watched {
     /// Follows the build of a backend until this is dropped.
-    fn new(operator: Operator, pid: u32, limit: Duration) -> Watched {
+    fn new(operator: Option<Operator>, pid: u32, limit: Duration) -> Watched {
         let (tell, seen) = mpsc::channel(1);
         tokio::spawn(async move {
             loop {
                 tokio::time::sleep(watchdog::LOOK_INTERVAL).await;
-                let build = operator.build(pid).await;
+                let build = match &operator {
+                    Some(operator) => operator.build(pid).await,
+                    None => None,
+                };
                 if tell.send(build).await.is_err() {
                     return;
                 }
@@ -662,7 +674,8 @@ impl crate::exec::session::Session for ServerSession<'_> {
         limit: Duration,
     ) -> Result<Vec<Reply>, RunError> {
         let operator = self.operator().filter(|_| pid > 0);
-        self.watched = operator.map(|operator| Watched::new(operator, pid, limit));
+        let is_watched = operator.is_some() || !limit.is_zero();
+        self.watched = is_watched.then(|| Watched::new(operator, pid, limit));
         let result = self.run(batch).await;
         self.watched = None;
         match result {
@@ -678,6 +691,11 @@ impl crate::exec::session::Session for ServerSession<'_> {
     }
 
     fn stage(&mut self, stage: Stage) {
+        match &stage {
+            Stage::Runs { .. } => self.working = Some(stage.clone()),
+            Stage::Queued { .. } | Stage::AwaitsLock { .. } | Stage::TakesBack => {}
+            Stage::Judging | Stage::AwaitsWindow { .. } => self.working = None,
+        }
         self.stage = Some(stage);
         self.publish_stage();
     }

@@ -5,7 +5,9 @@ use super::alter_effects::Target;
 use super::alter_type;
 use super::decide::{Finding, Way};
 use crate::catalog::{ColumnUser, Constraint, ConstraintKind, Relation, RelationKind};
-use crate::sql::alter_table::{ActionKind, ColumnDefinition, ConstraintDefinitionKind, TypeName};
+use crate::sql::alter_table::{
+    ActionKind, ColumnDefinition, ConstraintDefinition, ConstraintDefinitionKind, TypeName,
+};
 
 /// What the catalog already says; PostgreSQL's own NOTICEs
 /// (`src/backend/commands/tablecmds.c`).
@@ -145,18 +147,15 @@ pub(super) fn is_refused(kind: &ActionKind, target: &Target) -> bool {
             if_not_exists,
         } => (!if_not_exists && !is_missing(&column.name)) || column_is_refused(column, target),
         ActionKind::AddConstraint(constraint) => {
-            let is_taken = |name: &String| details.constraint(name).is_some();
-            !is_table
-                || constraint.name.as_ref().is_some_and(is_taken)
-                || constraint_is_refused(&constraint.kind, target)
+            !is_table || constraint_is_refused(constraint, None, target)
         }
         _ => false,
     }
 }
 
-/// A column that would have its value from two sources (`transformColumnDefinition` of
-/// `src/backend/parser/parse_utilcmd.c`), or an identity column of a table whose children would have it
-/// too (`ATExecAddColumn` of `src/backend/commands/tablecmds.c`).
+/// A column that would have its value from two sources, or be NULL and NOT NULL (`transformColumnDefinition` of
+/// `src/backend/parser/parse_utilcmd.c`), an identity column of a table whose children would have it too
+/// (`ATExecAddColumn` of `src/backend/commands/tablecmds.c`), or one with a constraint that is refused.
 fn column_is_refused(column: &ColumnDefinition, target: &Target) -> bool {
     let sources = [
         column.identity.is_some(),
@@ -167,14 +166,30 @@ fn column_is_refused(column: &ColumnDefinition, target: &Target) -> bool {
     let is_shared = !target.only && !target.relation.details.descendants.is_empty();
     let partitions_may =
         target.known.version() >= 170_000 && target.relation.kind == RelationKind::PartitionedTable;
+    let is_not_null =
+        column.not_null || column.identity.is_some() || column.type_name.serial.is_some();
+    let own = Some(column.name.as_str());
+    let mut constraints = column.constraints.iter();
     sources.iter().filter(|has| **has).count() > 1
+        || (column.null && is_not_null)
         || (column.identity.is_some() && is_shared && !partitions_may)
+        || constraints.any(|constraint| constraint_is_refused(constraint, own, target))
 }
 
-fn constraint_is_refused(kind: &ConstraintDefinitionKind, target: &Target) -> bool {
+/// `new` is the column that comes with it.
+fn constraint_is_refused(
+    constraint: &ConstraintDefinition,
+    new: Option<&str>,
+    target: &Target,
+) -> bool {
     let details = &target.relation.details;
-    let is_missing = |column: &String| details.column(column).is_none();
-    match kind {
+    let is_missing =
+        |column: &String| new != Some(column.as_str()) && details.column(column).is_none();
+    let is_taken = |name: &String| details.constraint(name).is_some();
+    if constraint.name.as_ref().is_some_and(is_taken) {
+        return true;
+    }
+    match &constraint.kind {
         ConstraintDefinitionKind::Unique {
             primary,
             columns,

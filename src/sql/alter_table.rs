@@ -270,6 +270,8 @@ pub struct ColumnDefinition {
     pub type_name: TypeName,
     /// `NOT NULL`, as written; identity and PRIMARY KEY imply it.
     pub not_null: bool,
+    /// `NULL`, as written: that it may be NULL.
+    pub null: bool,
     /// The name of its NOT NULL, when it was written.
     pub not_null_name: Option<String>,
     /// `DEFAULT`.

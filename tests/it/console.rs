@@ -130,6 +130,34 @@ fn a_plan_that_waits_for_a_lock_is_shown_and_cancelled() {
     });
 }
 
+/// Also of several statements in one Query, whether they wait or run.
+#[test]
+fn whoever_is_cancelled_learns_by_whom() {
+    limited(|| {
+        let proxy = proxy();
+        let mut busy = Busy::new();
+        for (sql, stage) in [
+            ("ALTER TABLE t ADD COLUMN b int; SELECT 1", "awaits lock"),
+            (
+                "ALTER TABLE t ADD COLUMN b int; SELECT pg_sleep(600)",
+                "runs",
+            ),
+        ] {
+            let (mut client, plan) = busy.sends(&proxy, sql, stage);
+            let number = plan["number"].as_str().unwrap();
+            ask(proxy.place(), &format!("CANCEL {number}"));
+            let frames = client.until_ready();
+            assert_eq!(sqlstate(&frames), "57014");
+            let error = frames.iter().find(|frame| frame.tag == b'E').unwrap();
+            assert!(
+                error.field(b'D').contains("by user \"postgres\""),
+                "{error:?}"
+            );
+            busy.reader.run("ROLLBACK");
+        }
+    });
+}
+
 #[test]
 fn what_the_server_works_on_is_cancelled_there() {
     limited(|| {

@@ -130,6 +130,33 @@ fn nobody_deadlocks_with_a_build_that_was_started_elsewhere() {
     });
 }
 
+/// A build from elsewhere has queued behind ours, which the server then ends: what that leaves is dropped when the other
+/// build is over, not in the queue behind it.
+#[test]
+fn what_a_deadlock_leaves_is_not_dropped_into_the_next() {
+    limited(|| {
+        let proxy = proxy();
+        let database = with_tables();
+        let mut writer = writer(&database, "t");
+        let mut ours = proxy.session(&database);
+        ours.send(&q("CREATE INDEX t_a ON t (a)"));
+        until_it_builds(&database);
+        let mut theirs = direct(&database);
+        theirs.run(
+            "CREATE FUNCTION slow(n int) RETURNS int IMMUTABLE LANGUAGE plpgsql
+             AS $$ BEGIN PERFORM pg_sleep(0.02); RETURN n; END $$",
+        );
+        theirs.run("SET deadlock_timeout = '5min'"); // it is ours that the server ends
+        theirs.send(&q("CREATE INDEX CONCURRENTLY t_slow ON t (slow(a))"));
+        until_it_queues(&database, theirs.pid());
+        writer.run("COMMIT");
+        ours.until_told("dropping the index public.t_a that is left INVALID");
+        assert_eq!(sqlstate(&theirs.until_ready()), "");
+        assert_eq!(commands(&ours.until_ready()), ["CREATE INDEX"]);
+        assert_eq!(direct(&database).value(INDEXES), "t_a true, t_slow true");
+    });
+}
+
 #[test]
 fn nobody_deadlocks_with_a_build_of_ours() {
     limited(|| {

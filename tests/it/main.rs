@@ -15,6 +15,7 @@ mod executor;
 mod executor_ends;
 mod guarded;
 mod harness;
+mod holders;
 mod policy;
 mod pressure;
 mod production;

@@ -303,6 +303,84 @@ fn a_string_that_waits_can_be_cancelled_and_left() {
     });
 }
 
+/// What was judged harmless may not be so any more when the way is clear.
+#[test]
+fn a_string_that_has_waited_is_judged_anew() {
+    limited(|| {
+        let proxy = Proxy::start(shared(), |config, _| {
+            config.guard.small_table = bytesize::ByteSize::kib(64);
+        });
+        let (name, mut direct) = with_table();
+        let string = "ALTER TABLE t ALTER COLUMN a SET NOT NULL; ALTER TABLE t ADD COLUMN c int";
+        let mut holder = Wire::session(&place(shared()), &name);
+        for (grows, expected) in [(false, ""), (true, "LK004")] {
+            direct.run("ALTER TABLE t ALTER COLUMN a DROP NOT NULL, DROP COLUMN IF EXISTS c");
+            holder.run("BEGIN; SELECT FROM t LIMIT 1");
+            let mut wire = proxy.session(&name);
+            wire.send(&q(string));
+            wire.until_told("waiting for a lock"); // after 2 s
+            if grows {
+                direct.run("INSERT INTO t SELECT i, i FROM generate_series(1, 10000) i");
+            }
+            holder.run("COMMIT");
+            let frames = wire.until_ready();
+            assert_eq!(sqlstate(&frames), expected, "{frames:?}");
+        }
+        let words = proxy.event_words();
+        let (done, refused) = ("ALTER TABLE done", "ALTER TABLE refused");
+        assert_eq!(words, [done, done, refused, refused]);
+    });
+}
+
+/// In `observe` it waits where it would without lockkeeper, and nobody is told anything.
+#[test]
+fn an_observed_string_is_left_alone() {
+    limited(|| {
+        let proxy = Proxy::start(shared(), |config, _| {
+            config.guard.mode = lockkeeper::config::Mode::Observe;
+        });
+        let (name, mut direct) = with_table();
+        let mut holder = Wire::session(&place(shared()), &name);
+        holder.run("BEGIN; LOCK TABLE t");
+        let mut wire = proxy.session(&name);
+        let pid = wire.pid();
+        let string = "/* lockkeeper: allow(nonsense) because */ ALTER TABLE t ALTER COLUMN a SET NOT NULL; SELECT 1";
+        wire.send(&q(string));
+        let waits = format!(
+            "SELECT count(*) FROM pg_stat_activity WHERE pid = {pid} AND wait_event_type = 'Lock'
+             AND query LIKE '%SET NOT NULL%'"
+        );
+        crate::harness::eventually("it queues", || direct.value(&waits) == "1");
+        holder.run("COMMIT");
+        let frames = wire.until_ready();
+        assert_eq!(commands(&frames), ["ALTER TABLE", "SELECT 1"], "{frames:?}");
+        assert!(!frames.iter().any(|frame| frame.tag == b'N'), "{frames:?}");
+        assert_eq!(proxy.event_words(), ["ALTER TABLE observed"]);
+    });
+}
+
+#[test]
+fn what_the_policy_queues_runs_in_its_window() {
+    limited(|| {
+        for (windows, expected) in [
+            (crate::windows::closed(), "LK002"),
+            ("00:00-24:00 UTC".into(), ""),
+        ] {
+            let proxy = Proxy::start(shared(), |config, _| {
+                crate::windows::queue(config, &[&windows], "1h");
+            });
+            let (name, _direct) = with_table();
+            let frames = proxy
+                .session(&name)
+                .query("ALTER TABLE t ADD COLUMN c int; SELECT 1");
+            assert_eq!(sqlstate(&frames), expected, "{frames:?}");
+            let events = proxy.events();
+            assert_eq!(events[0]["verdict"], "queue", "{events:?}");
+            assert_eq!(events[0]["window"]["windows"][0], windows.as_str());
+        }
+    });
+}
+
 fn shown(frames: &[Frame]) -> String {
     frames.iter().map(|frame| frame.show() + "\n").collect()
 }

@@ -108,7 +108,8 @@ pub(super) fn pressure(row: &[Option<String>]) -> Option<Pressure> {
     })
 }
 
-/// What ends a backend's work, if its transaction is still the one that began then.
+/// What ends a backend's work, if its transaction is still the one that began then, and has still
+/// written nothing.
 pub(super) fn evict_sql(terminate: bool) -> String {
     let function = if terminate {
         "pg_terminate_backend"
@@ -117,7 +118,7 @@ pub(super) fn evict_sql(terminate: bool) -> String {
     };
     format!(
         "SELECT coalesce(bool_or(pg_catalog.{function}(a.pid)), false) FROM pg_catalog.pg_stat_activity a
-         WHERE a.pid = $1::pg_catalog.int4
+         WHERE a.pid = $1::pg_catalog.int4 AND a.backend_xid IS NULL
          AND (1000 * extract(epoch FROM a.xact_start))::pg_catalog.int8 = $2::pg_catalog.int8"
     )
 }

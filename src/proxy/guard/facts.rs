@@ -1,5 +1,7 @@
 //! Facts for the judge, whatever else goes on in the catalog.
 
+use std::time::Duration;
+
 use super::within;
 use crate::catalog::shadow::Shadow;
 use crate::catalog::{FactRequest, Facts};
@@ -20,6 +22,26 @@ pub(super) async fn ask(
     limits: Limits,
 ) -> Result<Facts, FactsError> {
     ask_after(server, &[], request, limits).await
+}
+
+/// Asks once; `None` when they can't be had now.
+///
+/// # Errors
+/// [`RunError::Gone`].
+pub(super) async fn once(
+    server: &mut ServerSession<'_>,
+    before: &[Command],
+    request: &FactRequest,
+    budget: Duration,
+) -> Result<Option<Facts>, RunError> {
+    match introspect::facts_after(server, before, request, budget).await {
+        Ok(facts) => Ok(Some(facts)),
+        Err(FactsError::Run(RunError::Gone)) => Err(RunError::Gone),
+        Err(failure) => {
+            tracing::debug!(error = %failure, "no facts");
+            Ok(None)
+        }
+    }
 }
 
 /// As [`ask`], as if some statements had run before. A type whose name the server can't make out isn't

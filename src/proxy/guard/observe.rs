@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::record::{Ended, record, record_mode_of_role};
-use super::{Ending, ask_timeout, asked, count_verdict, policy, window};
+use super::{Ending, ask_timeout, asked, count_verdict, facts, policy, window};
 use crate::catalog::{FactRequest, Facts};
 use crate::config::Mode;
 use crate::exec::session::{Command, RunError, Session as _};
@@ -49,11 +49,7 @@ async fn note(
     let mut facts = None;
     if may_ask && intercept.text.exact && !request.relations.is_empty() {
         let mut server = ServerSession::new(session);
-        match introspect::facts(&mut server, &request, budget).await {
-            Ok(found) => facts = Some(found),
-            Err(FactsError::Run(RunError::Gone)) => return Err(RunError::Gone),
-            Err(failure) => tracing::debug!(error = %failure, "no facts"),
-        }
+        facts = facts::once(&mut server, &[], &request, budget).await?;
     }
     let judgement = match &facts {
         Some(facts) => rules::judge(parsed, &source, facts, &policy),

@@ -12,7 +12,7 @@ use crate::metrics;
 use crate::proxy::inspect::Passed;
 use crate::proxy::overrides;
 use crate::proxy::session::Session;
-use crate::rules::Judgement;
+use crate::rules::{Judgement, Verdict};
 use crate::sql::classify::Text;
 use crate::sql::name::quote_literal;
 use crate::sql::parse::Parsed;
@@ -49,6 +49,13 @@ pub(super) fn record(
             fields.message.clone()
         },
     });
+    if let (Verdict::Rewrite(plan), "observed") = (&judgement.verdict, ended.outcome) {
+        let steps = plan.steps.iter();
+        let statements = steps.flat_map(|step| std::iter::once(&step.sql).chain(&step.also));
+        event.planned = statements
+            .map(|sql| recorded_sql(sql, &event.tag, is_secret))
+            .collect();
+    }
     let known = facts.map(known_relations).unwrap_or_default();
     if !known.is_empty() {
         event.relations = known;

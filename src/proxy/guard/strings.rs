@@ -4,14 +4,16 @@
 mod timeout;
 
 use std::cell::{Cell, RefCell};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
 
 use super::record::{Ended, event_of, known_relations, record};
 use super::{
-    Ending, MAX_JUDGEMENTS, answer, applicant, asked, count_verdict, facts, limits, observe,
-    policy, relation_names, within,
+    Ending, MAX_JUDGEMENTS, answer, applicant, asked, count_verdict, facts, limits, named, observe,
+    oids, policy, relation_names, window, within,
 };
-use crate::audit::event::recorded_sql;
+use crate::audit::event::{WindowEntry, recorded_sql};
 use crate::catalog::script::{self, SEARCH_PATH, Script, TIME_ZONE};
 use crate::catalog::shadow::Shadow;
 use crate::catalog::{Depth, FactRequest, Facts, SessionFacts};
@@ -21,6 +23,7 @@ use crate::exec::acquire::{QUERY_CANCELED, Tries, is_about_locks};
 use crate::exec::ask::look;
 use crate::exec::look::LockSet;
 use crate::exec::places::Place;
+use crate::exec::registry::PlanHandle;
 use crate::exec::runner::{self, Progress};
 use crate::exec::session::{Command, RunError, Session as _, Stage};
 use crate::lock::LockMode;
@@ -30,7 +33,7 @@ use crate::plan::{Context, Limits, Plan, Step};
 use crate::proxy::inspect::Intercept;
 use crate::proxy::server_session::{Held, ServerSession, flush_client};
 use crate::proxy::session::{Session, SessionError};
-use crate::proxy::turn::{self, Turn};
+use crate::proxy::turn::{self, STALE_AFTER, Turn};
 use crate::rules::other::NO_WINDOW;
 use crate::rules::{self, Judgement, Verdict};
 use crate::sql::parse::settings::{self, setting};
@@ -58,13 +61,15 @@ pub(super) async fn handle(
 ) -> Result<(), SessionError> {
     let case = Case {
         intercept,
-        told: Cell::new(false),
+        observes: Cell::new(false),
+        told: Cell::new(0),
         is_last: Cell::new(false),
         place: RefCell::new(None),
     };
     let mut server = ServerSession::new(session);
-    case.begin(&mut server);
-    match case.guard(&mut server).await {
+    let ended = case.guard(&mut server).await;
+    let ended = ended.map_err(|ending| named(&server, ending));
+    match ended {
         // The client has the server's answer.
         Ok(()) => flush_client(session).await,
         Err(ending) => answer(session, intercept, ending).await,
@@ -74,8 +79,10 @@ pub(super) async fn handle(
 /// A guarded string.
 struct Case<'a> {
     intercept: &'a Intercept,
-    /// The client has been told why its comments have no effect.
-    told: Cell<bool>,
+    /// Nothing is done about it, and nobody is told.
+    observes: Cell<bool>,
+    /// Of so many statements the client has been told why their comments have no effect.
+    told: Cell<usize>,
     /// It isn't judged anew.
     is_last: Cell<bool>,
     /// Its place in the queues of its relations.
@@ -89,6 +96,22 @@ struct Change<'a> {
     parsed: &'a Parsed,
     facts: Facts,
     judgement: Judgement,
+}
+
+impl Change<'_> {
+    /// The windows of what the policy queues.
+    fn window(&self, config: &Config) -> Option<WindowEntry> {
+        let is_queued = matches!(self.judgement.verdict, Verdict::Queue(_));
+        is_queued.then(|| window::entry(config, Duration::ZERO, false))
+    }
+
+    /// Whether it would be done alike, on the same relations.
+    fn is_same(&self, other: &Change<'_>) -> bool {
+        let (one, two) = (&self.judgement.verdict, &other.judgement.verdict);
+        std::mem::discriminant(one) == std::mem::discriminant(two)
+            && one.plan().map(|plan| &plan.steps) == two.plan().map(|plan| &plan.steps)
+            && oids(&self.facts) == oids(&other.facts)
+    }
 }
 
 /// What the run of a string needs.
@@ -108,7 +131,6 @@ impl<'a> Case<'a> {
             event.sql = self.shown();
             server.begin_plan(event.into());
         }
-        server.came_by_query();
     }
 
     /// The string as others may see it.
@@ -120,18 +142,20 @@ impl<'a> Case<'a> {
     }
 
     async fn guard(&self, server: &mut ServerSession<'_>) -> Result<(), Ending> {
+        server.came_by_query();
         if server.session().mode_depends_on_role() {
             let learned = observe::learn(server).await;
             learned.map_err(|_| Ending::Gone)?;
         }
         let session = server.session();
-        let mode = session.mode(&session.worker.setup().config);
-        if mode == Mode::Off {
-            return Err(Ending::GoesOn);
+        match session.mode(&session.worker.setup().config) {
+            Mode::Off => return Err(Ending::GoesOn),
+            Mode::Observe => return Err(self.observe(server).await),
+            Mode::Enforce => self.begin(server),
         }
         for judgements in 0..MAX_JUDGEMENTS {
             self.is_last.set(judgements + 1 == MAX_JUDGEMENTS);
-            match self.judge_and_run(server, mode).await {
+            match self.judge_and_run(server).await {
                 Err(Ending::Again) => {}
                 ended => return ended,
             }
@@ -139,11 +163,35 @@ impl<'a> Case<'a> {
         Err(Ending::Failed(Box::new(error::stale())))
     }
 
-    async fn judge_and_run(
-        &self,
-        server: &mut ServerSession<'_>,
-        mode: Mode,
-    ) -> Result<(), Ending> {
+    /// Records what would be done.
+    async fn observe(&self, server: &mut ServerSession<'_>) -> Ending {
+        self.observes.set(true);
+        let setup = server.session().worker.setup();
+        let limits = limits(&setup.config);
+        let Ok(settings) = facts::once(server, &[], &FactRequest::default(), limits.budget).await
+        else {
+            return Ending::Gone;
+        };
+        let settings = settings.unwrap_or_default().session;
+        let judged = self.judge(server, &setup.config, &settings, limits).await;
+        let changes = match judged {
+            Ok(changes) => changes,
+            Err(Ending::Gone) => return Ending::Gone,
+            Err(_) => self.unjudged(),
+        };
+        for change in &changes {
+            count_verdict(&change.judgement);
+        }
+        let would = |change: &Change<'_>| Ended {
+            outcome: "observed",
+            window: change.window(&setup.config),
+            ..Ended::default()
+        };
+        self.record(server.session(), &changes, would);
+        Ending::GoesOn
+    }
+
+    async fn judge_and_run(&self, server: &mut ServerSession<'_>) -> Result<(), Ending> {
         server.stage(Stage::Judging);
         let setup = server.session().worker.setup();
         let limits = limits(&setup.config);
@@ -163,15 +211,8 @@ impl<'a> Case<'a> {
         for change in &changes {
             count_verdict(&change.judgement);
         }
-        if mode == Mode::Observe {
-            let ended = |_: &Change<'_>| Ended {
-                outcome: "observed",
-                ..Ended::default()
-            };
-            self.record(server.session(), &changes, ended);
-            return Err(Ending::GoesOn);
-        }
-        if let Some(fields) = self.refusal(&changes) {
+        let is_open = setup.config.policy.windows.is_open(Timestamp::now());
+        if let Some(fields) = self.refusal(&changes, is_open) {
             return Err(self.failed("refused", server, &changes, fields));
         }
         let deadline = timeout::deadline(&self.intercept.text);
@@ -188,8 +229,13 @@ impl<'a> Case<'a> {
 
     /// The locks weren't even had for the facts.
     fn never_began(&self, server: &mut ServerSession<'_>, fields: ErrorFields) -> Ending {
+        self.failed("failed", server, &self.unjudged(), fields)
+    }
+
+    /// The schema changes, of which nothing is known.
+    fn unjudged(&self) -> Vec<Change<'a>> {
         let statements = self.intercept.text.statements.iter().enumerate();
-        let changes: Vec<Change<'_>> = statements
+        statements
             .filter(|(_, parsed)| parsed.statement.is_ddl())
             .map(|(at, parsed)| Change {
                 at,
@@ -197,8 +243,7 @@ impl<'a> Case<'a> {
                 facts: Facts::default(),
                 judgement: Judgement::by(&rules::other::LOCK_QUEUE, Verdict::Untouched),
             })
-            .collect();
-        self.failed("failed", server, &changes, fields)
+            .collect()
     }
 
     /// What becomes of facts that can't be had: it ends, or the server's own reason.
@@ -257,7 +302,7 @@ impl<'a> Case<'a> {
             let facts = self
                 .facts(server, &before, &mut script, &request, parsed, limits)
                 .await?;
-            let judgement = self.judged(server, config, parsed, &request, &facts);
+            let judgement = self.judged(server, config, (at, parsed), &request, &facts);
             if judgement.effects.strongest() >= Some(LockMode::Share) {
                 script.shadow.set_own_locks(true);
             }
@@ -294,6 +339,12 @@ impl<'a> Case<'a> {
             depth: Depth::Full,
             ..request.clone()
         };
+        if self.observes.get() {
+            let facts = facts::once(server, before, &request, limits.budget).await;
+            let facts = facts.map_err(|_| Ending::Gone)?;
+            let facts = facts.map(|facts| script.laid_over(facts, &request));
+            return Ok(facts.unwrap_or_default());
+        }
         let failure = match facts::ask_after(server, before, &request, limits).await {
             Ok(facts) => return Ok(script.laid_over(facts, &request)),
             Err(failure) => failure,
@@ -310,14 +361,15 @@ impl<'a> Case<'a> {
         &self,
         server: &mut ServerSession<'_>,
         config: &Config,
-        parsed: &Parsed,
+        (at, parsed): (usize, &Parsed),
         request: &FactRequest,
         facts: &Facts,
     ) -> Judgement {
         let text = &self.intercept.text;
         let asked = asked(server.session(), text, parsed, config);
         let policy = policy(config, &server.session().who, &asked);
-        if !self.told.replace(true) {
+        if at >= self.told.get() && !self.observes.get() {
+            self.told.set(at + 1);
             for notice in &asked.notices {
                 server.notice(notice, "");
             }
@@ -329,8 +381,8 @@ impl<'a> Case<'a> {
         super::judged(parsed, source, facts, &policy)
     }
 
-    /// Why the string doesn't run.
-    fn refusal(&self, changes: &[Change<'_>]) -> Option<ErrorFields> {
+    /// Why the string doesn't run, in a window of time or out of it.
+    fn refusal(&self, changes: &[Change<'_>], is_open: bool) -> Option<ErrorFields> {
         changes.iter().find_map(|change| {
             let text = &self.intercept.text;
             let tag = change.parsed.statement.tag();
@@ -342,6 +394,7 @@ impl<'a> Case<'a> {
                     }
                     error::not_in_this_transaction(tag, &plan.to_string())
                 }
+                Verdict::Queue(_) if is_open => return None,
                 Verdict::Queue(_) => error::queued_in_string(NO_WINDOW, tag),
                 Verdict::Reject(refusal) => {
                     let rule = change.judgement.rule().map_or("none", |rule| rule.name);
@@ -366,9 +419,11 @@ impl<'a> Case<'a> {
         fields: ErrorFields,
     ) -> Ending {
         let elapsed = server.elapsed();
-        let ended = |_: &Change<'_>| Ended {
+        let setup = server.session().worker.setup();
+        let ended = |change: &Change<'_>| Ended {
             outcome,
             error: Some(&fields),
+            window: change.window(&setup.config),
             elapsed,
             ..Ended::default()
         };
@@ -406,7 +461,16 @@ impl<'a> Case<'a> {
         }
         let mut progress = Progress::default();
         match self.attempt(server, run, &plan, &mut progress).await {
-            Ok(held) => self.finish(server, run, held, &progress),
+            Ok(mut held) => {
+                let by = server.plan().and_then(PlanHandle::cancelled_by);
+                let cancelled = held.error.as_ref();
+                let cancelled = cancelled.filter(|fields| fields.sqlstate == QUERY_CANCELED);
+                if let (Some(by), Some(fields)) = (by, cancelled) {
+                    let fields = error::console::cancelled_by(fields.clone(), &by);
+                    held.say_instead(&fields);
+                }
+                self.finish(server, run, held, &progress)
+            }
             Err(RunError::Sql(fields)) => {
                 let word = if server.interrupt().is_some() {
                     "interrupted"
@@ -417,7 +481,8 @@ impl<'a> Case<'a> {
                 metrics::plan_ended(word, elapsed, progress.waited, progress.attempts);
                 Err(self.failed("failed", server, run.changes, *fields))
             }
-            Err(RunError::Gone | RunError::Stale) => {
+            Err(RunError::Stale) => Err(Ending::Again),
+            Err(RunError::Gone) => {
                 let gone = error::server_gone();
                 let _ = self.failed("failed", server, run.changes, gone);
                 Err(Ending::Gone)
@@ -447,8 +512,15 @@ impl<'a> Case<'a> {
             .text
             .to_ascii_lowercase()
             .contains("nowait");
+        let mut judged_at = Instant::now();
         loop {
             let set = look(server, &steps, &mut tries, progress).await?;
+            if judged_at.elapsed() > STALE_AFTER {
+                if !self.is_as_judged(server, run).await {
+                    return Err(RunError::Stale);
+                }
+                judged_at = Instant::now();
+            }
             let sent = self.sent(server, run, &set);
             server.stage(Stage::Runs {
                 step: 1,
@@ -490,6 +562,22 @@ impl<'a> Case<'a> {
         }
     }
 
+    /// Whether the string would still be judged as it was.
+    async fn is_as_judged(&self, server: &mut ServerSession<'_>, run: &Run<'_>) -> bool {
+        let setup = server.session().worker.setup();
+        let now = self.judge(server, &setup.config, run.settings, run.limits);
+        match now.await {
+            Ok(now) => {
+                let is_same = |(one, two): (&Change<'_>, &Change<'_>)| one.is_same(two);
+                now.len() == run.changes.len() && run.changes.iter().zip(&now).all(is_same)
+            }
+            // Whoever holds a relation is in the way of the string as well; a server that has gone is
+            // noticed next.
+            Err(Ending::Failed(fields)) => is_about_locks(&fields.sqlstate),
+            Err(ending) => matches!(ending, Ending::Gone),
+        }
+    }
+
     /// What the server reads: the string under the budget, behind a lock that an autovacuum gives way to
     /// where it can be seen that no build is in the way of it.
     fn sent(&self, server: &ServerSession<'_>, run: &Run<'_>, set: &LockSet) -> Sent {
@@ -515,6 +603,7 @@ impl<'a> Case<'a> {
         };
         metrics::plan_ended(word, elapsed, progress.waited, progress.attempts);
         let text = &self.intercept.text;
+        let setup = server.session().worker.setup();
         let source = |change: &Change<'_>| text.source(change.parsed).to_owned();
         for change in run.changes {
             let progress = Progress {
@@ -538,8 +627,8 @@ impl<'a> Case<'a> {
                 },
                 error: held.error.as_ref(),
                 progress: Some(&progress),
+                window: change.window(&setup.config),
                 elapsed,
-                ..Ended::default()
             };
             self.record(server.session(), std::slice::from_ref(change), ended);
         }

@@ -18,6 +18,7 @@ pub(super) fn column(node: &protobuf::ColumnDef) -> Option<ColumnDefinition> {
         bare: bare(node, type_name.serial.unwrap_or(&type_name.sql))?,
         type_name,
         not_null: false,
+        null: false,
         not_null_name: None,
         default: None,
         identity: None,
@@ -68,7 +69,7 @@ fn place(mut constraint: protobuf::Constraint, column: &mut ColumnDefinition) ->
         })),
     };
     match constraint.contype() {
-        ConstrType::ConstrNull => {}
+        ConstrType::ConstrNull => column.null = true,
         ConstrType::ConstrNotnull => {
             column.not_null = true;
             column.not_null_name =
