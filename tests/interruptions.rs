@@ -128,21 +128,33 @@ fn moment_name(moment: Moment) -> &'static str {
     }
 }
 
-/// The points that the matrix must have: each step has a time before it, while it runs and after it.
+/// What the matrix lacks: each step of a plan has a time before it, while it runs and after it, and those that are taken
+/// back have that; and what it has of which the family doesn't know.
 fn missing(courses: &BTreeMap<usize, Course>) -> Vec<String> {
-    let mut missing = Vec::new();
+    let mut problems = Vec::new();
     for (family, course) in courses {
-        let steps: BTreeSet<usize> = course.points.iter().map(|point| point.step).collect();
-        for step in steps {
-            for moment in [Moment::Before, Moment::During, Moment::After] {
-                if !course.points.contains(&Point { step, moment }) {
-                    let (name, moment) = (FAMILIES[*family].name, moment_name(moment));
-                    missing.push(format!("{name}, step {step}: nothing {moment} it"));
-                }
-            }
+        let family = &FAMILIES[*family];
+        let moments = [Moment::Before, Moment::During, Moment::After];
+        let steps = (1..=family.steps).flat_map(|step| moments.map(|moment| (step, moment)));
+        let undone = family.undone.iter().map(|step| (*step, Moment::Undoing));
+        let expected: BTreeSet<_> = steps.chain(undone).map(numbered).collect();
+        let found = course.points.iter().map(|point| (point.step, point.moment));
+        let found: BTreeSet<_> = found.map(numbered).collect();
+        for (what, points) in [
+            ("nothing", expected.difference(&found)),
+            ("something unexpected", found.difference(&expected)),
+        ] {
+            let name = family.name;
+            problems.extend(
+                points.map(|(step, moment)| format!("{name}, step {step}: {what} {moment}")),
+            );
         }
     }
-    missing
+    problems
+}
+
+fn numbered((step, moment): (usize, Moment)) -> (usize, &'static str) {
+    (step, moment_name(moment))
 }
 
 fn print_matrix(courses: &BTreeMap<usize, Course>, tried: &[(Cell, Ended)]) {
