@@ -197,17 +197,15 @@ impl<'a> Case<'a> {
         let limits = limits(&setup.config);
         let settings = facts::ask(server, &FactRequest::default(), limits).await;
         let settings = match settings {
-            Ok(facts) => facts.session,
-            Err(failure) => self.no_facts(server, failure)?.1,
+            Ok(facts) => Ok(facts.session),
+            Err(failure) => self.no_facts(server, failure).map(|(_, settings)| settings),
         };
+        let settings = settings.map_err(|ending| self.before_anything(server, ending))?;
         server.obey(&settings.client_min_messages);
         let limits = within(limits, &settings, server.set_aside_so_far());
         server.obey_timeout(limits.statement_timeout);
         let judged = self.judge(server, &setup.config, &settings, limits).await;
-        let changes = match judged {
-            Err(Ending::Failed(fields)) => return Err(self.never_began(server, *fields)),
-            judged => judged?,
-        };
+        let changes = judged.map_err(|ending| self.before_anything(server, ending))?;
         for change in &changes {
             count_verdict(&change.judgement);
         }
@@ -227,9 +225,12 @@ impl<'a> Case<'a> {
         self.carry_out(server, &run).await
     }
 
-    /// The locks weren't even had for the facts.
-    fn never_began(&self, server: &mut ServerSession<'_>, fields: ErrorFields) -> Ending {
-        self.failed("failed", server, &self.unjudged(), fields)
+    /// The facts weren't had: it ends there, which is recorded.
+    fn before_anything(&self, server: &mut ServerSession<'_>, ending: Ending) -> Ending {
+        match ending {
+            Ending::Failed(fields) => self.failed("failed", server, &self.unjudged(), *fields),
+            ending => ending,
+        }
     }
 
     /// The schema changes, of which nothing is known.
