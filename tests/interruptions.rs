@@ -128,8 +128,8 @@ fn moment_name(moment: Moment) -> &'static str {
     }
 }
 
-/// What the matrix lacks: each step of a plan has a time before it, while it runs and after it, and those that are taken
-/// back have that; and what it has of which the family doesn't know.
+/// What the matrix lacks: each step of a plan has a time before it, while it runs and after it, and those that are
+/// taken back have that; and what it has of which the family doesn't know.
 fn missing(courses: &BTreeMap<usize, Course>) -> Vec<String> {
     let mut problems = Vec::new();
     for (family, course) in courses {

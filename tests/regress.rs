@@ -104,8 +104,8 @@ fn in_enforce_those_files_differ_that_are_explained() {
     });
 }
 
-/// Runs the suite and judges what it printed; again when that isn't as it shall be: up to twenty scripts run at the same
-/// time, and see of each other what the machine's load decides.
+/// Runs the suite and judges what it printed; again when that isn't as it shall be: up to twenty scripts run at the
+/// same time, and see of each other what the machine's load decides.
 fn judge_run(name: &str, mode: Mode, judge: impl Fn(&Results) -> Result<(), String>) {
     if let Err(first) = judge(&run(name, Some(mode))) {
         eprintln!("{name}, the first time: {first}");

@@ -130,8 +130,8 @@ fn nobody_deadlocks_with_a_build_that_was_started_elsewhere() {
     });
 }
 
-/// A build from elsewhere has queued behind ours, which the server then ends: what that leaves is dropped when the other
-/// build is over, not in the queue behind it.
+/// A build from elsewhere has queued behind ours, which the server then ends: what that leaves is dropped when the
+/// other build is over, not in the queue behind it.
 #[test]
 fn what_a_deadlock_leaves_is_not_dropped_into_the_next() {
     limited(|| {
