@@ -53,6 +53,25 @@ struct Cell {
     by: Interruption,
 }
 
+impl Cell {
+    /// For people.
+    fn name(&self) -> String {
+        let (name, moment) = (FAMILIES[self.family].name, moment_name(self.point.moment));
+        format!("{name}, {:?} {moment} step {}", self.by, self.point.step)
+    }
+}
+
+/// Says which cell is tried when that panics.
+struct Named(Cell);
+
+impl Drop for Named {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            println!("tried: {}", self.0.name());
+        }
+    }
+}
+
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
@@ -227,6 +246,7 @@ fn an_interruption_at_any_point_leaves_nothing_half_done() {
         let tried = Mutex::new(Vec::new());
         in_parallel(sample(cells, count, seed).into(), |worker, cell| {
             let family = &FAMILIES[cell.family];
+            let _named = Named(cell);
             let ended = worker.interrupt(family, &courses[&cell.family], cell.point, cell.by);
             tried.lock().unwrap().push((cell, ended));
         });
@@ -236,11 +256,7 @@ fn an_interruption_at_any_point_leaves_nothing_half_done() {
         print_matrix(&courses, &tried);
         for (cell, ended) in &tried {
             for problem in &ended.problems {
-                let (name, moment) = (FAMILIES[cell.family].name, moment_name(cell.point.moment));
-                problems.push(format!(
-                    "{name}, {:?} {moment} step {}: {problem}",
-                    cell.by, cell.point.step
-                ));
+                problems.push(format!("{}: {problem}", cell.name()));
             }
         }
         problems.sort();
