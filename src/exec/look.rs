@@ -170,10 +170,11 @@ impl LockSet {
             .in_the_way(snapshot)
             .filter(|(held, wanted)| !gives_way(held, wanted))
             .collect();
-        // Oldest first, and of one transaction's locks on a relation the strongest.
+        // Oldest first, and of one transaction's locks on a relation the strongest that it has.
         found.sort_by_key(|(held, _)| {
             let began = held.began_ms.unwrap_or(i64::MIN);
-            (began, held.pid, held.relation, Reverse(held.mode))
+            let strongest = Reverse((held.granted, held.mode));
+            (began, held.pid, held.relation, strongest)
         });
         found.dedup_by_key(|(held, _)| (held.pid, held.began_ms, held.relation));
         let is_weak = self.strongest() < Some(LockMode::Share);

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::acquire::{DEADLOCK_DETECTED, QUERY_CANCELED, Tries};
+use super::acquire::{DEADLOCK_DETECTED, QUERY_CANCELED, Tries, interrupted};
 use super::ask::{StatementTime, in_transaction};
 use super::check::oid_array;
 use super::runner::{
@@ -83,6 +83,7 @@ async fn finish_rest<S: Session>(
     let rest = Step {
         sql: first.clone(),
         also: others.to_vec(),
+        notices: Notices::None,
         ..finishing.clone()
     };
     match insist_on_step(session, &rest, setup, progress).await {
@@ -136,7 +137,11 @@ async fn insist<S: Session>(session: &mut S, command: &Command) -> Result<(), Ru
             return session.run(std::slice::from_ref(command)).await.map(drop);
         }
         match session.run(std::slice::from_ref(command)).await {
-            Err(error) if error.sqlstate() == DEADLOCK_DETECTED && cancelled < CLEANUP_TRIES => {
+            Err(error)
+                if error.sqlstate() == DEADLOCK_DETECTED
+                    && session.interrupt().is_none()
+                    && cancelled < CLEANUP_TRIES =>
+            {
                 cancelled += 1;
             }
             Err(error) if is_final(session, &error, &mut cancelled) => return Err(error),
@@ -166,6 +171,7 @@ fn is_final<S: Session>(session: &S, error: &RunError, cancelled: &mut u32) -> b
 fn patient<'a, S: Session>(session: &S, setup: Setup<'a>) -> Setup<'a> {
     let mut limits = setup.limits;
     limits.statement_timeout = None;
+    limits.deadline = limits.undo_deadline;
     if session.honoured() == Some(Interrupt::Shutdown) {
         limits.deadline = limits.deadline.min(CLEANUP_AT_SHUTDOWN);
     }
@@ -327,6 +333,7 @@ async fn drop_all<S: Session>(
             "It waits for the transactions that use the table. A cancel leaves it.",
         );
         let clear = until_clear(session, step, setup, progress).await;
+        session.stage(Stage::TakesBack); // whatever it has waited for
         let dropped = match clear {
             Ok(()) => insist(session, &drop).await,
             Err(error) => Err(error),
@@ -361,13 +368,16 @@ async fn until_clear<S: Session>(
     let mut cancelled = 0;
     loop {
         session.forgive();
-        let setup = patient(session, setup);
+        let mut setup = patient(session, setup);
+        if session.honoured() == Some(Interrupt::Shutdown) {
+            setup.limits.deadline = Duration::ZERO;
+        }
         let mut tries = Tries::new(setup.relations, setup.limits);
         let result = match wanted::resolve(session, &[step]).await {
             Ok(set) => tries.until_clear(session, &set, progress).await,
             Err(error) => Err(error),
         };
-        match result {
+        match result.and_then(|()| interrupted(session)) {
             Err(error) if is_final(session, &error, &mut cancelled) => return Err(error),
             Err(_) => {}
             Ok(()) => return Ok(()),

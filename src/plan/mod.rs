@@ -270,6 +270,8 @@ pub struct Limits {
     pub budget: Duration,
     /// `locks.deadline`, or the client's own `lock_timeout`.
     pub deadline: Duration,
+    /// `locks.deadline`, also where the client has a `lock_timeout`: for what is taken back.
+    pub undo_deadline: Duration,
     /// The client's own `statement_timeout`: the whole statement is to be over by then.
     pub statement_timeout: Option<Duration>,
     /// `locks.look_age`.
@@ -292,6 +294,7 @@ impl Limits {
         Limits {
             budget,
             deadline,
+            undo_deadline: deadline,
             statement_timeout: None,
             look_age: LookAge::Auto,
             cancel_after: None,

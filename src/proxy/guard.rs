@@ -185,7 +185,7 @@ async fn enforce(session: &mut Session, intercept: &Intercept, parsed: &Parsed) 
             ending => return named(&server, ending),
         }
     }
-    Ending::Failed(Box::new(error::stale()))
+    case.never_began(&mut server, error::stale())
 }
 
 /// Says who cancelled it, if that was done on the console.
@@ -280,6 +280,7 @@ fn limits(config: &Config) -> Limits {
     Limits {
         budget: ask_timeout(locks.budget),
         deadline: locks.deadline,
+        undo_deadline: locks.deadline,
         statement_timeout: None,
         look_age: locks.look_age,
         cancel_after: match locks.cancel_blockers {
@@ -318,7 +319,10 @@ impl Case<'_> {
         let request = rules::facts_needed(&self.parsed.statement);
         let facts = match facts::ask(server, &request, limits).await {
             Ok(facts) => facts,
-            Err(FactsError::Run(RunError::Gone)) => return Ending::Gone,
+            Err(FactsError::Run(RunError::Gone)) => {
+                let _ = self.never_began(server, error::server_gone());
+                return Ending::Gone;
+            }
             Err(FactsError::Run(RunError::Sql(fields)))
                 if is_about_locks(&fields.sqlstate)
                     || server.interrupt().is_some()

@@ -168,12 +168,21 @@ fn column_is_refused(column: &ColumnDefinition, target: &Target) -> bool {
         target.known.version() >= 170_000 && target.relation.kind == RelationKind::PartitionedTable;
     let is_not_null =
         column.not_null || column.identity.is_some() || column.type_name.serial.is_some();
-    let own = Some(column.name.as_str());
-    let mut constraints = column.constraints.iter();
+    let is_refused = |constraint: &ConstraintDefinition| {
+        constraint_is_refused(constraint, Some(&column.name), target)
+    };
+    let builds = |constraint: &&ConstraintDefinition| {
+        matches!(constraint.kind, ConstraintDefinitionKind::Unique { .. })
+    };
+    // Indexes are built first (`AT_PASS_ADD_INDEX`).
+    let has_refused = match column.constraints.iter().find(builds) {
+        Some(first) => is_refused(first),
+        None => column.constraints.iter().any(is_refused),
+    };
     sources.iter().filter(|has| **has).count() > 1
         || (column.null && is_not_null)
         || (column.identity.is_some() && is_shared && !partitions_may)
-        || constraints.any(|constraint| constraint_is_refused(constraint, own, target))
+        || has_refused
 }
 
 /// `new` is the column that comes with it.

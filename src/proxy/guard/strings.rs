@@ -160,7 +160,8 @@ impl<'a> Case<'a> {
                 ended => return ended,
             }
         }
-        Err(Ending::Failed(Box::new(error::stale())))
+        let stale = Ending::Failed(Box::new(error::stale()));
+        Err(self.before_anything(server, stale))
     }
 
     /// Records what would be done.
@@ -229,6 +230,10 @@ impl<'a> Case<'a> {
     fn before_anything(&self, server: &mut ServerSession<'_>, ending: Ending) -> Ending {
         match ending {
             Ending::Failed(fields) => self.failed("failed", server, &self.unjudged(), *fields),
+            Ending::Gone => {
+                let _ = self.failed("failed", server, &self.unjudged(), error::server_gone());
+                Ending::Gone
+            }
             ending => ending,
         }
     }
@@ -376,7 +381,11 @@ impl<'a> Case<'a> {
             }
         }
         if facts.relations.len() != request.relations.len() {
-            return Judgement::untouched();
+            return if self.observes.get() {
+                rules::assumed(&parsed.statement)
+            } else {
+                Judgement::untouched()
+            };
         }
         let source = text.source(parsed);
         super::judged(parsed, source, facts, &policy)
@@ -521,6 +530,7 @@ impl<'a> Case<'a> {
                     return Err(RunError::Stale);
                 }
                 judged_at = Instant::now();
+                continue; // what the look has seen is old by now
             }
             let sent = self.sent(server, run, &set);
             server.stage(Stage::Runs {

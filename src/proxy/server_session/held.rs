@@ -70,7 +70,8 @@ impl ServerSession<'_> {
     /// for a table that it locks, it is cancelled.
     ///
     /// # Errors
-    /// [`RunError::Gone`]; the client then has what the server said.
+    /// [`RunError::Gone`]; the client then has what the server said. 57014 when it has been interrupted
+    /// before.
     pub(in crate::proxy) async fn pass_query(
         &mut self,
         intercept: &Intercept,
@@ -79,6 +80,10 @@ impl ServerSession<'_> {
         max_hold: Duration,
     ) -> Result<Held, RunError> {
         self.is_between_commands();
+        if let Some(interrupt) = self.interrupt() {
+            let fields = error::interrupted(interrupt);
+            return Err(RunError::Sql(Box::new(fields)));
+        }
         self.out_of_time = false;
         let pid = self.session.who.server_pid;
         let operator = self.operator();
