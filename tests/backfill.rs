@@ -451,6 +451,7 @@ fn a_row_that_somebody_holds_is_waited_for() {
             };
             let hasty = Limits {
                 deadline: Duration::from_secs(1),
+                undo_deadline: Duration::from_secs(1), // the holder is in the way of that, too
                 ..limits
             };
             let outcome = run(client, sql, hasty, &mut hold);
