@@ -55,7 +55,11 @@ impl Failpoints {
         if let Some(listener) = listener
             && listener.send(reached).is_ok()
         {
-            let _ = held.await; // dropped: it may go on
+            // What is sent while the receiver is dropped may stay in the channel.
+            tokio::select! {
+                _ = held => {} // dropped: it may go on
+                () = listener.closed() => {}
+            }
         } else {
             self.inner.is_armed.store(false, Ordering::Release);
         }
