@@ -126,6 +126,7 @@ fn check_column(column: &ColumnDefinition) -> Result<(), String> {
     let expected = ColumnDefinition {
         type_name: bare.type_name.clone(),
         not_null: false,
+        null: false,
         default: None,
         identity: None,
         generated: None,
