@@ -28,6 +28,7 @@ use crate::exec::runner::{self, INSUFFICIENT_PRIVILEGE, Setup};
 use crate::exec::session::{Command, RunError, Session as _, Stage, says_true};
 use crate::metrics;
 use crate::pg::introspect::FactsError;
+use crate::plan::words::one_line;
 use crate::plan::{Limits, Plan};
 use crate::rules::{self, Judgement, Policy, Verdict};
 use crate::sql::classify::Text;
@@ -569,7 +570,8 @@ impl Case<'_> {
 fn applicant(server: &mut ServerSession<'_>, sql: &str) -> Applicant {
     const LONGEST: usize = 80;
     let plan = server.plan().map_or(0, PlanHandle::number);
-    let (sql, who) = (clip(sql.trim(), LONGEST), &server.session().who);
+    let sql = one_line(clip(sql.trim(), LONGEST));
+    let who = &server.session().who;
     Applicant {
         plan,
         what: format!("{sql} ({}, process {})", who.user, who.server_pid),
