@@ -7,7 +7,7 @@ use crate::config::{Config, PolicySettings, keys};
 use crate::exec::registry::PlanView;
 use crate::exec::session::Stage;
 use crate::rules::{Action, RULES, Rule};
-use crate::sql::name::clip;
+use crate::sql::name::{clip, one_line};
 
 /// The most that is shown of a statement, in bytes.
 const MAX_SQL_BYTES: usize = 300;
@@ -137,8 +137,7 @@ fn front(plan: &PlanView) -> Row {
 
 /// In one line: what it says is what matters here, not how it is laid out.
 fn statement(plan: &PlanView) -> String {
-    let words: Vec<&str> = plan.info.sql.split_whitespace().collect();
-    let line = words.join(" ");
+    let line = one_line(&plan.info.sql);
     if line.len() <= MAX_SQL_BYTES {
         return line;
     }

@@ -1,11 +1,6 @@
-//! Words and numbers, for people.
+//! Numbers in words, for people.
 
 use std::time::Duration;
-
-/// A text on one line, for lists of which each line is an entry.
-pub fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
-}
 
 /// A duration in seconds, for people.
 pub fn seconds(duration: Duration) -> String {

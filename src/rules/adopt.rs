@@ -6,7 +6,7 @@ use super::create_index;
 use crate::catalog::Member;
 use crate::sql::alter_table::{ActionKind, ConstraintDefinitionKind};
 use crate::sql::lexer::LexicalMode;
-use crate::sql::name::Name;
+use crate::sql::name::{Name, one_line};
 use crate::sql::parse;
 use crate::sql::statement::{CreateIndex, Statement};
 
@@ -35,7 +35,7 @@ fn keys(tail: &str) -> Option<String> {
     let tail = create_index::tail_with_table(tail, "");
     let (_, keys) = tail.split_once('(')?;
     let (keys, _) = keys.split_once(')')?;
-    Some(keys.split_whitespace().collect::<Vec<_>>().join(" "))
+    Some(one_line(keys))
 }
 
 /// Whether a partition has a valid constraint like the one that is asked for.

@@ -7,6 +7,7 @@
 use std::ops::Range;
 
 use super::lexer::{Lexer, LexicalMode, Token, TokenKind};
+use super::name::one_line;
 
 /// What every such comment begins with.
 const ADDRESS: &str = "lockkeeper:";
@@ -145,11 +146,7 @@ fn remark(comment: &str) -> Option<Remark> {
     if rules.iter().any(String::is_empty) {
         return unclear("a rule's name is missing");
     }
-    let reason = strip_word(rest.trim_start(), "because")
-        .unwrap_or_default()
-        .split_whitespace()
-        .collect::<Vec<_>>()
-        .join(" ");
+    let reason = one_line(strip_word(rest.trim_start(), "because").unwrap_or_default());
     if !reason.chars().any(char::is_alphanumeric) {
         return unclear("the reason is missing");
     }

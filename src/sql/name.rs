@@ -111,6 +111,11 @@ pub fn make_object_name(first: &str, second: &str, label: &str) -> String {
     }
 }
 
+/// A text on one line, with one blank between its words.
+pub fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 /// Cuts a text to at most `bytes` bytes, never inside a character.
 pub fn clip(text: &str, bytes: usize) -> &str {
     let mut end = bytes.min(text.len());

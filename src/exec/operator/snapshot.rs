@@ -138,7 +138,7 @@ impl HeldLock {
         } else {
             without_constants(&self.query)
         };
-        let query = match crate::plan::words::one_line(&said) {
+        let query = match crate::sql::name::one_line(&said) {
             query if query.is_empty() => query,
             query => format!("; {query}"),
         };
