@@ -4,6 +4,7 @@
 pub mod backfill;
 pub mod changes;
 pub mod console;
+pub mod journal;
 pub mod locks;
 pub mod policy;
 pub mod queue;
@@ -20,6 +21,7 @@ use thiserror::Error;
 
 pub use backfill::Backfill;
 pub use console::{ConsoleSettings, Rights};
+pub use journal::{Audit, JournalSettings, OnFailure, PlanSettings};
 pub use locks::{Builds, CancelBlockers, Locks, OperatorSettings};
 pub use policy::PolicySettings;
 pub use queue::QueueSettings;
@@ -48,6 +50,10 @@ pub struct Config {
     pub policy: PolicySettings,
     /// Waiting for a window of the policy.
     pub queue: QueueSettings,
+    /// Plans that have lost their client.
+    pub plan: PlanSettings,
+    /// What is known of plans when lockkeeper isn't there.
+    pub journal: JournalSettings,
     /// The record of schema changes.
     pub audit: Audit,
     /// Where operators ask and act.
@@ -89,6 +95,7 @@ const KEYS: &[&str] = &[
     "guard.cache",
     "operator.url",
     "operator.database",
+    "operator.logins",
     "locks.budget",
     "locks.look_age",
     "locks.deadline",
@@ -105,8 +112,14 @@ const KEYS: &[&str] = &[
     "policy.may_override",
     "policy.windows",
     "queue.max_wait",
+    "plan.orphan_ttl",
+    "journal.takeover",
+    "journal.keep",
     "audit.file",
+    "audit.keep",
+    "audit.on_failure",
     "console.database",
+    "console.login_database",
     "console.admins",
     "console.readers",
     "http.address",
@@ -274,14 +287,6 @@ impl Mode {
             Mode::Off => "off",
         }
     }
-}
-
-/// `audit`.
-#[derive(Debug, Clone, Default, Deserialize, Serialize)]
-#[serde(default)]
-pub struct Audit {
-    /// JSON-lines file; none when missing.
-    pub file: Option<PathBuf>,
 }
 
 /// `http`.
@@ -584,6 +589,8 @@ impl Config {
             );
         }
         self.backfill.check()?;
+        self.journal.check()?;
+        self.operator.check()?;
         if self.guard.scan_rate.as_u64() == 0 {
             return bad("`guard.scan_rate` is 0: every estimate would be endless");
         }

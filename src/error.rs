@@ -4,6 +4,7 @@ use std::time::Duration;
 
 pub mod console;
 
+use crate::audit::event::ErrorEntry;
 use crate::plan::words::seconds;
 use crate::plan::{Limits, Violation};
 use crate::rules::Refusal;
@@ -372,4 +373,63 @@ pub fn stale() -> ErrorFields {
         ),
         "Nothing was changed. Send the statement again.",
     )
+}
+
+/// A plan that was taken back, for nobody was left who worked on it.
+pub fn orphaned() -> ErrorFields {
+    with_hint(
+        fields(
+            "ERROR",
+            "57P01",
+            "the lockkeeper or the session that worked on it has gone; what had been done was taken back",
+        ),
+        "Send the statement again.",
+    )
+}
+
+/// A plan whose last transaction's end the server doesn't know any more.
+pub fn nobody_knows() -> ErrorFields {
+    with_hint(
+        fields(
+            "ERROR",
+            "57P01",
+            "the lockkeeper or the session that worked on it has gone, and whether its last step was done isn't known \
+             any more",
+        ),
+        "Nothing was taken back. Look at the tables, and finish by hand what is half done.",
+    )
+}
+
+/// The record that must be written first can't be.
+pub fn no_record(why: &str) -> ErrorFields {
+    with_hint(
+        fields(
+            "ERROR",
+            "LK003",
+            format!("the schema change can't be recorded, so it isn't done: {why}"),
+        ),
+        "Nothing was changed by this step. `lockkeeper doctor` looks at what is wrong; audit.on_failure = \"continue\" lets \
+         schema changes run without a record.",
+    )
+}
+
+/// Another lockkeeper has taken the plan over.
+pub fn taken_over() -> ErrorFields {
+    with_hint(
+        fields(
+            "FATAL",
+            "57P01",
+            "another lockkeeper has taken this schema change over, for nothing was heard of this one",
+        ),
+        "Its outcome stands in the audit log.",
+    )
+}
+
+/// What came of the same statement that was at work before.
+pub fn of_twin(entry: ErrorEntry) -> ErrorFields {
+    ErrorFields {
+        message: entry.message,
+        detail: "The same statement was at work already: this is what came of it.".to_owned(),
+        ..fields("ERROR", &entry.sqlstate, "")
+    }
 }

@@ -151,6 +151,11 @@ impl AllMetrics {
     }
 }
 
+/// An audit event is nowhere.
+pub fn audit_event_lost() {
+    counter!("lockkeeper_audit_events_lost_total").increment(1);
+}
+
 /// Counts a verdict.
 pub fn verdict(rule: &'static str, verdict: &'static str) {
     counter!("lockkeeper_verdicts_total", "rule" => rule, "verdict" => verdict).increment(1);

@@ -13,6 +13,7 @@ use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
+use crate::audit::event::Event;
 use crate::audit::log::AuditLog;
 use crate::config::{ClientTls, Config, Mode, ServerTls};
 use crate::console::{ReloadRequest, Reloads};
@@ -21,6 +22,7 @@ use crate::exec::operator::{Operator, State};
 use crate::exec::places::Places;
 use crate::exec::registry::Registry;
 use crate::http;
+use crate::journal::store::Journal;
 use crate::metrics::AllMetrics;
 use crate::proxy::address::Address;
 use crate::proxy::cancel::CancelRegistry;
@@ -34,6 +36,10 @@ use crate::proxy::worker::{Phase, Shared};
 pub const DEFAULT_LISTEN_PORT: u16 = 6432;
 /// How long the operator's first login is waited for, before it is said that there is none.
 const OPERATOR_START: Duration = Duration::from_secs(10);
+/// How long the journal may take to be written at the end.
+const JOURNAL_LAST_WORDS: Duration = Duration::from_secs(5);
+/// Audit events that wait for the journal.
+const MAX_EVENTS: usize = 4096;
 /// How long sessions may take to say goodbye after the grace is over.
 const LAST_WORDS: Duration = Duration::from_secs(6);
 
@@ -152,10 +158,16 @@ impl Server {
         let (operator, questions, told) = Operator::new();
         let serving = operator::serve(setups.clone(), questions, told);
         let (reserve, keeping) = Reserve::new(setups.clone());
+        let (journal, journalling) = Journal::new();
+        let (to_journal, events) = mpsc::channel(MAX_EVENTS);
+        let audit = audit.and_to(to_journal);
+        let recording = record_all(events, journal.clone());
+        let journalling = operator::journal::serve(setups.clone(), journalling);
         let (reloads, reload_requests) = Reloads::new();
         let shared = Shared {
             setup: setups,
             operator,
+            journal,
             reserve,
             places: Places::default(),
             failpoints: Failpoints::default(),
@@ -177,7 +189,7 @@ impl Server {
             metrics,
             reload_requests: Some(reload_requests),
             operating: Box::pin(async {
-                tokio::join!(serving, keeping);
+                tokio::join!(serving, keeping, journalling, recording);
             }),
         })
     }
@@ -295,6 +307,7 @@ impl Server {
             no_clients(&self.shared.consoles).await;
         })
         .await;
+        self.shared.journal.flush(JOURNAL_LAST_WORDS).await;
         self.shared.audit.flush();
         if let Some(http) = http {
             http.abort();
@@ -350,6 +363,13 @@ async fn announce_operator(operator: Operator) {
         State::NotYet => tracing::warn!("the operator isn't logged in yet: until then {NO_LOOK}"),
         State::Ready { lacks } if lacks.is_empty() => tracing::info!("the operator is logged in"),
         State::Ready { lacks } => tracing::warn!("the operator lacks rights: {}", lacks.join("; ")),
+    }
+}
+
+/// Writes events into the journal's database as well.
+async fn record_all(mut events: mpsc::Receiver<Box<Event>>, journal: Journal) {
+    while let Some(event) = events.recv().await {
+        journal.record(&event);
     }
 }
 

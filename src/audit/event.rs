@@ -1,6 +1,6 @@
 //! One schema change, attempted: passed, guarded or refused. Plain data, a JSON object a line.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The longest text that is recorded, in bytes.
 pub const MAX_SQL_BYTES: usize = 16 << 10;
@@ -60,12 +60,18 @@ pub struct Event {
     pub attempts: u32,
     /// Milliseconds spent in tries that failed.
     pub lock_wait_ms: u64,
+    /// The longest that a strong lock was held, in milliseconds.
+    pub lock_hold_ms: u64,
+    /// Who was in the way, a line each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub blockers: Vec<String>,
     /// Milliseconds from the statement's arrival to its end.
     pub elapsed_ms: u64,
 }
 
 /// Who sent a statement.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Who {
     /// The session's user.
     pub user: String,
@@ -143,7 +149,7 @@ pub struct PlanEntry {
 }
 
 /// An error of an event.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorEntry {
     /// SQLSTATE.
     pub sqlstate: String,

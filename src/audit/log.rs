@@ -17,6 +17,7 @@ const BACKLOG: usize = 4096;
 #[derive(Debug, Clone, Default)]
 pub struct AuditLog {
     sender: Option<SyncSender<Message>>,
+    second: Option<tokio::sync::mpsc::Sender<Box<Event>>>,
 }
 
 #[derive(Debug)]
@@ -40,11 +41,32 @@ impl AuditLog {
             .spawn(move || write_all(file, &receiver, &path))?;
         Ok(AuditLog {
             sender: Some(sender),
+            second: None,
         })
     }
 
-    /// Records an event: in the program's log always, in the file when there is one.
+    /// The same, which tells somebody else as well.
+    #[must_use]
+    pub fn and_to(self, second: tokio::sync::mpsc::Sender<Box<Event>>) -> AuditLog {
+        AuditLog {
+            second: Some(second),
+            ..self
+        }
+    }
+
+    /// Records an event here and there.
     pub fn record(&self, event: Event) {
+        if let Some(second) = &self.second
+            && second.try_send(Box::new(event.clone())).is_err()
+        {
+            crate::metrics::audit_event_lost();
+            tracing::error!("an audit event was lost: the operator's database can't be written fast enough");
+        }
+        self.record_here(event);
+    }
+
+    /// Records an event: in the program's log always, in the file when there is one.
+    pub fn record_here(&self, event: Event) {
         let (windows, opens) = match &event.window {
             Some(window) => (Some(window.to_string()), window.opens.clone()),
             None => (None, None),

@@ -10,6 +10,8 @@ use super::{ConfigError, one_or_many};
 pub struct ConsoleSettings {
     /// The database whose clients get the console; empty turns it off.
     pub database: String,
+    /// The database in which the server authenticates them.
+    pub login_database: String,
     /// Session users who may act.
     #[serde(deserialize_with = "one_or_many")]
     pub admins: Vec<String>,
@@ -22,6 +24,7 @@ impl Default for ConsoleSettings {
     fn default() -> Self {
         ConsoleSettings {
             database: "console".to_owned(),
+            login_database: super::locks::DEFAULT_DATABASE.to_owned(),
             admins: Vec::new(),
             readers: Vec::new(),
         }

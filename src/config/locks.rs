@@ -1,11 +1,15 @@
 //! Settings of the operator, of locks and of builds.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::ConfigError;
 use crate::plan::LookAge;
 
+/// lockkeeper's own database.
+pub const OWN_DATABASE: &str = "lockkeeper";
 /// The operator's database when `operator.url` names none.
 pub const DEFAULT_DATABASE: &str = "postgres";
 
@@ -16,14 +20,30 @@ pub struct OperatorSettings {
     /// PostgreSQL URL; missing: `postgres://postgres@<upstream>/postgres`; empty: no operator.
     #[serde(serialize_with = "without_password")]
     pub url: Option<String>,
-    /// The database in which the console's clients are authenticated.
+    /// lockkeeper's own database, for the journal and the audit log; empty: none.
     pub database: String,
+    /// How lockkeeper logs in as other roles, to finish what they began: URLs by role.
+    #[serde(serialize_with = "without_passwords")]
+    pub logins: BTreeMap<String, String>,
 }
 
 impl OperatorSettings {
     /// There is none, and there shall be none.
     pub fn is_off(&self) -> bool {
         self.url.as_deref() == Some("")
+    }
+
+    /// Refuses what can never be.
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        if ["postgres", "template0", "template1"].contains(&self.database.as_str()) {
+            return Err(ConfigError::BadValue(format!(
+                "`operator.database` is {:?}: it must be a database of lockkeeper's own, to which nobody else may connect, \
+                 such as \"lockkeeper\", which is made at first use. (The database in which the console's clients log \
+                 in is `console.login_database`.)",
+                self.database
+            )));
+        }
+        Ok(())
     }
 }
 
@@ -80,7 +100,8 @@ impl Default for OperatorSettings {
     fn default() -> Self {
         OperatorSettings {
             url: None,
-            database: DEFAULT_DATABASE.to_owned(),
+            database: OWN_DATABASE.to_owned(),
+            logins: BTreeMap::new(),
         }
     }
 }
@@ -133,12 +154,20 @@ impl Serialize for LookAge {
     }
 }
 
-/// What is shown of a URL: everything but its password.
 fn without_password<S: Serializer>(url: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
-    let Some(url) = url else {
-        return serializer.serialize_none();
-    };
-    let shown = match (url.split_once("://"), url.rsplit_once('@')) {
+    url.as_deref().map(shown).serialize(serializer)
+}
+
+fn without_passwords<S: Serializer>(
+    urls: &BTreeMap<String, String>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(urls.iter().map(|(role, url)| (role, shown(url))))
+}
+
+/// What is shown of a URL: everything but its password.
+fn shown(url: &str) -> String {
+    match (url.split_once("://"), url.rsplit_once('@')) {
         (Some((scheme, _)), Some((login, rest))) if login.len() > scheme.len() => {
             let login = login.get(scheme.len() + 3..).unwrap_or_default();
             let user = login.split(':').next().unwrap_or_default();
@@ -150,6 +179,5 @@ fn without_password<S: Serializer>(url: &Option<String>, serializer: S) -> Resul
         (Some(_), _) => url.split('?').next().unwrap_or_default().to_owned(),
         (None, _) if url.is_empty() => String::new(),
         (None, _) => "(withheld)".to_owned(),
-    };
-    serializer.serialize_some(&shown)
+    }
 }

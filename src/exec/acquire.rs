@@ -92,6 +92,7 @@ impl<'a> Tries<'a> {
             }
             self.looks += 1;
             self.evict(session, &operator, &sight).await;
+            progress.met(&sight.blockers);
             self.blockers = sight.blockers;
             self.pause(session, LOOK_AGAIN, progress).await?;
             self.wait(session).feel(session).await?;

@@ -10,6 +10,7 @@ use super::runner::{in_autocommit, roll_back, set_timeout, work};
 use super::session::{Command, Reply, RunError, Session};
 use super::wanted;
 use crate::lock::LockMode;
+use crate::plan::course::Course;
 use crate::plan::{Step, StepLock};
 
 /// SQLSTATE `invalid_text_representation`: what the question under the lock ends in.
@@ -69,11 +70,15 @@ pub(super) async fn in_transaction<S: Session>(
         ask.set = look(session, &[step], &mut tries, progress).await?;
         progress.is_synchronous |= ask.set.is_synchronous;
         progress.attempts += 1;
-        let Failed { error, spent } = match ask.once(session).await? {
-            Ok(tag) => return Ok(tag),
+        let Failed { error, spent } = match ask.once(session, progress.course).await? {
+            Ok(tag) => {
+                progress.held = progress.held.max(session.lock_hold());
+                return Ok(tag);
+            }
             Err(failed) => failed,
         };
         if error.sqlstate() == ACTIVE_SQL_TRANSACTION {
+            session.note(progress.course).await?;
             return in_autocommit(session, step, setup, progress).await;
         }
         if error.sqlstate() == INSUFFICIENT_PRIVILEGE && ask.locks_any() {
@@ -109,17 +114,41 @@ impl Ask<'_> {
     ///
     /// # Errors
     /// What ends the plan without another try.
-    async fn once<S: Session>(&self, session: &mut S) -> Result<Result<String, Failed>, RunError> {
-        let fence = self.fence();
-        if let Some(fence) = &fence
-            && let Err(error) = session.run(fence).await
-        {
-            roll_back(session).await?;
-            // Nobody but vacuums, builds and other schema changes waits behind this lock.
-            let spent = Duration::ZERO;
-            return Ok(Err(Failed { error, spent }));
+    async fn once<S: Session>(
+        &self,
+        session: &mut S,
+        course: Course,
+    ) -> Result<Result<String, Failed>, RunError> {
+        let mut front = self.fence().unwrap_or_default();
+        let is_fenced = !front.is_empty();
+        if session.is_journalled() {
+            if front.is_empty() {
+                front.push(Command::own("BEGIN"));
+            }
+            front.push(Command::own(XID_SQL));
         }
-        let (batch, locked, at) = self.batch(fence.is_some());
+        let begun = match front.as_slice() {
+            [] => Vec::new(),
+            front => match session.run(front).await {
+                Ok(replies) => replies,
+                Err(error) => {
+                    roll_back(session).await?;
+                    // Nobody but vacuums, builds and other schema changes waits behind this lock.
+                    let spent = Duration::ZERO;
+                    return Ok(Err(Failed { error, spent }));
+                }
+            },
+        };
+        if session.is_journalled()
+            && let Some(xid) = number(&begun)
+            && let Err(error) = session.note(course.under(xid)).await
+        {
+            if error != RunError::Gone {
+                roll_back(session).await?;
+            }
+            return Err(error);
+        }
+        let (batch, locked, at) = self.batch(!front.is_empty(), is_fenced);
         let began = session.elapsed();
         let result = session
             .run_within(&batch, locked, self.setup.limits.budget)
@@ -167,7 +196,7 @@ impl Ask<'_> {
 
     /// The commands of the transaction, which the fence may have begun, how many of them only take
     /// locks, and which does the work.
-    fn batch(&self, is_begun: bool) -> (Vec<Command>, usize, usize) {
+    fn batch(&self, is_begun: bool, is_fenced: bool) -> (Vec<Command>, usize, usize) {
         let limits = self.setup.limits;
         let mut batch = Vec::new();
         if !is_begun {
@@ -184,7 +213,7 @@ impl Ask<'_> {
             // Standbys are waited for when the lock is free again.
             batch.push(Command::own("SET LOCAL synchronous_commit = local"));
         }
-        batch.extend(self.statement_timeout(is_begun));
+        batch.extend(self.statement_timeout(is_fenced));
         let locks = self.locks();
         let locks_any = !locks.is_empty();
         batch.extend(locks);
@@ -198,7 +227,7 @@ impl Ask<'_> {
     }
 
     /// How long the work may take; the fence has taken the session's own limit off.
-    fn statement_timeout(&self, is_begun: bool) -> Option<Command> {
+    fn statement_timeout(&self, is_fenced: bool) -> Option<Command> {
         let own = self.setup.settings.statement_timeout.ms;
         let within = |limit: Duration| {
             let own = (own > 0).then(|| Duration::from_millis(own));
@@ -206,7 +235,7 @@ impl Ask<'_> {
             Command::own(set_timeout("LOCAL statement_timeout", limit))
         };
         match self.time {
-            StatementTime::AsSet if is_begun => {
+            StatementTime::AsSet if is_fenced => {
                 Some(Command::own(format!("SET LOCAL statement_timeout = {own}")))
             }
             StatementTime::AsSet => None,
@@ -273,6 +302,16 @@ impl Ask<'_> {
         }
         error
     }
+}
+
+/// The transaction's own number, which it gets by this question (PostgreSQL manual, "Transaction ID
+/// and Snapshot Information Functions").
+const XID_SQL: &str = "SELECT pg_catalog.pg_current_xact_id()";
+
+/// What the last answer says, if that is a number.
+fn number(replies: &[Reply]) -> Option<u64> {
+    let row = replies.last()?.rows.first()?;
+    row.first()?.as_deref()?.parse().ok()
 }
 
 fn tag(mut replies: Vec<Reply>, at: usize) -> String {

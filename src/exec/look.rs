@@ -47,6 +47,8 @@ pub struct LockSet {
     pub pid: u32,
     /// OID of the session's database.
     pub database: u32,
+    /// `current_user`.
+    pub role: String,
     /// `deadlock_timeout`.
     pub deadlock_timeout: Duration,
     /// A commit waits for standbys.

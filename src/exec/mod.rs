@@ -10,6 +10,7 @@ pub mod look;
 pub mod operator;
 pub mod places;
 pub mod registry;
+pub mod resume;
 pub mod runner;
 pub mod session;
 mod undo;

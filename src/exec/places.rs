@@ -47,7 +47,7 @@ struct Ticket {
 /// Who has a place.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Applicant {
-    /// The number of its plan.
+    /// The number of its plan; 0 when it isn't one of this process.
     pub plan: u64,
     /// The plan in a few words.
     pub what: String,
@@ -113,38 +113,72 @@ impl Place {
         limits: Limits,
         deadline: Duration,
     ) -> Result<Duration, RunError> {
-        let mut wait = Wait::begin(session);
+        let mut queue = Queue::begin(session, limits, deadline);
         loop {
             let ahead = self.ahead();
-            let waited = wait.so_far(session);
             if ahead.is_empty() {
-                return Ok(waited);
+                return Ok(queue.waited(session));
             }
-            interrupted(session)?;
-            session.stage(Stage::Queued {
-                behind: ahead.iter().map(|who| who.plan).collect(),
-            });
-            if limits
-                .statement_timeout
-                .is_some_and(|limit| session.elapsed() >= limit)
-            {
-                return Err(RunError::Sql(Box::new(crate::error::statement_timeout())));
-            }
-            let lines: Vec<String> = ahead.iter().map(Applicant::line).collect();
-            if waited >= deadline {
-                let fields = crate::error::turn_did_not_come(LOCK_NOT_AVAILABLE, waited, &lines);
-                return Err(RunError::Sql(Box::new(fields)));
-            }
-            if wait.is_to_tell(session) {
-                let message = format!(
-                    "waiting in the queue behind {}, for {} so far",
-                    plans(ahead.len()),
-                    seconds(waited)
-                );
-                session.notice(&message, &lines.join("\n"));
-            }
-            wait.pass(session, LOOK_AGAIN).await?;
+            queue.pass(session, &ahead).await?;
         }
+    }
+}
+
+/// A wait behind others.
+#[derive(Debug)]
+pub struct Queue {
+    wait: Wait,
+    limits: Limits,
+    deadline: Duration,
+}
+
+impl Queue {
+    /// It begins now.
+    pub fn begin<S: Session>(session: &S, limits: Limits, deadline: Duration) -> Queue {
+        Queue {
+            wait: Wait::begin(session),
+            limits,
+            deadline,
+        }
+    }
+
+    /// How long it has been.
+    pub fn waited<S: Session>(&self, session: &S) -> Duration {
+        self.wait.so_far(session)
+    }
+
+    /// Waits a moment behind some, who are named to the client when that is due.
+    ///
+    /// # Errors
+    /// 55P03 when the deadline has passed, 57014 when it was interrupted.
+    pub async fn pass<S: Session>(
+        &mut self,
+        session: &mut S,
+        ahead: &[Applicant],
+    ) -> Result<(), RunError> {
+        let waited = self.waited(session);
+        interrupted(session)?;
+        session.stage(Stage::Queued {
+            behind: ahead.iter().map(|who| who.plan).collect(),
+        });
+        let limit = self.limits.statement_timeout;
+        if limit.is_some_and(|limit| session.elapsed() >= limit) {
+            return Err(RunError::Sql(Box::new(crate::error::statement_timeout())));
+        }
+        let lines: Vec<String> = ahead.iter().map(Applicant::line).collect();
+        if waited >= self.deadline {
+            let fields = crate::error::turn_did_not_come(LOCK_NOT_AVAILABLE, waited, &lines);
+            return Err(RunError::Sql(Box::new(fields)));
+        }
+        if self.wait.is_to_tell(session) {
+            let message = format!(
+                "waiting in the queue behind {}, for {} so far",
+                plans(ahead.len()),
+                seconds(waited)
+            );
+            session.notice(&message, &lines.join("\n"));
+        }
+        self.wait.pass(session, LOOK_AGAIN).await
     }
 }
 
@@ -156,7 +190,10 @@ impl Drop for Place {
 
 impl Applicant {
     fn line(&self) -> String {
-        format!("plan {}: {}", self.plan, self.what)
+        match self.plan {
+            0 => format!("of another lockkeeper: {}", self.what),
+            plan => format!("plan {plan}: {}", self.what),
+        }
     }
 }
 

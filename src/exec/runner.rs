@@ -14,6 +14,7 @@ use super::wait::Wait;
 use super::wanted;
 use crate::catalog::{SessionFacts, Setting};
 use crate::plan::backfill::Pace;
+use crate::plan::course::Course;
 use crate::plan::{Context, Limits, Plan, Step, Undo};
 use crate::sql::name::Name;
 
@@ -53,6 +54,29 @@ pub struct Progress {
     pub next_report: Option<Duration>,
     /// A step was interrupted and finished all the same; no further step runs.
     pub stopped_by: Option<RunError>,
+    /// How far the plan is, as the journal has it.
+    pub course: Course,
+    /// Something that was done could not be taken back, or finished, for others' locks: there is
+    /// something left to do.
+    pub owes: bool,
+    /// The longest that a strong lock was held.
+    pub held: Duration,
+    /// Who was in the way, a line each.
+    pub blockers: Vec<String>,
+}
+
+/// Those in the way that are remembered.
+const MAX_BLOCKERS: usize = 10;
+
+impl Progress {
+    /// Somebody is in the way.
+    pub(super) fn met(&mut self, blockers: &[String]) {
+        for line in blockers {
+            if self.blockers.len() < MAX_BLOCKERS && !self.blockers.contains(line) {
+                self.blockers.push(line.clone());
+            }
+        }
+    }
 }
 
 /// A plan's end.
@@ -108,7 +132,7 @@ async fn wait_for_standbys<S: Session>(session: &mut S) -> Result<(), RunError> 
     }
 }
 
-async fn run_steps<S: Session>(
+pub(super) async fn run_steps<S: Session>(
     session: &mut S,
     steps: &[Step],
     setup: Setup<'_>,
@@ -127,6 +151,10 @@ async fn run_steps<S: Session>(
         progress.last_sql.clone_from(&step.sql);
         progress.steps += 1;
         let number = progress.steps;
+        progress.course = Course::Step {
+            step: number,
+            xid: None,
+        };
         let place = Place {
             step: number,
             of: steps.len(),
@@ -204,13 +232,28 @@ async fn run_step<S: Session>(
     setup: Setup<'_>,
     progress: &mut Progress,
 ) -> Result<String, RunError> {
-    let _slot = match &step.context {
-        Context::Long | Context::Batches(_) | Context::Concurrent { .. } => {
-            slot(session, setup, progress).await?
-        }
-        Context::Transaction | Context::Brief { .. } | Context::Autocommit => None,
-    };
+    if !step.is_online() {
+        return run_in_turn(session, step, place, setup, progress).await;
+    }
+    let slot = slot(session, setup, progress).await?;
+    progress.waited += session.enter_slot(setup.limits).await?;
+    let done = run_in_turn(session, step, place, setup, progress).await;
+    session.leave_slot();
+    drop(slot);
+    done
+}
+
+async fn run_in_turn<S: Session>(
+    session: &mut S,
+    step: &Step,
+    place: Place<'_>,
+    setup: Setup<'_>,
+    progress: &mut Progress,
+) -> Result<String, RunError> {
     interrupted(session)?;
+    if !step.is_transaction() {
+        session.note(progress.course).await?;
+    }
     let done = match &step.context {
         Context::Transaction => {
             let time = if step.takes_long {
@@ -234,6 +277,7 @@ async fn run_step<S: Session>(
                 Err(error)
                     if error.sqlstate() == QUERY_CANCELED && session.interrupt().is_none() =>
                 {
+                    session.unfolded(progress.steps, otherwise);
                     return Box::pin(run_steps(session, otherwise, setup, progress)).await;
                 }
                 done => done,

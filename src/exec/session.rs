@@ -6,7 +6,8 @@ use thiserror::Error;
 
 use super::operator::Operator;
 use crate::error::Interrupt;
-use crate::plan::Notices;
+use crate::plan::course::Course;
+use crate::plan::{Limits, Notices, Step};
 use crate::wire::backend::ErrorFields;
 
 /// One command of a batch.
@@ -141,6 +142,29 @@ pub trait Session {
     fn pressure(&mut self) -> impl Future<Output = Option<Pressure>> {
         async { None }
     }
+    /// For how long the last transaction had its strong locks.
+    fn lock_hold(&mut self) -> Duration {
+        Duration::ZERO
+    }
+    /// Whether what is about to be done is written down first.
+    fn is_journalled(&self) -> bool {
+        false
+    }
+    /// Writes down how far the plan is. Nothing goes on before that.
+    fn note(&mut self, _course: Course) -> impl Future<Output = Result<(), RunError>> {
+        async { Ok(()) }
+    }
+    /// Waits until no other lockkeeper builds in this database; how long that took.
+    fn enter_slot(
+        &mut self,
+        _limits: Limits,
+    ) -> impl Future<Output = Result<Duration, RunError>> {
+        async { Ok(Duration::ZERO) }
+    }
+    /// The build is over.
+    fn leave_slot(&mut self) {}
+    /// Behind the step of that number, which has failed and left nothing, these are run.
+    fn unfolded(&mut self, _step: usize, _otherwise: &[Step]) {}
     /// Tells those who look from outside where the plan stands.
     fn stage(&mut self, _stage: Stage) {}
     /// The plan has come to a point at which tests can hold it.

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::acquire::{DEADLOCK_DETECTED, QUERY_CANCELED, Tries, interrupted};
+use super::acquire::{DEADLOCK_DETECTED, QUERY_CANCELED, Tries, interrupted, is_about_locks};
 use super::ask::{StatementTime, in_transaction};
 use super::check::oid_array;
 use super::runner::{
@@ -12,6 +12,7 @@ use super::runner::{
 use super::session::{Command, Moment, Point, Reply, RunError, Session, Stage, says_true};
 use super::wanted;
 use crate::error::Interrupt;
+use crate::plan::course::Course;
 use crate::plan::{Check, Leftovers, Notices, Step, Undo};
 
 /// SQLSTATE `admin_shutdown`: what lockkeeper's own end is called.
@@ -34,6 +35,10 @@ pub(super) async fn take_back<S: Session>(
         session.stage(Stage::TakesBack);
     }
     for (at, step) in done.iter().enumerate().rev() {
+        progress.course = Course::Undo {
+            step: before + at + 1,
+            xid: None,
+        };
         let sql = match &step.undo {
             Undo::Sql(sql) => sql,
             Undo::DropInvalidIndexes(_) => {
@@ -61,10 +66,13 @@ pub(super) async fn take_back<S: Session>(
                 .undone
                 .push(format!("{sql} was run: {} is taken back.", step.title)),
             Err(RunError::Gone) => return Err(RunError::Gone),
-            Err(error) => progress.undone.push(format!(
-                "{} is left ({error}): run {sql} when you can.",
-                step.title
-            )),
+            Err(error) => {
+                progress.owes |= is_for_later(&error);
+                progress.undone.push(format!(
+                    "{} is left ({error}): run {sql} when you can.",
+                    step.title
+                ));
+            }
         }
     }
     Ok(())
@@ -90,11 +98,17 @@ async fn finish_rest<S: Session>(
         Ok(_) => Ok(()),
         Err(RunError::Gone) => Err(RunError::Gone),
         Err(error) => {
+            progress.owes |= is_for_later(&error);
             let left = format!("Not done ({error}): run {first} when you can.");
             progress.undone.push(left);
             Ok(())
         }
     }
+}
+
+/// Whether what failed for this may be had later.
+fn is_for_later(error: &RunError) -> bool {
+    is_about_locks(error.sqlstate()) || matches!(error.sqlstate(), QUERY_CANCELED | ADMIN_SHUTDOWN)
 }
 
 async fn reached<S: Session>(session: &mut S, at: usize) {
@@ -284,6 +298,7 @@ pub(super) async fn finish<S: Session>(
         }
         Err(RunError::Gone) => Err(RunError::Gone),
         Err(failure) => {
+            progress.owes |= is_for_later(&failure);
             progress
                 .undone
                 .push(format!("{left} ({failure}): run {sql} when you can."));
@@ -345,10 +360,13 @@ async fn drop_all<S: Session>(
                     .push(format!("The index {name} {why} was dropped."));
             }
             Err(RunError::Gone) => return Err(RunError::Gone),
-            Err(error) => progress.undone.push(format!(
-                "The index {name} {why} was not dropped ({error}): run {} when you can.",
-                drop.sql
-            )),
+            Err(error) => {
+                progress.owes |= is_for_later(&error);
+                progress.undone.push(format!(
+                    "The index {name} {why} was not dropped ({error}): run {} when you can.",
+                    drop.sql
+                ));
+            }
         }
     }
     Ok(())

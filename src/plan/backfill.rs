@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 use crate::sql::name::{Name, quote_identifier};
 
 /// A table's rows to be filled in batches, each in a transaction of its own.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Backfill {
     /// The table: one that holds rows itself. Those of its partitions and children aren't meant.
     pub table: Name,
@@ -20,7 +22,7 @@ pub struct Backfill {
 }
 
 /// The order in which rows are gone through.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Order {
     /// By the columns of a unique index, none of which is ever NULL.
     Key(Vec<KeyColumn>),
@@ -29,7 +31,7 @@ pub enum Order {
 }
 
 /// A column of a key.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyColumn {
     /// Its name.
     pub name: String,
@@ -38,7 +40,7 @@ pub struct KeyColumn {
 }
 
 /// How often rows are gone through.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Passes {
     /// Once: each row that is there gets its value.
     Once,
@@ -89,6 +91,32 @@ impl KeyType {
     pub fn of(oid: u32) -> Option<KeyType> {
         let mut known = KEY_TYPES.iter();
         known.find(|(own, _)| *own == oid).map(|(_, found)| *found)
+    }
+}
+
+impl KeyType {
+    /// Its name in `pg_catalog`.
+    fn name(self) -> &'static str {
+        match self {
+            KeyType::Plain(name) | KeyType::Text(name) | KeyType::Time(name) => name,
+        }
+    }
+}
+
+/// By its name.
+impl Serialize for KeyType {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+impl<'de> Deserialize<'de> for KeyType {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        let found = KEY_TYPES.iter().find(|(_, known)| known.name() == name);
+        found
+            .map(|(_, known)| *known)
+            .ok_or_else(|| serde::de::Error::custom(format!("{name:?} is no type of a key")))
     }
 }
 

@@ -1,18 +1,21 @@
 //! A plan: what runs instead of a statement. Inert data with a `Display`; it never runs itself.
 
 pub mod backfill;
+pub mod course;
 pub mod effects;
 pub mod words;
 
 use std::fmt;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use self::backfill::Backfill;
 use crate::lock::LockMode;
 use crate::sql::name::Name;
 
 /// Ordered steps.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     /// What the client is told when it starts; empty for a plan that is the statement itself.
     pub notice: String,
@@ -21,7 +24,7 @@ pub struct Plan {
 }
 
 /// One statement of a plan.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
     /// A few words for people.
     pub title: String,
@@ -52,7 +55,7 @@ pub struct Step {
 }
 
 /// Which of the server's NOTICEs about a command go to the client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Notices {
     /// None.
     None,
@@ -63,7 +66,7 @@ pub enum Notices {
 }
 
 /// What the violation of a CHECK means that a plan adds to prove something.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Violation {
     /// A column holds NULLs that shall be NOT NULL.
     NullValues {
@@ -77,7 +80,7 @@ pub enum Violation {
 }
 
 /// A lock that a step takes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StepLock {
     /// The relation.
     pub relation: Name,
@@ -97,7 +100,7 @@ impl StepLock {
 }
 
 /// How a step runs.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Context {
     /// In a transaction of its own under a lock timeout, tried again.
     Transaction,
@@ -124,7 +127,7 @@ pub enum Context {
 }
 
 /// How to take a step back.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Undo {
     /// Nothing is left by a failure, or nothing needs to be taken back.
     NothingToUndo,
@@ -142,7 +145,7 @@ pub enum Undo {
 }
 
 /// INVALID indexes that weren't there before.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Leftovers {
     /// The table's OID.
     pub table_oid: u32,
@@ -155,7 +158,7 @@ pub struct Leftovers {
 }
 
 /// How to see that a step is done.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Check {
     /// Success says it.
     Nothing,

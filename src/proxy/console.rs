@@ -121,7 +121,7 @@ impl Entrance {
         match self.stage {
             EntranceStage::Asked => Room::None,
             EntranceStage::Known => {
-                let database = &setup.config.operator.database;
+                let database = &setup.config.console.login_database;
                 let operator = &worker.shared.operator;
                 let asking = operator.may_connect(&session.who.user, database);
                 let Some(version) = asking.await else {

@@ -16,7 +16,7 @@ use super::inspect::{By, Intercept, Passed};
 use super::overrides::{self, Asked};
 use super::server_session::{ServerSession, flush_client};
 use super::session::{Session, SessionError};
-use super::turn::{self, Turn};
+use super::turn::{self, Filing, Turn};
 use crate::audit::event::{Who, recorded_sql};
 use crate::catalog::{Facts, SessionFacts};
 use crate::config::{CancelBlockers, Config, Mode};
@@ -26,9 +26,10 @@ use crate::exec::places::{Applicant, Place};
 use crate::exec::registry::PlanHandle;
 use crate::exec::runner::{self, INSUFFICIENT_PRIVILEGE, Setup};
 use crate::exec::session::{Command, RunError, Session as _, Stage, says_true};
+use crate::journal::record::Outcome;
 use crate::metrics;
 use crate::pg::introspect::FactsError;
-use crate::plan::{Limits, Plan};
+use crate::plan::{Limits, Plan, Step};
 use crate::rules::{self, Judgement, Policy, Verdict};
 use crate::sql::classify::Text;
 use crate::sql::name::{Name, clip, one_line, quote_identifier};
@@ -47,7 +48,7 @@ pub use self::record::{record_mode, record_passed};
 const MAX_JUDGEMENTS: u32 = 5;
 
 /// How a guarded statement ended.
-enum Ending {
+pub(in crate::proxy) enum Ending {
     /// Nothing was done: the message goes on as it came.
     GoesOn,
     /// Done; the command tag.
@@ -60,6 +61,8 @@ enum Ending {
     Again,
     /// Nothing was done, and nothing is to be: it is observed.
     Observed,
+    /// Another lockkeeper has taken it over: the session ends.
+    TakenOver,
 }
 
 /// Guards the schema change that the relay stopped at.
@@ -110,6 +113,13 @@ async fn answer(
         Ending::Gone | Ending::Again => {
             session.client.consume(intercept.frame_bytes);
             return flush_client(session).await;
+        }
+        Ending::TakenOver => {
+            backend::put_error(&mut buffer, error::taken_over());
+            session.client.queue(&buffer);
+            flush_client(session).await?;
+            let why = "another lockkeeper has taken its schema change over";
+            return Err(SessionError::Server(std::io::Error::other(why)));
         }
         Ending::Done(tag) => {
             session.client.consume(intercept.frame_bytes);
@@ -408,7 +418,7 @@ impl Case<'_> {
             elapsed,
             ..Ended::default()
         };
-        self.record(server.session(), &judgement, None, &ended);
+        self.record(server, &judgement, None, &ended);
         Ending::Failed(Box::new(fields))
     }
 
@@ -431,7 +441,7 @@ impl Case<'_> {
                     elapsed,
                     ..Ended::default()
                 };
-                self.record(server.session(), &judgement, Some(facts), &ended);
+                self.record(server, &judgement, Some(facts), &ended);
                 return Ending::Failed(Box::new(fields));
             }
             Verdict::Untouched if self.intercept.by == By::Query => {
@@ -441,7 +451,7 @@ impl Case<'_> {
                     elapsed,
                     ..Ended::default()
                 };
-                self.record(server.session(), &judgement, Some(facts), &ended);
+                self.record(server, &judgement, Some(facts), &ended);
                 return Ending::GoesOn;
             }
             // The batch in which its portal lived has ended: it runs from here.
@@ -457,21 +467,23 @@ impl Case<'_> {
                     elapsed,
                     ..Ended::default()
                 };
-                self.record(server.session(), &judgement, Some(facts), &ended);
+                self.record(server, &judgement, Some(facts), &ended);
                 return Ending::Done(no_op.tag.to_owned());
             }
         };
         let tag = self.parsed.statement.tag();
         let is_secret = self.parsed.statement.may_hold_secret();
         let applicant = applicant(server, &recorded_sql(&self.source, tag, is_secret));
-        match turn::wait(server, &plan, self.place.take(), &applicant, limits).await {
+        let filing = self.filing(server, facts, &judgement, (&plan, &applicant), limits);
+        match turn::wait(server, filing, self.place.take()).await {
             Ok(Turn::Come(place)) => self.place.set(place),
+            Ok(Turn::Twin(outcome)) => return self.as_twin(server, facts, &judgement, *outcome),
             Ok(Turn::Late(place)) => {
                 self.place.set(place);
                 return Ending::Again;
             }
             Err(RunError::Sql(fields)) => return self.never_began(server, *fields),
-            Err(RunError::Gone) => return Ending::Gone,
+            Err(RunError::Gone) => return server.ending_of_gone(),
             Err(RunError::Stale) => return Ending::Again,
         }
         if !plan.notice.is_empty() {
@@ -488,6 +500,65 @@ impl Case<'_> {
         };
         let outcome = runner::run(server, &plan, setup).await;
         self.finish(server, facts, &judgement, outcome)
+    }
+
+    /// What is written down of it before it runs.
+    fn filing<'f>(
+        &'f self,
+        server: &mut ServerSession<'_>,
+        facts: &Facts,
+        judgement: &Judgement,
+        (plan, applicant): (&'f Plan, &'f Applicant),
+        limits: Limits,
+    ) -> Filing<'f> {
+        let mut event = event_of(server.session(), &self.intercept.text, self.parsed);
+        event.verdict = judgement.verdict.as_str();
+        event.rule = judgement.rule().map(|rule| rule.name);
+        event.outcome = "";
+        let known = known_relations(facts);
+        if !known.is_empty() {
+            event.relations = known;
+        }
+        let is_secret = self.parsed.statement.may_hold_secret();
+        let is_long = plan.steps.iter().any(Step::is_online)
+            && matches!(judgement.verdict, Verdict::Rewrite(_))
+            && !is_secret;
+        let schema = facts.session.current_schema.clone();
+        Filing {
+            plan,
+            applicant,
+            limits,
+            events: vec![event],
+            is_secret,
+            is_read_only: facts.session.read_only,
+            twin: is_long.then(|| (self.source.as_str(), oids(facts), schema)),
+        }
+    }
+
+    /// The same statement was at work before: what came of it has come of this one too.
+    fn as_twin(
+        &self,
+        server: &mut ServerSession<'_>,
+        facts: &Facts,
+        judgement: &Judgement,
+        outcome: Outcome,
+    ) -> Ending {
+        let elapsed = server.elapsed();
+        let fields = outcome.error.map(error::of_twin);
+        let tag = self.parsed.statement.tag();
+        let ended = Ended {
+            outcome: if fields.is_none() { "done" } else { "failed" },
+            error: fields.as_ref(),
+            because: Some("the same statement was at work already"),
+            tag: fields.is_none().then_some(tag),
+            elapsed,
+            ..Ended::default()
+        };
+        self.record(server, judgement, Some(facts), &ended);
+        match fields {
+            Some(fields) => Ending::Failed(Box::new(fields)),
+            None => Ending::Done(tag.to_owned()),
+        }
     }
 
     /// Counts, explains and records a plan's end.
@@ -521,21 +592,38 @@ impl Case<'_> {
                 Ending::Failed(Box::new(fields))
             }
         };
+        if server.entry().is_some() && (progress.owes || matches!(ending, Ending::Gone)) {
+            // Whoever takes it over brings it to its end, and records that.
+            drop(server.take_entry());
+            return match ending {
+                Ending::Gone => server.ending_of_gone(),
+                ending => ending,
+            };
+        }
         let gone = error::server_gone();
         let error = match &ending {
             Ending::Failed(fields) => Some(fields.as_ref()),
             Ending::Gone => Some(&gone),
-            Ending::GoesOn | Ending::Done(_) | Ending::Again | Ending::Observed => None,
+            Ending::GoesOn
+            | Ending::Done(_)
+            | Ending::Again
+            | Ending::Observed
+            | Ending::TakenOver => None,
         };
         let outcome = if word == "done" { "done" } else { "failed" };
         let ended = Ended {
             outcome,
             error,
             progress: Some(progress),
+            tag: match &ending {
+                Ending::Done(tag) => Some(tag.as_str()),
+                _ => None,
+            },
+            interrupted: server.interrupted_by().is_some(),
             elapsed,
             ..Ended::default()
         };
-        self.record(server.session(), judgement, Some(facts), &ended);
+        self.record(server, judgement, Some(facts), &ended);
         match (server.interrupted_by(), ending) {
             // The session ends with one FATAL, which says why.
             (Some(Interrupt::Shutdown), Ending::Failed(_)) => Ending::Gone,
@@ -545,7 +633,7 @@ impl Case<'_> {
 
     fn record(
         &self,
-        session: &Session,
+        server: &mut ServerSession<'_>,
         judgement: &Judgement,
         facts: Option<&Facts>,
         ended: &Ended<'_>,
@@ -554,13 +642,15 @@ impl Case<'_> {
             window: self.wait.entry(),
             ..ended.clone()
         };
+        let entry = server.take_entry();
         record(
-            session,
+            server.session(),
             &self.intercept.text,
             self.parsed,
             judgement,
             facts,
             &ended,
+            entry,
         );
     }
 }
@@ -579,7 +669,7 @@ fn applicant(server: &mut ServerSession<'_>, sql: &str) -> Applicant {
 
 /// A statement that no rule is about, run as it is.
 fn untouched_plan(parsed: &Parsed, source: &str) -> Plan {
-    use crate::plan::{Context, Step};
+    use crate::plan::Context;
     let refuses_block = match &parsed.statement {
         crate::sql::statement::Statement::CreateIndex(create) => create.concurrently,
         crate::sql::statement::Statement::DropIndex(drop) => drop.concurrently,

@@ -2,6 +2,7 @@
 //! client is watched.
 
 mod held;
+mod journalled;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -16,7 +17,7 @@ use tokio::sync::mpsc;
 use super::planned::Planned;
 use super::session::{Session, SessionError};
 use super::startup;
-use super::turn::STALE_AFTER;
+use super::turn::{self, STALE_AFTER};
 use super::worker::Phase;
 use crate::catalog::{FactRequest, Facts};
 use crate::error::{self, Interrupt};
@@ -27,7 +28,9 @@ use crate::exec::registry::{PlanHandle, PlanInfo};
 use crate::exec::session::{Command, Moment, Point, Pressure, Reply, RunError, Stage};
 use crate::exec::watchdog::{self, Watchdog};
 use crate::pg::introspect::{self, FactsError};
-use crate::plan::Notices;
+use crate::journal::store::Entry;
+use crate::plan::course::Course;
+use crate::plan::{Limits, Notices, Step};
 use crate::wire::backend::{self, ErrorFields};
 use crate::wire::frame::{HEADER_BYTES, Header};
 use crate::wire::frontend;
@@ -88,6 +91,13 @@ pub struct ServerSession<'a> {
     plan: Option<Planned>,
     /// What the plan was made of.
     judged: Option<Judged>,
+    /// The plan in the journal.
+    entries: Vec<Entry>,
+    /// Another lockkeeper has taken the plan over.
+    is_taken_over: bool,
+    /// When the locks of the last batch had been taken, and for how long they were held.
+    locked_at: Option<Instant>,
+    lock_hold: Duration,
 }
 
 /// The facts that a plan was made of, to see whether the same plan would be made now.
@@ -144,6 +154,10 @@ impl<'a> ServerSession<'a> {
             working: None,
             plan: None,
             judged: None,
+            entries: Vec::new(),
+            is_taken_over: false,
+            locked_at: None,
+            lock_hold: Duration::ZERO,
         }
     }
 
@@ -370,6 +384,7 @@ impl<'a> ServerSession<'a> {
             && answers.replies.len() >= *locks
         {
             self.locks_until = None;
+            self.locked_at = Some(Instant::now());
         }
         let relay = match message.header.tag {
             b'A' | b'S' => true,
@@ -655,8 +670,11 @@ impl crate::exec::session::Session for ServerSession<'_> {
         if locks > 0 {
             self.locks_until = Some((Box::pin(tokio::time::sleep(budget)), locks));
         }
+        self.locked_at = None;
+        let began = Instant::now();
         let result = self.run(batch).await;
         self.locks_until = None;
+        self.lock_hold = self.locked_at.unwrap_or(began).elapsed();
         match result {
             Err(RunError::Sql(mut fields)) if self.ran_out_of_time(&fields) => {
                 LOCK_NOT_AVAILABLE.clone_into(&mut fields.sqlstate);
@@ -683,6 +701,34 @@ impl crate::exec::session::Session for ServerSession<'_> {
                 Err(RunError::Sql(Box::new(error::build_took_too_long(limit))))
             }
             result => result,
+        }
+    }
+
+    fn lock_hold(&mut self) -> Duration {
+        self.lock_hold
+    }
+
+    fn is_journalled(&self) -> bool {
+        !self.entries.is_empty()
+    }
+
+    async fn note(&mut self, course: Course) -> Result<(), RunError> {
+        self.note_course(course).await
+    }
+
+    fn unfolded(&mut self, step: usize, otherwise: &[Step]) {
+        if let Some(entry) = self.entries.first_mut() {
+            entry.unfold(step, otherwise);
+        }
+    }
+
+    async fn enter_slot(&mut self, limits: Limits) -> Result<Duration, RunError> {
+        turn::slot(self, limits).await
+    }
+
+    fn leave_slot(&mut self) {
+        if let Some(entry) = self.entries.first() {
+            entry.leave_slot();
         }
     }
 

@@ -196,7 +196,7 @@ async fn take_place(
         Err(fields) => return Err(refuse(&mut client.stream, fields).await),
     };
     if is_console {
-        match startup::with_database(&client.packet, &config.operator.database) {
+        match startup::with_database(&client.packet, &config.console.login_database) {
             Some(packet) => client.packet = packet,
             None => {
                 let fields = error::protocol_violation("the start-up message is too long");

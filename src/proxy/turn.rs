@@ -1,11 +1,16 @@
-//! A schema change's place in lockkeeper's own queues.
+//! A schema change's place in the queues: lockkeeper's own, and behind what other lockkeepers are at.
+
+use std::time::Duration;
 
 use super::server_session::ServerSession;
-use crate::exec::places::{Applicant, Key, Place};
-use crate::exec::session::RunError;
+use crate::audit::event::Event;
+use crate::exec::places::{Applicant, Key, Place, Queue};
+use crate::exec::session::{RunError, Session as _};
 use crate::exec::wanted;
+use crate::journal::record::{Backend, Outcome, Record, VERSION, recorded_steps, twin};
+use crate::journal::store::{Entry, NoRecord};
+use crate::plan::course::Course;
 use crate::plan::{Limits, Plan, Step};
-use std::time::Duration;
 
 /// After a longer wait it is looked whether all is as it was judged.
 pub(super) const STALE_AFTER: Duration = Duration::from_secs(1);
@@ -16,22 +21,41 @@ pub(super) enum Turn {
     Come(Option<Place>),
     /// It is, and things may have changed meanwhile.
     Late(Option<Place>),
+    /// The same statement was at work before, and this came of it.
+    Twin(Box<Outcome>),
+}
+
+/// Who wants its turn, and what is written down of it.
+pub(super) struct Filing<'a> {
+    /// The plan.
+    pub(super) plan: &'a Plan,
+    /// It, for others.
+    pub(super) applicant: &'a Applicant,
+    /// Its limits.
+    pub(super) limits: Limits,
+    /// The audit events of its statements, as they begin; one at least.
+    pub(super) events: Vec<Event>,
+    /// The statement may hold a password.
+    pub(super) is_secret: bool,
+    /// The server refuses whatever writes.
+    pub(super) is_read_only: bool,
+    /// The statement, its relations and the schema that it is in, where it may be had by who sends it again.
+    pub(super) twin: Option<(&'a str, Vec<Option<u32>>, Option<String>)>,
 }
 
 /// Waits until no earlier schema change works on a relation of the plan's. A place that was had
 /// before is kept when it is for the same relations.
 ///
 /// # Errors
-/// 55P03 when the deadline has passed, 57014 when it was interrupted, the server's own.
+/// 55P03 when the deadline has passed, 57014 when it was interrupted, LK003 when it can't be written down, the server's
+/// own.
 pub(super) async fn wait(
     server: &mut ServerSession<'_>,
-    plan: &Plan,
+    filing: Filing<'_>,
     before: Option<Place>,
-    applicant: &Applicant,
-    limits: Limits,
 ) -> Result<Turn, RunError> {
     let mut steps: Vec<&Step> = Vec::new();
-    for step in &plan.steps {
+    for step in &filing.plan.steps {
         steps.push(step);
         steps.extend(step.otherwise());
     }
@@ -40,6 +64,10 @@ pub(super) async fn wait(
     let keys: Vec<Key> = ours
         .map(|wanted| Key::Relation(set.database, wanted.oid))
         .collect();
+    if !filing.is_read_only {
+        let mut record = record(&filing, set.pid, set.database, set.role);
+        server.file(&keys, &mut record, &filing.events).await?;
+    }
     if keys.is_empty() {
         return Ok(Turn::Come(before));
     }
@@ -47,13 +75,123 @@ pub(super) async fn wait(
         Some(place) => place,
         None => {
             let places = &server.session().worker.shared.places;
-            places.enter(keys, applicant.clone())
+            places.enter(keys, filing.applicant.clone())
         }
     };
-    let waited = place.turn(server, limits, limits.deadline).await?;
-    Ok(if waited > STALE_AFTER {
+    let limits = filing.limits;
+    let twin = match server.entry() {
+        Some(entry) if filing.twin.is_some() => first_twin(entry).await,
+        Some(_) | None => None,
+    };
+    let deadline = match twin {
+        Some(_) => {
+            server.notice("the same statement is at work already: waiting for its outcome", "");
+            Duration::MAX
+        }
+        None => limits.deadline,
+    };
+    let mut waited = place.turn(server, limits, deadline).await?;
+    waited += behind_others(server, limits, deadline).await?;
+    if let Some(twin) = twin
+        && let Some(outcome) = server.outcome_of(twin).await
+        && !outcome.interrupted
+    {
+        return Ok(Turn::Twin(Box::new(outcome)));
+    }
+    Ok(if waited > STALE_AFTER || twin.is_some() {
         Turn::Late(Some(place))
     } else {
         Turn::Come(Some(place))
     })
+}
+
+fn record(filing: &Filing<'_>, pid: u32, database: u32, role: String) -> Record {
+    let twin = filing.twin.as_ref().and_then(|(statement, relations, schema)| {
+        twin((database, &role), relations, schema.as_deref(), statement)
+    });
+    let first = filing.events.first().cloned().unwrap_or_default();
+    Record {
+        version: VERSION,
+        system: String::new(),
+        database,
+        role,
+        who: first.who,
+        tag: first.tag,
+        sql: first.sql,
+        what: filing.applicant.what.clone(),
+        twin,
+        backend: Backend {
+            pid,
+            start: String::new(),
+        },
+        steps: recorded_steps(filing.plan, filing.is_secret),
+        course: Course::Waiting,
+        outcome: None,
+    }
+}
+
+async fn first_twin(entry: &Entry) -> Option<i64> {
+    let ahead = entry.ahead().await.ok()?;
+    ahead.iter().find(|one| one.is_twin).map(|one| one.id)
+}
+
+/// Waits behind the plans of other lockkeepers; how long that took.
+async fn behind_others(
+    server: &mut ServerSession<'_>,
+    limits: Limits,
+    deadline: Duration,
+) -> Result<Duration, RunError> {
+    let mut queue = Queue::begin(server, limits, deadline);
+    loop {
+        let Some(entry) = server.entry() else {
+            return Ok(Duration::ZERO);
+        };
+        let ahead = match entry.ahead().await {
+            Ok(ahead) => ahead,
+            Err(why) => {
+                server.unrecorded(&why)?;
+                return Ok(queue.waited(server));
+            }
+        };
+        if ahead.is_empty() {
+            return Ok(queue.waited(server));
+        }
+        let ahead: Vec<Applicant> = ahead.into_iter().map(|one| one.who).collect();
+        queue.pass(server, &ahead).await?;
+    }
+}
+
+/// Waits until no other lockkeeper builds in the database; how long that took.
+///
+/// # Errors
+/// As [`wait`].
+pub(super) async fn slot(
+    server: &mut ServerSession<'_>,
+    limits: Limits,
+) -> Result<Duration, RunError> {
+    let mut queue = Queue::begin(server, limits, limits.build_wait);
+    let mut taken: Result<(), NoRecord> = match server.entry() {
+        Some(entry) => entry.take_slot().await,
+        None => return Ok(Duration::ZERO),
+    };
+    loop {
+        if let Err(why) = taken {
+            server.unrecorded(&why)?;
+            return Ok(queue.waited(server));
+        }
+        let Some(entry) = server.entry() else {
+            return Ok(queue.waited(server));
+        };
+        match entry.ahead_of_slot().await {
+            Ok(ahead) if ahead.is_empty() => return Ok(queue.waited(server)),
+            Ok(ahead) => {
+                let ahead: Vec<Applicant> = ahead.into_iter().map(|one| one.who).collect();
+                if let Err(error) = queue.pass(server, &ahead).await {
+                    server.leave_slot();
+                    return Err(error);
+                }
+            }
+            Err(why) => taken = Err(why),
+        }
+    }
 }

@@ -18,6 +18,7 @@ use crate::exec::failpoint::Failpoints;
 use crate::exec::operator::Operator;
 use crate::exec::places::Places;
 use crate::exec::registry::Registry;
+use crate::journal::store::Journal;
 use crate::metrics::{AllMetrics, Metrics};
 use crate::sql::cache::ClassCache;
 
@@ -112,6 +113,8 @@ pub struct Shared {
     pub reloads: Reloads,
     /// lockkeeper's own login.
     pub operator: Operator,
+    /// What is written down of plans.
+    pub journal: Journal,
     /// A server connection that is given up for the console.
     pub reserve: Reserve,
     /// Where schema changes queue.

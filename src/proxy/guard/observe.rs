@@ -72,6 +72,7 @@ async fn note(
         &judgement,
         facts.as_ref(),
         &ended,
+        None,
     );
     Ok(())
 }

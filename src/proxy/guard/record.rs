@@ -8,6 +8,8 @@ use crate::audit::log;
 use crate::catalog::Facts;
 use crate::config::Config;
 use crate::exec::runner::Progress;
+use crate::journal::record::Outcome;
+use crate::journal::store::Entry;
 use crate::metrics;
 use crate::proxy::inspect::Passed;
 use crate::proxy::overrides;
@@ -25,6 +27,11 @@ pub(super) struct Ended<'a> {
     pub(super) error: Option<&'a ErrorFields>,
     pub(super) progress: Option<&'a Progress>,
     pub(super) window: Option<WindowEntry>,
+    pub(super) because: Option<&'static str>,
+    /// The command tag, when it is done.
+    pub(super) tag: Option<&'a str>,
+    /// Whoever ended it spoke of nobody else's statement.
+    pub(super) interrupted: bool,
     pub(super) elapsed: Duration,
 }
 
@@ -35,12 +42,14 @@ pub(super) fn record(
     judgement: &Judgement,
     facts: Option<&Facts>,
     ended: &Ended<'_>,
+    entry: Option<Entry>,
 ) {
     let mut event = event_of(session, text, parsed);
     let is_secret = parsed.statement.may_hold_secret();
     event.verdict = judgement.verdict.as_str();
     event.rule = judgement.rule().map(|rule| rule.name);
     event.outcome = ended.outcome;
+    event.because = ended.because;
     event.error = ended.error.map(|fields| ErrorEntry {
         sqlstate: fields.sqlstate.clone(),
         message: if is_secret {
@@ -71,13 +80,26 @@ pub(super) fn record(
         }
         event.attempts = progress.attempts;
         event.lock_wait_ms = milliseconds(progress.waited);
+        event.lock_hold_ms = milliseconds(progress.held);
+        event.blockers.clone_from(&progress.blockers);
     }
     event.elapsed_ms = milliseconds(ended.elapsed);
     if let Some(window) = &ended.window {
         event.elapsed_ms += window.waited_ms;
         event.window = Some(window.clone());
     }
-    session.worker.shared.audit.record(event);
+    let audit = &session.worker.shared.audit;
+    let Some(entry) = entry else {
+        audit.record(event);
+        return;
+    };
+    let outcome = Outcome {
+        tag: ended.tag.map(str::to_owned),
+        error: event.error.clone(),
+        interrupted: ended.interrupted,
+    };
+    entry.end(&outcome, &event);
+    audit.record_here(event);
 }
 
 pub(super) fn known_relations(facts: &Facts) -> Vec<RelationEntry> {

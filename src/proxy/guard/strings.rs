@@ -13,7 +13,7 @@ use super::{
     Ending, MAX_JUDGEMENTS, answer, applicant, asked, count_verdict, facts, limits, named, observe,
     oids, policy, relation_names, window, within,
 };
-use crate::audit::event::{WindowEntry, recorded_sql};
+use crate::audit::event::{Event, WindowEntry, recorded_sql};
 use crate::catalog::script::{self, SEARCH_PATH, Script, TIME_ZONE};
 use crate::catalog::shadow::Shadow;
 use crate::catalog::{Depth, FactRequest, Facts, SessionFacts};
@@ -22,18 +22,19 @@ use crate::error::{self, Interrupt};
 use crate::exec::acquire::{QUERY_CANCELED, Tries, is_about_locks};
 use crate::exec::ask::look;
 use crate::exec::look::LockSet;
-use crate::exec::places::Place;
+use crate::exec::places::{Applicant, Place};
 use crate::exec::registry::PlanHandle;
 use crate::exec::runner::{self, Progress};
 use crate::exec::session::{Command, RunError, Session as _, Stage};
 use crate::lock::LockMode;
 use crate::metrics;
 use crate::pg::introspect::FactsError;
+use crate::plan::course::Course;
 use crate::plan::{Context, Limits, Plan, Step};
 use crate::proxy::inspect::Intercept;
 use crate::proxy::server_session::{Held, ServerSession, flush_client};
 use crate::proxy::session::{Session, SessionError};
-use crate::proxy::turn::{self, STALE_AFTER, Turn};
+use crate::proxy::turn::{self, Filing, STALE_AFTER, Turn};
 use crate::rules::other::NO_WINDOW;
 use crate::rules::{self, Judgement, Verdict};
 use crate::sql::parse::settings::{self, setting};
@@ -188,7 +189,7 @@ impl<'a> Case<'a> {
             window: change.window(&setup.config),
             ..Ended::default()
         };
-        self.record(server.session(), &changes, would);
+        self.record(server, &changes, would);
         Ending::GoesOn
     }
 
@@ -437,7 +438,7 @@ impl<'a> Case<'a> {
             elapsed,
             ..Ended::default()
         };
-        self.record(server.session(), changes, ended);
+        self.record(server, changes, ended);
         match server.interrupt() {
             // The session ends with one FATAL, which says why.
             Some(Interrupt::Shutdown) => Ending::Gone,
@@ -457,8 +458,10 @@ impl<'a> Case<'a> {
         };
         let applicant = applicant(server, &self.shown());
         let place = self.place.take();
-        match turn::wait(server, &plan, place, &applicant, run.limits).await {
+        let filing = self.filing(server, run, (&plan, &applicant));
+        match turn::wait(server, filing, place).await {
             Ok(Turn::Come(place)) => drop(self.place.replace(place)),
+            Ok(Turn::Twin(_)) => return Err(Ending::Again), // it has none
             Ok(Turn::Late(place)) => {
                 drop(self.place.replace(place));
                 return Err(Ending::Again);
@@ -466,7 +469,7 @@ impl<'a> Case<'a> {
             Err(RunError::Sql(fields)) => {
                 return Err(self.failed("failed", server, run.changes, *fields));
             }
-            Err(RunError::Gone) => return Err(Ending::Gone),
+            Err(RunError::Gone) => return Err(server.ending_of_gone()),
             Err(RunError::Stale) => return Err(Ending::Again),
         }
         let mut progress = Progress::default();
@@ -492,11 +495,41 @@ impl<'a> Case<'a> {
                 Err(self.failed("failed", server, run.changes, *fields))
             }
             Err(RunError::Stale) => Err(Ending::Again),
+            // Whoever takes it over finds out what came of it, and records that.
+            Err(RunError::Gone) if server.entry().is_some() => {
+                drop(server.take_entries());
+                Err(server.ending_of_gone())
+            }
             Err(RunError::Gone) => {
                 let gone = error::server_gone();
                 let _ = self.failed("failed", server, run.changes, gone);
                 Err(Ending::Gone)
             }
+        }
+    }
+
+    /// What is written down of it before it runs.
+    fn filing<'f>(
+        &self,
+        server: &mut ServerSession<'_>,
+        run: &Run<'_>,
+        (plan, applicant): (&'f Plan, &'f Applicant),
+    ) -> Filing<'f> {
+        let text = &self.intercept.text;
+        let begins = |change: &Change<'_>| Event {
+            verdict: change.judgement.verdict.as_str(),
+            rule: change.judgement.rule().map(|rule| rule.name),
+            outcome: "",
+            ..event_of(server.session(), text, change.parsed)
+        };
+        Filing {
+            plan,
+            applicant,
+            limits: run.limits,
+            events: run.changes.iter().map(begins).collect(),
+            is_secret: true, // its steps are never run by themselves
+            is_read_only: run.settings.read_only,
+            twin: None,
         }
     }
 
@@ -541,6 +574,8 @@ impl<'a> Case<'a> {
             });
             progress.attempts += 1;
             let began = server.elapsed();
+            server.note(Course::Client { xid: None }).await?;
+            let _following = server.follow_transaction(set.pid);
             let mut held = server
                 .pass_query(
                     self.intercept,
@@ -606,10 +641,10 @@ impl<'a> Case<'a> {
         held: Held,
         progress: &Progress,
     ) -> Result<(), Ending> {
-        let elapsed = server.elapsed();
+        let (elapsed, is_interrupted) = (server.elapsed(), server.interrupt().is_some());
         let word = match &held.error {
             None => "done",
-            Some(_) if server.interrupt().is_some() => "interrupted",
+            Some(_) if is_interrupted => "interrupted",
             Some(_) => "failed",
         };
         metrics::plan_ended(word, elapsed, progress.waited, progress.attempts);
@@ -640,8 +675,10 @@ impl<'a> Case<'a> {
                 progress: Some(&progress),
                 window: change.window(&setup.config),
                 elapsed,
+                interrupted: is_interrupted,
+                ..Ended::default()
             };
-            self.record(server.session(), std::slice::from_ref(change), ended);
+            self.record(server, std::slice::from_ref(change), ended);
         }
         let is_ending = server.interrupt() == Some(Interrupt::Shutdown);
         if is_ending && held.error.is_some() && !held.is_told {
@@ -653,19 +690,21 @@ impl<'a> Case<'a> {
 
     fn record<'e>(
         &self,
-        session: &Session,
+        server: &mut ServerSession<'_>,
         changes: &[Change<'_>],
         ended: impl Fn(&Change<'_>) -> Ended<'e>,
     ) {
         for change in changes {
             let facts = (!known_relations(&change.facts).is_empty()).then_some(&change.facts);
+            let entry = server.take_entry();
             record(
-                session,
+                server.session(),
                 &self.intercept.text,
                 change.parsed,
                 &change.judgement,
                 facts,
                 &ended(change),
+                entry,
             );
         }
     }

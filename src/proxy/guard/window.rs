@@ -291,7 +291,7 @@ impl Case<'_> {
             elapsed: server.elapsed(),
             ..Ended::default()
         };
-        self.record(server.session(), judgement, Some(facts), &ended);
+        self.record(server, judgement, Some(facts), &ended);
         Some(ending)
     }
 }

@@ -45,19 +45,27 @@ pub fn checked_url(key: &str, url: &str) -> Result<tokio_postgres::Config, Strin
 /// # Errors
 /// Why it can't; without a URL, which may hold a password.
 pub async fn log_in(setup: &Setup) -> Result<(Login, Vec<String>), String> {
-    let mut login = open(setup, "lockkeeper").await?;
+    let mut login = open(setup, "lockkeeper", None).await?;
     let cancels = setup.config.locks.cancel_blockers != CancelBlockers::Off;
     let lacks = lacks(&mut login, cancels).await?;
     Ok((login, lacks))
 }
 
-/// A connection of the operator's, with an `application_name`.
-pub(super) async fn open(setup: &Setup, application: &str) -> Result<Login, String> {
+/// A connection of the operator's, with an `application_name`, in a database; `None`: in that of
+/// `operator.url`.
+///
+/// # Errors
+/// Why there is none; without a URL, which may hold a password.
+pub async fn open(
+    setup: &Setup,
+    application: &str,
+    database: Option<&str>,
+) -> Result<Login, Unopened> {
     let config = &setup.config;
     let (mut login, upstream) = match &config.operator.url {
         Some(url) => {
-            let login = checked_url("operator.url", url)?;
-            let upstream = upstream(&login, &config.upstream)?;
+            let login = checked_url("operator.url", url).map_err(Unopened::other)?;
+            let upstream = upstream(&login, &config.upstream).map_err(Unopened::other)?;
             (login, upstream)
         }
         None => {
@@ -69,8 +77,10 @@ pub(super) async fn open(setup: &Setup, application: &str) -> Result<Login, Stri
     if login.get_user().is_none() {
         login.user(DEFAULT_USER);
     }
-    if login.get_dbname().is_none() {
-        login.dbname(DEFAULT_DATABASE);
+    match database {
+        Some(database) => drop(login.dbname(database)),
+        None if login.get_dbname().is_none() => drop(login.dbname(DEFAULT_DATABASE)),
+        None => {}
     }
     if login.get_password().is_none()
         && let Some(password) = std::env::var_os("LOCKKEEPER_OPERATOR_PASSWORD")
@@ -80,7 +90,31 @@ pub(super) async fn open(setup: &Setup, application: &str) -> Result<Login, Stri
     let own = login.get_options().unwrap_or_default();
     login.options(format!("{own} {OPTIONS}"));
     login.application_name(application);
-    connect(&login, &upstream, config.limits.startup_time).await
+    connect_as(&login, &upstream, config.limits.startup_time).await
+}
+
+/// Why there is no connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unopened {
+    /// For people.
+    pub why: String,
+    /// The server's SQLSTATE, when it was the server that refused.
+    pub sqlstate: Option<String>,
+}
+
+impl Unopened {
+    fn other(why: String) -> Unopened {
+        Unopened {
+            why,
+            sqlstate: None,
+        }
+    }
+}
+
+impl From<Unopened> for String {
+    fn from(unopened: Unopened) -> String {
+        unopened.why
+    }
 }
 
 /// Connects as `login` says to the server at `upstream`. No message repeats a URL.
@@ -92,8 +126,16 @@ pub async fn connect(
     upstream: &Upstream,
     limit: Duration,
 ) -> Result<Login, String> {
+    Ok(connect_as(login, upstream, limit).await?)
+}
+
+async fn connect_as(
+    login: &tokio_postgres::Config,
+    upstream: &Upstream,
+    limit: Duration,
+) -> Result<Login, Unopened> {
     let address = Address::parse(&upstream.address, DEFAULT_UPSTREAM_PORT);
-    let failed = |why: String| format!("{address}: {why}");
+    let failed = |why: String| Unopened::other(format!("{address}: {why}"));
     let connector = ServerConnector::new(upstream, address.host())
         .map_err(|error| failed(error.to_string()))?;
     let stream = startup::connect_to(&address, connector.as_ref(), upstream)
@@ -103,11 +145,12 @@ pub async fn connect(
     let (client, connection) = tokio::time::timeout(limit, connecting)
         .await
         .map_err(|_| failed("the server doesn't answer".to_owned()))?
-        .map_err(|error| {
-            failed(match error.as_db_error() {
-                Some(told) => format!("{} ({})", told.message(), told.code().code()),
-                None => error.to_string(),
-            })
+        .map_err(|error| match error.as_db_error() {
+            Some(told) => Unopened {
+                sqlstate: Some(told.code().code().to_owned()),
+                ..failed(format!("{} ({})", told.message(), told.code().code()))
+            },
+            None => failed(error.to_string()),
         })?;
     tokio::spawn(connection);
     Ok(Login::new(client))

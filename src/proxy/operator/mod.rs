@@ -1,5 +1,6 @@
 //! The operator's side of its login: one connection, questions answered one by one.
 
+pub mod journal;
 mod login;
 mod reserve;
 
@@ -13,7 +14,7 @@ use super::setup::Setup;
 use crate::exec::operator::{Question, State};
 use crate::exec::session::{Command, Reply, RunError, Session};
 use crate::pg::login::Login;
-pub use login::{DEFAULT_USER, NO_LOOK, checked_url, connect, log_in, upstream};
+pub use login::{DEFAULT_USER, NO_LOOK, checked_url, connect, log_in, open, upstream};
 pub use reserve::Reserve;
 
 /// The least time between two looks, whoever asks: `pg_locks` takes every partition of the lock

@@ -69,11 +69,11 @@ async fn keep(
 }
 
 async fn open(setup: &Setup) -> Option<Login> {
-    let opening = login::open(setup, "lockkeeper reserve");
+    let opening = login::open(setup, "lockkeeper reserve", None);
     match tokio::time::timeout(LOGIN_LIMIT, opening).await {
         Ok(Ok(login)) => Some(login),
         Ok(Err(why)) => {
-            tracing::debug!(why, "no server connection is kept in reserve");
+            tracing::debug!(why = why.why, "no server connection is kept in reserve");
             None
         }
         Err(_) => None,

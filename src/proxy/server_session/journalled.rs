@@ -1,0 +1,160 @@
+//! What of a plan is written down before it is done.
+
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+
+use super::ServerSession;
+use crate::audit::event::Event;
+use crate::config::OnFailure;
+use crate::error;
+use crate::exec::places::Key;
+use crate::exec::session::RunError;
+use crate::journal::record::{Outcome, Record};
+use crate::journal::store::{Entry, NoRecord, State};
+use crate::plan::course::Course;
+use crate::proxy::guard::Ending;
+
+/// How long the journal's first connection is waited for.
+const START_LIMIT: Duration = Duration::from_secs(10);
+
+impl ServerSession<'_> {
+    /// The plan's entry in the journal.
+    pub(in crate::proxy) fn entry(&self) -> Option<&Entry> {
+        self.entries.first()
+    }
+
+    /// Takes the first of its entries out, to end it: a string has one for each of its schema changes.
+    pub(in crate::proxy) fn take_entry(&mut self) -> Option<Entry> {
+        let is_empty = self.entries.is_empty();
+        (!is_empty).then(|| self.entries.remove(0))
+    }
+
+    /// All of them.
+    pub(in crate::proxy) fn take_entries(&mut self) -> Vec<Entry> {
+        std::mem::take(&mut self.entries)
+    }
+
+    /// Enters the plan behind all others, or says anew what it is.
+    ///
+    /// # Errors
+    /// LK003 when it can't be written down, and such must not run.
+    pub(in crate::proxy) async fn file(
+        &mut self,
+        keys: &[Key],
+        record: &mut Record,
+        events: &[Event],
+    ) -> Result<(), RunError> {
+        let filed = match self.entries.first_mut() {
+            Some(entry) => entry.rewrite(keys, record).await,
+            None => self.begin_entries(keys, record, events).await,
+        };
+        match filed {
+            Ok(()) => Ok(()),
+            Err(why) => self.unrecorded(&why),
+        }
+    }
+
+    async fn begin_entries(
+        &mut self,
+        keys: &[Key],
+        record: &mut Record,
+        events: &[Event],
+    ) -> Result<(), NoRecord> {
+        let journal = self.session.worker.shared.journal.clone();
+        match journal.started(START_LIMIT).await {
+            State::Off | State::NoLogin(_) | State::NotYet => return Ok(()),
+            State::Ready | State::Failed(_) => {}
+        }
+        for (at, event) in events.iter().enumerate() {
+            let entry = if at == 0 {
+                journal.begin(keys, record, event).await?
+            } else {
+                // It stands and falls with the first, which has the place.
+                let mut record = Record {
+                    tag: event.tag.clone(),
+                    sql: event.sql.clone(),
+                    steps: Vec::new(),
+                    ..record.clone()
+                };
+                journal.begin(&[], &mut record, event).await?
+            };
+            self.entries.push(entry);
+        }
+        Ok(())
+    }
+
+    /// Something can't be written down: whether the plan goes on.
+    ///
+    /// # Errors
+    /// LK003 when it doesn't; [`RunError::Gone`] when it isn't ours any more.
+    pub(in crate::proxy) fn unrecorded(&mut self, why: &NoRecord) -> Result<(), RunError> {
+        match why {
+            NoRecord::TakenOver => {
+                tracing::error!("another lockkeeper has taken a schema change over: this one lets go of it");
+                self.is_taken_over = true;
+                Err(RunError::Gone)
+            }
+            NoRecord::Failed(why) => {
+                let setup = self.session.worker.setup();
+                match setup.config.audit.on_failure {
+                    OnFailure::Refuse => Err(RunError::Sql(Box::new(error::no_record(why)))),
+                    OnFailure::Continue => Ok(()),
+                }
+            }
+        }
+    }
+
+    /// How a plan ends whose server session is gone, or isn't ours any more.
+    pub(in crate::proxy) fn ending_of_gone(&self) -> Ending {
+        if self.is_taken_over {
+            Ending::TakenOver
+        } else {
+            Ending::Gone
+        }
+    }
+
+    /// How another plan ended.
+    pub(in crate::proxy) async fn outcome_of(&self, id: i64) -> Option<Outcome> {
+        let journal = self.session.worker.shared.journal.clone();
+        journal.outcome(id).await.ok().flatten()
+    }
+
+    /// Writes down how far the plan is.
+    pub(super) async fn note_course(&mut self, course: Course) -> Result<(), RunError> {
+        let is_undo = matches!(course, Course::Undo { .. });
+        let mut noted = Ok(());
+        for entry in &mut self.entries {
+            noted = noted.and(entry.note(course).await);
+        }
+        match noted {
+            Ok(()) => Ok(()),
+            // What is to be taken back is, whether that can be written down or not.
+            Err(NoRecord::Failed(_)) if is_undo => Ok(()),
+            Err(why) => self.unrecorded(&why),
+        }
+    }
+
+    /// Writes down in which transaction a server process works, as soon as that is seen, until what is returned is
+    /// dropped.
+    pub(in crate::proxy) fn follow_transaction(&self, pid: u32) -> Option<Following> {
+        let followers: Vec<_> = self.entries.iter().map(|one| one.follow(pid)).collect();
+        (!followers.is_empty()).then(|| {
+            Following(tokio::spawn(async move {
+                for follower in followers {
+                    follower.await;
+                }
+            }))
+        })
+    }
+}
+
+/// Somebody who follows a transaction; dropped, no longer.
+#[derive(Debug)]
+pub(in crate::proxy) struct Following(JoinHandle<()>);
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
