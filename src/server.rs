@@ -180,6 +180,7 @@ impl Server {
             consoles: Arc::new(AtomicUsize::new(0)),
             reloads,
         };
+        let recovering = operator::recovery::serve(shared.clone());
         Ok(Server {
             listeners,
             http,
@@ -189,7 +190,7 @@ impl Server {
             metrics,
             reload_requests: Some(reload_requests),
             operating: Box::pin(async {
-                tokio::join!(serving, keeping, journalling, recording);
+                tokio::join!(serving, keeping, journalling, recording, recovering);
             }),
         })
     }

@@ -1,12 +1,18 @@
 //! One schema change, attempted: passed, guarded or refused. Plain data, a JSON object a line.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 /// The longest text that is recorded, in bytes.
 pub const MAX_SQL_BYTES: usize = 16 << 10;
 
+/// A word of ours, or one that was read.
+pub type Word = Cow<'static, str>;
+
 /// An event of the audit log.
-#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Event {
     /// When it ended: RFC 3339, UTC, milliseconds.
     pub time: String,
@@ -18,14 +24,14 @@ pub struct Event {
     /// The statement as sent; withheld where it may hold a password.
     pub sql: String,
     /// `pass`, `rewrite`, `queue` or `reject`.
-    pub verdict: &'static str,
+    pub verdict: Word,
     /// The rule that the verdict rests on.
-    pub rule: Option<&'static str>,
+    pub rule: Option<Word>,
     /// Why it passed without being guarded.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub because: Option<&'static str>,
+    pub because: Option<Word>,
     /// `enforce`, `observe` or `off`.
-    pub mode: &'static str,
+    pub mode: Word,
     /// Relations, as `schema.name` where facts are known, else as written.
     pub relations: Vec<RelationEntry>,
     /// SQL of the steps that were done; withheld like `sql`.
@@ -40,7 +46,7 @@ pub struct Event {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub undone: Vec<String>,
     /// `done`, `failed`, `refused`, `passed` or `observed`.
-    pub outcome: &'static str,
+    pub outcome: Word,
     /// SQLSTATE and message of the failure.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<ErrorEntry>,
@@ -65,6 +71,9 @@ pub struct Event {
     /// Who was in the way, a line each.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub blockers: Vec<String>,
+    /// A lockkeeper that didn't begin it brought it to its end.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub recovered: bool,
     /// Milliseconds from the statement's arrival to its end.
     pub elapsed_ms: u64,
 }
@@ -86,7 +95,8 @@ pub struct Who {
 }
 
 /// A relation that an event is about.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct RelationEntry {
     /// Its name.
     pub name: String,
@@ -96,7 +106,8 @@ pub struct RelationEntry {
 }
 
 /// A client's word against the policy: a comment that allows rules, or `lockkeeper.mode`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct OverrideEntry {
     /// The rules, as written.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -112,7 +123,8 @@ pub struct OverrideEntry {
 }
 
 /// The windows of time that a statement may run in.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct WindowEntry {
     /// `policy.windows`; with none of them only an approval lets it run.
     pub windows: Vec<String>,
@@ -136,7 +148,8 @@ impl std::fmt::Display for WindowEntry {
 }
 
 /// A plan that a command of the console's is about.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct PlanEntry {
     /// Its number.
     pub number: u64,

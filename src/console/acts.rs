@@ -192,13 +192,14 @@ impl Hub {
             who: who.clone(),
             tag: tag.to_owned(),
             sql,
-            verdict: if is_refused { "reject" } else { "pass" },
-            mode: config.guard.mode.as_str(),
+            verdict: if is_refused { "reject" } else { "pass" }.into(),
+            mode: config.guard.mode.as_str().into(),
             outcome: match error {
                 None => "done",
                 Some(_) if is_refused => "refused",
                 Some(_) => "failed",
-            },
+            }
+            .into(),
             error: error.map(|fields| ErrorEntry {
                 sqlstate: fields.sqlstate.clone(),
                 message: fields.message.clone(),

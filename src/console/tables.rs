@@ -68,7 +68,8 @@ pub(super) fn plans(plans: &[PlanView]) -> Vec<Row> {
             | Stage::Queued { .. }
             | Stage::AwaitsWindow { .. }
             | Stage::AwaitsLock { .. }
-            | Stage::TakesBack => (String::new(), String::new()),
+            | Stage::TakesBack
+            | Stage::AwaitsSession { .. } => (String::new(), String::new()),
         };
         vec![
             Some(plan.number.to_string()),
@@ -91,7 +92,11 @@ pub(super) fn plans(plans: &[PlanView]) -> Vec<Row> {
 pub(super) fn queue(plans: &[PlanView]) -> Vec<Row> {
     let waits = |plan: &&PlanView| match plan.stage {
         Stage::Queued { .. } | Stage::AwaitsWindow { .. } => true,
-        Stage::Judging | Stage::AwaitsLock { .. } | Stage::Runs { .. } | Stage::TakesBack => false,
+        Stage::Judging
+        | Stage::AwaitsLock { .. }
+        | Stage::Runs { .. }
+        | Stage::TakesBack
+        | Stage::AwaitsSession { .. } => false,
     };
     let row = |plan: &PlanView| {
         let mut row = front(plan);
@@ -152,6 +157,7 @@ fn stage_word(stage: &Stage) -> &'static str {
         Stage::AwaitsLock { .. } => "awaits lock",
         Stage::Runs { .. } => "runs",
         Stage::TakesBack => "takes back",
+        Stage::AwaitsSession { .. } => "awaits session",
     }
 }
 
@@ -160,9 +166,13 @@ fn waits_for(stage: &Stage) -> Vec<String> {
         Stage::Judging | Stage::Runs { .. } | Stage::TakesBack => Vec::new(),
         Stage::Queued { behind } => behind
             .iter()
-            .map(|number| format!("plan {number}"))
+            .map(|number| match number {
+                0 => "a plan of another lockkeeper".to_owned(),
+                number => format!("plan {number}"),
+            })
             .collect(),
         Stage::AwaitsWindow { until } => vec![until.clone()],
+        Stage::AwaitsSession { why } => vec![why.clone()],
         Stage::AwaitsLock { blockers } => blockers.clone(),
     }
 }

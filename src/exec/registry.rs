@@ -295,6 +295,7 @@ fn clip_stage(stage: &mut Stage) {
         Stage::Judging | Stage::TakesBack => {}
         Stage::Queued { behind } => behind.truncate(MAX_LINES),
         Stage::AwaitsWindow { until } => shorten(until, MAX_LINE_BYTES),
+        Stage::AwaitsSession { why } => shorten(why, MAX_LINE_BYTES),
         Stage::AwaitsLock { blockers } => shorten_lines(blockers),
         Stage::Runs {
             title, progress, ..

@@ -215,6 +215,11 @@ pub enum Stage {
     },
     /// What was done is taken back.
     TakesBack,
+    /// It waits for a session in which what was begun can be brought to its end.
+    AwaitsSession {
+        /// What for, for people.
+        why: String,
+    },
 }
 
 /// A point in a plan's course.

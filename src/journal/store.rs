@@ -107,7 +107,7 @@ pub struct Claimed {
     /// What the journal has of it.
     pub record: Record,
     /// Its audit event, as begun.
-    pub event: serde_json::Value,
+    pub event: Event,
 }
 
 impl Journal {
@@ -449,14 +449,9 @@ impl Entry {
             relations: &relations,
             event: &event_json,
         };
-        self.end_as(outcome, &audit);
-    }
-
-    /// The same with an event that was read from the database.
-    pub fn end_as(&mut self, outcome: &Outcome, audit: &Audit<'_>) {
         self.is_open = false;
         self.journal.held().remove(&self.id);
-        let command = statements::end(self.id, self.claim, &json(outcome), audit);
+        let command = statements::end(self.id, self.claim, &json(outcome), &audit);
         self.journal.insist(command);
     }
 

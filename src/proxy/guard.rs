@@ -512,9 +512,9 @@ impl Case<'_> {
         limits: Limits,
     ) -> Filing<'f> {
         let mut event = event_of(server.session(), &self.intercept.text, self.parsed);
-        event.verdict = judgement.verdict.as_str();
-        event.rule = judgement.rule().map(|rule| rule.name);
-        event.outcome = "";
+        event.verdict = judgement.verdict.as_str().into();
+        event.rule = judgement.rule().map(|rule| rule.name.into());
+        event.outcome = "".into();
         let known = known_relations(facts);
         if !known.is_empty() {
             event.relations = known;

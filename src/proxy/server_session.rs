@@ -740,7 +740,9 @@ impl crate::exec::session::Session for ServerSession<'_> {
         match &stage {
             Stage::Runs { .. } => self.working = Some(stage.clone()),
             Stage::Queued { .. } | Stage::AwaitsLock { .. } | Stage::TakesBack => {}
-            Stage::Judging | Stage::AwaitsWindow { .. } => self.working = None,
+            Stage::Judging | Stage::AwaitsWindow { .. } | Stage::AwaitsSession { .. } => {
+                self.working = None;
+            }
         }
         self.stage = Some(stage);
         self.publish_stage();

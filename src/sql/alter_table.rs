@@ -40,6 +40,26 @@ impl AlterTable {
     }
 }
 
+impl AlterTable {
+    /// It only takes something away: nothing is evaluated for that, no expression, no function.
+    pub fn only_takes_away(&self) -> bool {
+        let takes_away = |action: &Action| {
+            matches!(
+                action.kind,
+                ActionKind::DropColumn { .. }
+                    | ActionKind::DropConstraint { .. }
+                    | ActionKind::DropNotNull { .. }
+                    | ActionKind::SetDefault { default: None, .. }
+                    | ActionKind::Identity { drops: true, .. }
+                    | ActionKind::DetachPartition { .. }
+                    | ActionKind::FinalizeDetach { .. }
+                    | ActionKind::NoInherit { .. }
+            )
+        };
+        self.actions.iter().all(takes_away)
+    }
+}
+
 /// One sub-command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Action {

@@ -141,6 +141,13 @@ impl Operator {
         replies.is_some_and(|replies| says_true(&replies))
     }
 
+    /// Cancels what a backend of lockkeeper's own does.
+    pub async fn cancel(&self, pid: u32) {
+        const SQL: &str = "SELECT pg_catalog.pg_cancel_backend($1::pg_catalog.int4)";
+        let command = Command::with(SQL, vec![pid.to_string()]);
+        let _ = self.ask(command, false).await; // it may have ended by itself
+    }
+
     /// Cancels what a backend does, or ends it, if its transaction is still the one that began then.
     pub async fn evict(&self, pid: u32, began_ms: i64, terminate: bool) -> bool {
         let parameters = vec![pid.to_string(), began_ms.to_string()];

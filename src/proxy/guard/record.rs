@@ -46,10 +46,10 @@ pub(super) fn record(
 ) {
     let mut event = event_of(session, text, parsed);
     let is_secret = parsed.statement.may_hold_secret();
-    event.verdict = judgement.verdict.as_str();
-    event.rule = judgement.rule().map(|rule| rule.name);
-    event.outcome = ended.outcome;
-    event.because = ended.because;
+    event.verdict = judgement.verdict.as_str().into();
+    event.rule = judgement.rule().map(|rule| rule.name.into());
+    event.outcome = ended.outcome.into();
+    event.because = ended.because.map(Into::into);
     event.error = ended.error.map(|fields| ErrorEntry {
         sqlstate: fields.sqlstate.clone(),
         message: if is_secret {
@@ -127,8 +127,8 @@ pub(super) fn event_of(session: &Session, text: &Text, parsed: &Parsed) -> Event
             parsed.statement.may_hold_secret(),
         ),
         tag,
-        verdict: "pass",
-        mode: session.mode(&setup.config).as_str(),
+        verdict: "pass".into(),
+        mode: session.mode(&setup.config).as_str().into(),
         relations: named
             .iter()
             .map(|name| RelationEntry {
@@ -136,7 +136,7 @@ pub(super) fn event_of(session: &Session, text: &Text, parsed: &Parsed) -> Event
                 bytes: None,
             })
             .collect(),
-        outcome: "passed",
+        outcome: "passed".into(),
         overriding: asked(session, text, parsed, &setup.config).entry,
         ..Event::default()
     }
@@ -173,10 +173,10 @@ fn record_mode_of(
         who: session.who.clone(),
         tag: "SET".to_owned(),
         sql: format!("SET lockkeeper.mode = {}", quote_literal(value)),
-        verdict: "pass",
-        mode: session.mode(config).as_str(),
-        outcome: "passed",
-        because,
+        verdict: "pass".into(),
+        mode: session.mode(config).as_str().into(),
+        outcome: "passed".into(),
+        because: because.map(Into::into),
         overriding: Some(entry),
         ..Event::default()
     });
@@ -193,7 +193,7 @@ pub fn record_passed(session: &Session, passed: &Passed) {
     {
         metrics::verdict("none", "pass");
         let event = Event {
-            because: Some(passed.because),
+            because: Some(passed.because.into()),
             ..event_of(session, &passed.text, parsed)
         };
         session.worker.shared.audit.record(event);

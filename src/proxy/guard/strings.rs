@@ -517,9 +517,9 @@ impl<'a> Case<'a> {
     ) -> Filing<'f> {
         let text = &self.intercept.text;
         let begins = |change: &Change<'_>| Event {
-            verdict: change.judgement.verdict.as_str(),
-            rule: change.judgement.rule().map(|rule| rule.name),
-            outcome: "",
+            verdict: change.judgement.verdict.as_str().into(),
+            rule: change.judgement.rule().map(|rule| rule.name.into()),
+            outcome: "".into(),
             ..event_of(server.session(), text, change.parsed)
         };
         Filing {

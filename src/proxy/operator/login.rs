@@ -93,6 +93,21 @@ pub async fn open(
     connect_as(&login, &upstream, config.limits.startup_time).await
 }
 
+/// A connection by a URL of `operator.logins`, in a database.
+///
+/// # Errors
+/// As [`open`].
+pub(super) async fn open_as(setup: &Setup, url: &str, database: &str) -> Result<Login, Unopened> {
+    let config = &setup.config;
+    let mut login = checked_url("operator.logins", url).map_err(Unopened::other)?;
+    let upstream = upstream(&login, &config.upstream).map_err(Unopened::other)?;
+    let own = login.get_options().unwrap_or_default();
+    login.options(format!("{own} {OPTIONS}"));
+    login.dbname(database);
+    login.application_name("lockkeeper");
+    connect_as(&login, &upstream, config.limits.startup_time).await
+}
+
 /// Why there is no connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unopened {

@@ -2,7 +2,9 @@
 
 pub mod journal;
 mod login;
+pub mod recovery;
 mod reserve;
+pub mod side;
 
 use std::sync::Arc;
 use std::time::Duration;
