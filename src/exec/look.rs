@@ -303,6 +303,7 @@ mod tests {
         LockSet {
             pid: 1,
             database: 5,
+            role: String::new(),
             deadlock_timeout: Duration::from_secs(1),
             is_synchronous: false,
             wanted: vec![Wanted {

@@ -67,7 +67,7 @@ pub(super) async fn take_back<S: Session>(
                 .push(format!("{sql} was run: {} is taken back.", step.title)),
             Err(RunError::Gone) => return Err(RunError::Gone),
             Err(error) => {
-                progress.owes |= is_for_later(&error);
+                progress.owes |= is_for_later(session, &error);
                 progress.undone.push(format!(
                     "{} is left ({error}): run {sql} when you can.",
                     step.title
@@ -98,7 +98,7 @@ async fn finish_rest<S: Session>(
         Ok(_) => Ok(()),
         Err(RunError::Gone) => Err(RunError::Gone),
         Err(error) => {
-            progress.owes |= is_for_later(&error);
+            progress.owes |= is_for_later(session, &error);
             let left = format!("Not done ({error}): run {first} when you can.");
             progress.undone.push(left);
             Ok(())
@@ -106,9 +106,12 @@ async fn finish_rest<S: Session>(
     }
 }
 
-/// Whether what failed for this may be had later.
-fn is_for_later(error: &RunError) -> bool {
-    is_about_locks(error.sqlstate()) || matches!(error.sqlstate(), QUERY_CANCELED | ADMIN_SHUTDOWN)
+/// Whether what failed for this is to be tried again later, by whoever takes the plan over: it was for
+/// others' locks, or lockkeeper ends. Who cancels it wants it left.
+fn is_for_later<S: Session>(session: &S, error: &RunError) -> bool {
+    is_about_locks(error.sqlstate())
+        || error.sqlstate() == ADMIN_SHUTDOWN
+        || session.honoured() == Some(Interrupt::Shutdown)
 }
 
 async fn reached<S: Session>(session: &mut S, at: usize) {
@@ -298,7 +301,7 @@ pub(super) async fn finish<S: Session>(
         }
         Err(RunError::Gone) => Err(RunError::Gone),
         Err(failure) => {
-            progress.owes |= is_for_later(&failure);
+            progress.owes |= is_for_later(session, &failure);
             progress
                 .undone
                 .push(format!("{left} ({failure}): run {sql} when you can."));
@@ -361,7 +364,7 @@ async fn drop_all<S: Session>(
             }
             Err(RunError::Gone) => return Err(RunError::Gone),
             Err(error) => {
-                progress.owes |= is_for_later(&error);
+                progress.owes |= is_for_later(session, &error);
                 progress.undone.push(format!(
                     "The index {name} {why} was not dropped ({error}): run {} when you can.",
                     drop.sql

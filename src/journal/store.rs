@@ -23,6 +23,8 @@ const MAX_QUESTIONS: usize = 4096;
 const ENTER_AGAIN: Duration = Duration::from_millis(2);
 /// How often it is looked whether a transaction has a number.
 const FOLLOW_INTERVAL: Duration = Duration::from_millis(50);
+/// How often it is looked whether somebody waits for the outcome of a plan that has lost its client.
+const HEIR_INTERVAL: Duration = Duration::from_secs(1);
 /// How often that is asked for.
 const MAX_ENTRIES: u32 = 2000;
 
@@ -194,6 +196,38 @@ impl Journal {
             event: &event_json,
         };
         self.insist(statements::event(&audit));
+    }
+
+    /// Writes down a schema change in a client's own transaction, and which transaction that is; `None` when there is
+    /// nowhere to.
+    pub fn follow_client(&self, mut record: Record, event: &Event) -> Option<ClientEntry> {
+        if *self.state.borrow() != State::Ready {
+            return None;
+        }
+        let (tell, mut told) = oneshot::channel::<Box<Event>>();
+        let (journal, begun) = (self.clone(), event.clone());
+        tokio::spawn(async move {
+            let pid = record.backend.pid;
+            let Ok(entry) = journal.begin(&[], &mut record, &begun).await else {
+                if let Ok(event) = told.await {
+                    journal.record(&event);
+                }
+                return;
+            };
+            let event = tokio::select! {
+                event = &mut told => event,
+                () = entry.follow(pid) => told.await,
+            };
+            if let Ok(event) = event {
+                let outcome = Outcome {
+                    tag: None,
+                    error: event.error.clone(),
+                    interrupted: true,
+                };
+                entry.end(&outcome, &event);
+            }
+        });
+        Some(ClientEntry(tell))
     }
 
     /// How a plan ended; `None` while it hasn't, or when that is forgotten.
@@ -432,12 +466,16 @@ impl Entry {
         replies.is_ok_and(|replies| says_true(&replies))
     }
 
-    /// Asks whether somebody waits for its outcome, for somebody who doesn't have it at hand.
-    pub fn heirs(&self) -> impl Future<Output = bool> + use<> {
+    /// Ends when it has had so much time, and nobody waits for its outcome.
+    pub fn unwanted(&self, ttl: Duration) -> impl Future<Output = ()> + use<> {
         let (journal, id) = (self.journal.clone(), self.id);
         async move {
-            let replies = journal.ask(statements::has_heir(id)).await;
-            replies.is_ok_and(|replies| says_true(&replies))
+            tokio::time::sleep(ttl).await;
+            while let Ok(replies) = journal.ask(statements::has_heir(id)).await
+                && says_true(&replies)
+            {
+                tokio::time::sleep(HEIR_INTERVAL).await;
+            }
         }
     }
 
@@ -471,6 +509,17 @@ impl Drop for Entry {
             self.journal.insist(statements::release(self.id, self.claim));
             self.journal.released.notify_one();
         }
+    }
+}
+
+/// A schema change in a client's own transaction. Dropped, it is let go: the server will be asked what became of it.
+#[derive(Debug)]
+pub struct ClientEntry(oneshot::Sender<Box<Event>>);
+
+impl ClientEntry {
+    /// What became of it is known.
+    pub fn end(self, event: &Event) {
+        let _ = self.0.send(Box::new(event.clone())); // it is listened to until then
     }
 }
 

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 
+use super::fates;
 use super::inspect::{By, Intercept, Passed};
 use super::overrides::{self, Asked};
 use super::server_session::{ServerSession, flush_client};
@@ -42,7 +43,7 @@ use self::observe::observe;
 use self::record::{Ended, event_of, known_relations, record};
 use self::window::Wait;
 
-pub use self::record::{record_mode, record_passed};
+pub use self::record::{Following, record_fate, record_mode, record_passed};
 
 /// How often a statement is judged anew because the catalog has changed meanwhile.
 const MAX_JUDGEMENTS: u32 = 5;
@@ -85,6 +86,7 @@ pub async fn handle(session: &mut Session, intercept: Intercept) -> Result<(), S
             &Passed {
                 text: intercept.text.clone(),
                 because: "its text can't be read for certain",
+                followed: fates::schema_changes(&intercept.text).map(|at| (at, None)).collect(),
             },
         );
         session.inspector.pass_next();
@@ -474,6 +476,11 @@ impl Case<'_> {
         let tag = self.parsed.statement.tag();
         let is_secret = self.parsed.statement.may_hold_secret();
         let applicant = applicant(server, &recorded_sql(&self.source, tag, is_secret));
+        let setup = server.session().worker.setup();
+        let config = &setup.config;
+        if let Err(RunError::Sql(fields)) = server.file_is_written() {
+            return self.never_began(server, *fields);
+        }
         let filing = self.filing(server, facts, &judgement, (&plan, &applicant), limits);
         match turn::wait(server, filing, self.place.take()).await {
             Ok(Turn::Come(place)) => self.place.set(place),
@@ -489,6 +496,9 @@ impl Case<'_> {
         if !plan.notice.is_empty() {
             server.notice(&plan.notice, "");
         }
+        if plan.steps.iter().any(Step::is_online) {
+            server.may_outlive_client(config.plan.orphan_ttl);
+        }
         let relations = relation_names(self.parsed, facts);
         let places = server.session().worker.shared.places.clone();
         let setup = Setup {
@@ -496,7 +506,7 @@ impl Case<'_> {
             limits,
             relations: &relations,
             places: Some((&places, &applicant)),
-            pace: server.session().worker.setup().config.backfill.pace(),
+            pace: config.backfill.pace(),
         };
         let outcome = runner::run(server, &plan, setup).await;
         self.finish(server, facts, &judgement, outcome)

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::fates::{self, Fates, Position};
 use super::long_text::LongText;
 use super::mode::SessionMode;
 use super::names::Names;
@@ -32,6 +33,8 @@ pub enum Span {
     NeedMore,
     /// Nothing goes on before the server has answered what was sent.
     Wait,
+    /// A schema change stands at the front that can't be recorded: the session ends.
+    Refuse(String),
     /// Nothing goes on before the text is classified, and the outcome [supplied](Inspector::supply).
     Classify(Job),
     /// A schema change stands at the front.
@@ -96,6 +99,8 @@ pub struct Passed {
     pub text: Arc<Text>,
     /// Why it wasn't guarded.
     pub because: &'static str,
+    /// Its schema changes, by their place in the text, with the numbers under which they are followed.
+    pub followed: Vec<(usize, Option<u64>)>,
 }
 
 /// What is done about schema changes in a session.
@@ -120,6 +125,10 @@ impl Guarding {
 
 /// Why a statement that takes no strong lock goes on as it came.
 const LOCKS_NOTHING: &str = "it takes no lock on what exists";
+/// Why one does that nobody has seen in whole.
+const TOO_LONG: &str = "the text is longer than guard.max_text";
+/// Why one does on a connection that speaks no extended protocol, in which plans run.
+pub const REPLICATION: &str = "a replication connection";
 
 /// What a message runs.
 struct Runs {
@@ -139,7 +148,6 @@ impl Runs {
 }
 
 /// What the inspector may use.
-#[derive(Debug)]
 pub struct Tools<'a> {
     /// Classified texts.
     pub cache: &'a mut ClassCache,
@@ -149,6 +157,14 @@ pub struct Tools<'a> {
     pub max_text: usize,
     /// What is done about schema changes.
     pub guarding: Guarding,
+    /// Why none may go on unrecorded now, if so.
+    pub must_refuse: &'a dyn Fn() -> Option<String>,
+}
+
+impl std::fmt::Debug for Tools<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tools").field("guarding", &self.guarding).finish_non_exhaustive()
+    }
 }
 
 /// Follows one session's client.
@@ -187,6 +203,8 @@ pub struct Inspector {
     pub mode: SessionMode,
     /// What it was set to since last asked.
     pub modes_set: Vec<String>,
+    /// What becomes of schema changes that went on.
+    pub fates: Fates,
 }
 
 impl Inspector {
@@ -325,6 +343,13 @@ impl Inspector {
             } => *changes_lexical_settings,
             Classified::Interesting(text) => text.changes_lexical_settings,
         };
+        if !self.fates.is_empty() {
+            let at = Position {
+                round: self.pipeline.rounds_sent() + 1,
+                command: u64::from(self.pipeline.batch().executes),
+            };
+            self.fates.sent_text(text, at, self.lexical.mode);
+        }
         let modes = self.mode_changes(text, class);
         let answer = self.mode.next_answer();
         let span = match (name, classified) {
@@ -423,7 +448,7 @@ impl Inspector {
 
     fn long_text_ended(&mut self) {
         if let Some(text) = self.long.take().and_then(|long| long.finish()) {
-            self.report(text, "the text is longer than guard.max_text");
+            self.report(text, TOO_LONG, 0);
         }
     }
 
@@ -462,7 +487,12 @@ impl Inspector {
             }
         };
         match because {
-            Some(because) => self.report(runs.text, because),
+            Some(because) => {
+                if let Some(why) = (tools.must_refuse)() {
+                    return Span::Refuse(why);
+                }
+                self.report(runs.text, because, 0);
+            }
             None => self.announce(&runs.text),
         }
         self.go_on_with(header, input, &text)
@@ -556,7 +586,13 @@ impl Inspector {
             },
         };
         match because {
-            Some(because) => self.report(runs.text, because),
+            Some(because) => {
+                if let Some(why) = (tools.must_refuse)() {
+                    return Span::Refuse(why);
+                }
+                let before = u64::from(self.pipeline.batch().executes);
+                self.report(runs.text, because, before);
+            }
             None => self.announce(&runs.text),
         }
         self.go_on_with(header, input, text)
@@ -567,7 +603,13 @@ impl Inspector {
         let text = match classified {
             Classified::Interesting(text) if self.names.has_room_for(&text) => Some(text),
             Classified::Interesting(text) => {
-                self.report(text, "too many prepared schema changes");
+                self.announce(&text);
+                let followed = fates::schema_changes(&text).map(|at| (at, None)).collect();
+                self.passed.push(Passed {
+                    text,
+                    because: "too many prepared schema changes",
+                    followed,
+                });
                 None
             }
             Classified::Plain { .. } => None,
@@ -619,9 +661,25 @@ impl Inspector {
         })
     }
 
-    fn report(&mut self, text: Arc<Text>, because: &'static str) {
+    /// A schema change is about to go on, behind so many commands of its batch.
+    fn report(&mut self, text: Arc<Text>, because: &'static str, before: u64) {
         self.announce(&text);
-        self.passed.push(Passed { text, because });
+        let is_alone = [LOCKS_NOTHING, TOO_LONG, REPLICATION].contains(&because)
+            && self.pipeline.status() == TransactionStatus::Idle
+            && text.statements.len() == 1;
+        // A long one has gone on by now.
+        let round = self.pipeline.rounds_sent() + u64::from(because != TOO_LONG);
+        let changes: Vec<usize> = fates::schema_changes(&text).collect();
+        let follow = |at: usize| {
+            let command = before + u64::try_from(at).unwrap_or(u64::MAX);
+            (at, self.fates.sent(Position { round, command }, is_alone))
+        };
+        let followed = changes.into_iter().map(follow).collect();
+        self.passed.push(Passed {
+            text,
+            because,
+            followed,
+        });
     }
 
     fn announce(&mut self, text: &Text) {
@@ -639,6 +697,10 @@ impl Inspector {
     pub fn received(&mut self, tag: u8, body: &[u8], metrics: &Metrics) {
         self.pipeline
             .received(tag, body.first().copied().unwrap_or(0));
+        self.fates.received(tag, body, self.pipeline.status());
+        if tag == b'Z' {
+            self.fates.begins_at(self.pipeline.rounds_answered());
+        }
         self.mode.received(tag, body, &self.pipeline);
         self.names.settled(self.pipeline.extended_settled(), tag);
         match tag {

@@ -4,6 +4,7 @@ pub mod address;
 pub mod cancel;
 pub mod connect_log;
 pub mod console;
+pub mod fates;
 pub mod guard;
 pub mod inspect;
 pub mod leg;

@@ -95,6 +95,10 @@ pub struct ServerSession<'a> {
     entries: Vec<Entry>,
     /// Another lockkeeper has taken the plan over.
     is_taken_over: bool,
+    /// How long the plan goes on without its client.
+    outlives: Option<Duration>,
+    /// Ready when the client has gone for that long, and nobody else waits for the outcome.
+    unwanted: Option<Pin<Box<dyn Future<Output = ()>>>>,
     /// When the locks of the last batch had been taken, and for how long they were held.
     locked_at: Option<Instant>,
     lock_hold: Duration,
@@ -156,6 +160,8 @@ impl<'a> ServerSession<'a> {
             judged: None,
             entries: Vec::new(),
             is_taken_over: false,
+            outlives: None,
+            unwanted: None,
             locked_at: None,
             lock_hold: Duration::ZERO,
         }
@@ -350,18 +356,29 @@ impl<'a> ServerSession<'a> {
         if self.honoured == Some(Interrupt::ClientGone) {
             return self.closing.as_mut().poll(cx).map(|()| Interrupt::Shutdown);
         }
+        if !self.has_lost_client() && self.poll_client_gone(cx) && !self.outlives_client() {
+            return Poll::Ready(Interrupt::ClientGone);
+        }
+        if self.poll_unwanted(cx).is_ready() {
+            return Poll::Ready(Interrupt::ClientGone);
+        }
+        self.closing.as_mut().poll(cx).map(|()| Interrupt::Shutdown)
+    }
+
+    /// Whether the client has gone, as far as can be seen now.
+    fn poll_client_gone(&mut self, cx: &mut std::task::Context<'_>) -> bool {
         let client = &mut self.session.client;
         if let Poll::Ready(Err(_)) = client.poll_drained(cx) {
-            return Poll::Ready(Interrupt::ClientGone);
+            return true;
         }
         while !client.eof && client.unread.len() < LOOK_AHEAD_BYTES {
             match client.poll_fill(cx, &mut self.scratch) {
-                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Interrupt::ClientGone),
+                Poll::Ready(Ok(0) | Err(_)) => return true,
                 Poll::Ready(Ok(_)) => {}
                 Poll::Pending => break,
             }
         }
-        self.closing.as_mut().poll(cx).map(|()| Interrupt::Shutdown)
+        false
     }
 
     fn cancel_server(&mut self) {

@@ -1,6 +1,7 @@
 //! One session: a client, its server session, and the bytes between them. One future owns both
 //! sockets; there is no channel and no second task.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -16,7 +17,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::cancel::{CancelKey, CancelToken};
 use super::guard;
-use super::inspect::{Guarding, Inspector, Intercept, Span, Tools};
+use super::inspect::{Guarding, Inspector, Intercept, REPLICATION, Span, Tools};
 use super::leg::Leg;
 use super::mode;
 use super::worker::{Phase, PhaseWatch, Place, Worker};
@@ -74,6 +75,9 @@ pub enum End {
     /// lockkeeper ends.
     #[error("lockkeeper is shutting down")]
     ShuttingDown,
+    /// A schema change couldn't be recorded.
+    #[error("its schema change can't be recorded")]
+    Unrecordable,
 }
 
 /// What the relay stops for.
@@ -85,6 +89,8 @@ pub enum Event {
     ServerClosed,
     /// lockkeeper is ending: the session stands idle, or its time is up.
     ShutDown,
+    /// A schema change can't be recorded, and must not go on; why.
+    Unrecordable(String),
 }
 
 /// A client and its server session.
@@ -116,6 +122,8 @@ pub struct Session {
     /// The text at the front is being classified on another thread.
     classifying: Option<JoinHandle<Classified>>,
     client_eof_forwarded: bool,
+    /// Schema changes that went on as they came, by the number under which they are followed.
+    following: HashMap<u64, guard::Following>,
     /// NOTICEs of lockkeeper's own that wait for the end of one of the server's messages.
     notices: Vec<String>,
     phase: PhaseWatch,
@@ -145,6 +153,7 @@ impl Session {
             waiting: false,
             classifying: None,
             client_eof_forwarded: false,
+            following: HashMap::new(),
             notices: Vec::new(),
             phase,
             silent_since: Some(Instant::now()),
@@ -177,6 +186,23 @@ impl Session {
     /// # Errors
     /// [`SessionError`] for the log; the client has been told what can be told.
     pub async fn serve(&mut self) -> Result<End, SessionError> {
+        let end = self.serve_all().await;
+        let is_idle = self.inspector.pipeline.is_idle();
+        self.inspector.fates.ended(is_idle);
+        self.note_fates();
+        end
+    }
+
+    /// Records what became of schema changes that went on as they came.
+    fn note_fates(&mut self) {
+        for one in self.inspector.fates.settled() {
+            if let Some(event) = self.following.remove(&one.number) {
+                guard::record_fate(&self.worker, event, one);
+            }
+        }
+    }
+
+    async fn serve_all(&mut self) -> Result<End, SessionError> {
         loop {
             let event = std::future::poll_fn(|cx| self.poll_event(cx)).await;
             match event {
@@ -185,6 +211,10 @@ impl Session {
                 Ok(Event::ShutDown) => {
                     self.farewell(error::shutting_down()).await;
                     return Ok(End::ShuttingDown);
+                }
+                Ok(Event::Unrecordable(why)) => {
+                    self.farewell(error::no_record_of_passed(&why)).await;
+                    return Ok(End::Unrecordable);
                 }
                 Err(SessionError::Frame(bad)) => {
                     self.farewell(error::protocol_violation(&bad.to_string()))
@@ -433,6 +463,7 @@ impl Session {
             metrics: &worker.metrics,
             max_text: usize::MAX,
             guarding: Guarding::Nothing,
+            must_refuse: &|| None,
         };
         let frame = self.client.unread.get(..intercept.frame_bytes);
         let frame = frame.unwrap_or_default().to_vec();
@@ -458,18 +489,21 @@ impl Session {
         let setup = worker.setup.borrow();
         let config = &setup.config;
         let mut cache = worker.cache.borrow_mut();
+        let mode = self.mode(config);
+        let must_refuse = || {
+            let enforces = mode == Mode::Enforce;
+            enforces.then(|| worker.cannot_record(config)).flatten()
+        };
         let mut tools = Tools {
             cache: &mut cache,
             metrics: &worker.metrics,
             max_text: usize::try_from(config.guard.max_text.as_u64()).unwrap_or(usize::MAX),
-            guarding: match self.mode(config) {
+            guarding: match mode {
                 Mode::Off => Guarding::Nothing,
-                // It speaks no extended protocol, in which plans run.
-                Mode::Enforce | Mode::Observe if self.replication => {
-                    Guarding::Report("a replication connection")
-                }
+                Mode::Enforce | Mode::Observe if self.replication => Guarding::Report(REPLICATION),
                 Mode::Enforce | Mode::Observe => Guarding::Stop,
             },
+            must_refuse: &must_refuse,
         };
         let (mut from, mut at) = (0, 0);
         let mut progress = Progress::Made;
@@ -496,13 +530,18 @@ impl Session {
                     progress = Progress::Event(Event::Intercept(intercept));
                     break;
                 }
+                Span::Refuse(why) => {
+                    progress = Progress::Event(Event::Unrecordable(why));
+                    break;
+                }
             }
         }
         self.server
             .send(cx, &input[from..at])
             .map_err(SessionError::Server)?;
         for passed in std::mem::take(&mut self.inspector.passed) {
-            guard::record_passed(self, &passed);
+            let followed = guard::record_passed(self, &passed);
+            self.following.extend(followed);
         }
         if !(self.inspector.modes_set.is_empty() && self.notices.is_empty()) {
             self.note_modes(config);
@@ -528,6 +567,9 @@ impl Session {
             self.client
                 .send(cx, &unread)
                 .map_err(SessionError::Client)?;
+            if self.inspector.fates.has_settled() {
+                self.note_fates();
+            }
             return Ok(Progress::Made);
         }
         let mut scratch = worker.scratch.borrow_mut();
@@ -545,6 +587,9 @@ impl Session {
                 self.client
                     .send(cx, &scratch[..count])
                     .map_err(SessionError::Client)?;
+                if self.inspector.fates.has_settled() {
+                    self.note_fates();
+                }
                 if !self.notices.is_empty() {
                     let setup = worker.setup();
                     self.note_modes(&setup.config);

@@ -18,7 +18,8 @@ use crate::exec::failpoint::Failpoints;
 use crate::exec::operator::Operator;
 use crate::exec::places::Places;
 use crate::exec::registry::Registry;
-use crate::journal::store::Journal;
+use crate::config::{Config, OnFailure};
+use crate::journal::store::{Journal, State};
 use crate::metrics::{AllMetrics, Metrics};
 use crate::sql::cache::ClassCache;
 
@@ -164,6 +165,19 @@ impl Worker {
     /// The settings now in force, to be kept.
     pub fn setup(&self) -> Arc<Setup> {
         Arc::clone(&self.setup.borrow())
+    }
+
+    /// Why a schema change can't be recorded now, where it must be.
+    pub fn cannot_record(&self, config: &Config) -> Option<String> {
+        if config.audit.on_failure == OnFailure::Continue {
+            return None;
+        }
+        match self.shared.journal.state() {
+            State::Failed(why) => Some(why),
+            State::Off | State::NotYet | State::NoLogin(_) | State::Ready => {
+                self.shared.audit.failure()
+            }
+        }
     }
 
     /// Takes new settings as they come, for as long as the program runs.

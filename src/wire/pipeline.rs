@@ -59,6 +59,8 @@ pub struct Pipeline {
     extended_settled: u64,
     syncs_sent: u64,
     syncs_answered: u64,
+    rounds_sent: u64,
+    rounds_answered: u64,
 }
 
 /// What a client has sent since its last Sync.
@@ -124,10 +126,21 @@ impl Pipeline {
         self.syncs_answered
     }
 
+    /// How many messages were sent that end in a `ReadyForQuery`.
+    pub fn rounds_sent(&self) -> u64 {
+        self.rounds_sent
+    }
+
+    /// How many of them the server has answered, or thrown away.
+    pub fn rounds_answered(&self) -> u64 {
+        self.rounds_answered
+    }
+
     /// A Query or FunctionCall was forwarded.
     pub fn sent_query(&mut self) {
         if !self.skipping && !self.copying_in {
             self.owed.push_back(Owed::Query);
+            self.rounds_sent += 1;
         }
         // The statement ends the batch's implicit transaction or joins it; either way a Sync may still follow.
     }
@@ -160,6 +173,7 @@ impl Pipeline {
         self.batch = Batch::default();
         self.skipping = false;
         self.syncs_sent += 1;
+        self.rounds_sent += 1;
         self.owed.push_back(Owed::Sync);
     }
 
@@ -181,9 +195,9 @@ impl Pipeline {
                 while let Some(Owed::Extended(_) | Owed::CopyEnd) = self.owed.front() {
                     self.settle_front();
                 }
-                if self.owed.pop_front() == Some(Owed::Sync) {
-                    self.syncs_answered += 1;
-                }
+                let ended = self.owed.pop_front();
+                self.syncs_answered += u64::from(ended == Some(Owed::Sync));
+                self.rounds_answered += u64::from(ended.is_some());
                 self.drop_copy_ends();
                 self.copying_in = false;
                 self.status = TransactionStatus::from_byte(body_front);
@@ -240,8 +254,11 @@ impl Pipeline {
             match owed {
                 Owed::CopyEnd => ended = true,
                 Owed::Extended(count) => self.extended_settled += u64::from(count),
-                Owed::Sync => self.syncs_answered += 1,
-                Owed::Query => {}
+                Owed::Sync => {
+                    self.syncs_answered += 1;
+                    self.rounds_answered += 1;
+                }
+                Owed::Query => self.rounds_answered += 1,
             }
             if ended {
                 break;

@@ -456,6 +456,7 @@ fn an_operator_with_fewer_rights_says_so_and_works() {
         let server = start_server(|_| {});
         let mut other = Wire::session(&place(&server), "postgres");
         other.run("CREATE ROLE looker LOGIN");
+        other.run("CREATE DATABASE lockkeeper OWNER looker");
         other.run("CREATE TABLE t (a int)");
         let url = format!("postgres://looker@127.0.0.1:{}/postgres", server.port());
         let program = Program::start_with(&server, &[("OPERATOR__URL", &url)]);

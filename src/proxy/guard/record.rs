@@ -8,12 +8,15 @@ use crate::audit::log;
 use crate::catalog::Facts;
 use crate::config::Config;
 use crate::exec::runner::Progress;
-use crate::journal::record::Outcome;
-use crate::journal::store::Entry;
+use crate::journal::record::{Backend, Outcome, Record, VERSION};
+use crate::journal::store::{ClientEntry, Entry};
 use crate::metrics;
+use crate::plan::course::Course;
+use crate::proxy::fates::{Fate, Followed};
 use crate::proxy::inspect::Passed;
 use crate::proxy::overrides;
 use crate::proxy::session::Session;
+use crate::proxy::worker::Worker;
 use crate::rules::{Judgement, Verdict};
 use crate::sql::classify::Text;
 use crate::sql::name::quote_literal;
@@ -183,19 +186,91 @@ fn record_mode_of(
     notice
 }
 
-/// Records schema changes that went on as they came.
-pub fn record_passed(session: &Session, passed: &Passed) {
-    for parsed in passed
-        .text
-        .statements
-        .iter()
-        .filter(|parsed| parsed.statement.is_ddl())
-    {
+/// A schema change that went on as it came, until it is known what became of it.
+#[derive(Debug)]
+pub struct Following {
+    event: Event,
+    is_secret: bool,
+    entry: Option<ClientEntry>,
+}
+
+/// Records schema changes that went on as they came: those that aren't followed at once.
+pub fn record_passed(session: &Session, passed: &Passed) -> Vec<(u64, Following)> {
+    let mut following = Vec::new();
+    for (at, number) in &passed.followed {
+        let Some(parsed) = passed.text.statements.get(*at) else {
+            continue;
+        };
         metrics::verdict("none", "pass");
         let event = Event {
             because: Some(passed.because.into()),
             ..event_of(session, &passed.text, parsed)
         };
-        session.worker.shared.audit.record(event);
+        let shared = &session.worker.shared;
+        let Some(number) = number else {
+            shared.audit.record(event);
+            continue;
+        };
+        let entry = shared.journal.follow_client(client_record(&event), &event);
+        let is_secret = parsed.statement.may_hold_secret();
+        following.push((
+            *number,
+            Following {
+                event,
+                is_secret,
+                entry,
+            },
+        ));
+    }
+    following
+}
+
+/// What is written down of a schema change in a client's own transaction.
+fn client_record(event: &Event) -> Record {
+    Record {
+        version: VERSION,
+        system: String::new(),
+        database: 0,
+        role: event.who.user.clone(),
+        who: event.who.clone(),
+        tag: event.tag.clone(),
+        sql: event.sql.clone(),
+        what: String::new(),
+        twin: None,
+        backend: Backend {
+            pid: event.who.server_pid,
+            start: String::new(),
+        },
+        steps: Vec::new(),
+        course: Course::Client { xid: None },
+        outcome: None,
+    }
+}
+
+/// Records what became of a schema change that went on as it came. Where that can't be told from here, whoever takes
+/// it over asks the server.
+pub fn record_fate(worker: &Worker, following: Following, settled: Followed) {
+    let Following {
+        mut event,
+        is_secret,
+        entry,
+    } = following;
+    event.time = log::now();
+    event.outcome = settled.fate.as_str().into();
+    event.error = settled.error.map(|(sqlstate, message)| ErrorEntry {
+        sqlstate,
+        message: if is_secret {
+            "(withheld)".to_owned()
+        } else {
+            message
+        },
+    });
+    match entry {
+        Some(entry) if settled.fate == Fate::Unknown => drop(entry),
+        Some(entry) => {
+            entry.end(&event);
+            worker.shared.audit.record_here(event);
+        }
+        None => worker.shared.audit.record(event),
     }
 }

@@ -458,6 +458,9 @@ impl<'a> Case<'a> {
         };
         let applicant = applicant(server, &self.shown());
         let place = self.place.take();
+        if let Err(RunError::Sql(fields)) = server.file_is_written() {
+            return Err(self.failed("failed", server, run.changes, *fields));
+        }
         let filing = self.filing(server, run, (&plan, &applicant));
         match turn::wait(server, filing, place).await {
             Ok(Turn::Come(place)) => drop(self.place.replace(place)),

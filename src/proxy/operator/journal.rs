@@ -20,7 +20,7 @@ use crate::sql::name::quote_identifier;
 /// How long an answer may take; then the connection is given up.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 /// After a connection that failed none is tried for so long.
-const RETRY: Duration = Duration::from_secs(1);
+const RETRY: Duration = Duration::from_millis(300);
 /// How often what is too old is forgotten.
 const FORGET_INTERVAL: Duration = Duration::from_secs(60);
 /// How long another lockkeeper may take to make the schema.
@@ -185,7 +185,7 @@ impl Keeper {
         self.serving.told.send_replace(state);
     }
 
-    /// Connects where that hasn't just failed.
+    /// Connects; a moment later where that has just failed.
     async fn ensure(&mut self) -> Result<(), String> {
         let setup = Arc::clone(&self.setup.borrow_and_update());
         if setup.config.operator.is_off() || setup.config.operator.database.is_empty() {
@@ -196,11 +196,8 @@ impl Keeper {
         if self.login.is_some() {
             return Ok(());
         }
-        if self.not_before.is_some_and(|at| Instant::now() < at) {
-            return Err(match &*self.serving.told.borrow() {
-                State::Failed(why) | State::NoLogin(why) => why.clone(),
-                State::Off | State::NotYet | State::Ready => "no connection".to_owned(),
-            });
+        if let Some(at) = self.not_before {
+            sleep_until(at).await;
         }
         match open(&setup).await {
             Ok((login, system)) => {

@@ -1,5 +1,6 @@
 //! What of a plan is written down before it is done.
 
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
@@ -84,6 +85,17 @@ impl ServerSession<'_> {
         Ok(())
     }
 
+    /// Whether the audit file can be written, where schema changes are refused without.
+    ///
+    /// # Errors
+    /// LK003.
+    pub(in crate::proxy) fn file_is_written(&mut self) -> Result<(), RunError> {
+        match self.session.worker.shared.audit.failure() {
+            Some(why) => self.unrecorded(&NoRecord::Failed(why)),
+            None => Ok(()),
+        }
+    }
+
     /// Something can't be written down: whether the plan goes on.
     ///
     /// # Errors
@@ -112,6 +124,43 @@ impl ServerSession<'_> {
         } else {
             Ending::Gone
         }
+    }
+
+    /// The plan builds online: for so long it goes on without its client, for whoever sends the same statement again.
+    pub(in crate::proxy) fn may_outlive_client(&mut self, ttl: Duration) {
+        let is_wanted = !ttl.is_zero() && !self.entries.is_empty();
+        self.outlives = is_wanted.then_some(ttl);
+    }
+
+    /// The client has gone, and its plan goes on.
+    pub(super) fn has_lost_client(&self) -> bool {
+        self.unwanted.is_some()
+    }
+
+    /// The client has gone: whether its plan goes on. One that hasn't begun doesn't.
+    pub(super) fn outlives_client(&mut self) -> bool {
+        let (Some(ttl), Some(entry), Some(_)) = (self.outlives, self.entries.first(), &self.working)
+        else {
+            return false;
+        };
+        tracing::info!(
+            plan = entry.id(),
+            "the client of an online build has gone: the build goes on for plan.orphan_ttl, for whoever sends the same \
+             statement again"
+        );
+        self.unwanted = Some(Box::pin(entry.unwanted(ttl)));
+        true
+    }
+
+    /// Ready when a plan that has lost its client has had its time.
+    pub(super) fn poll_unwanted(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(unwanted) = &mut self.unwanted else {
+            return Poll::Pending;
+        };
+        unwanted.as_mut().poll(cx).map(|()| {
+            self.unwanted = None;
+            self.outlives = None;
+        })
     }
 
     /// How another plan ended.
