@@ -450,7 +450,7 @@ fn a_long_text_passes() {
         assert_eq!(wire.value("SELECT n FROM t9"), (20 * MB).to_string());
         let events = proxy.events();
         assert_eq!(events.len(), 1, "{events:?}");
-        let words = "CREATE TABLE passed: the text is longer than guard.max_text";
+        let words = "CREATE TABLE done: the text is longer than guard.max_text";
         assert_eq!(event_words(&events[0]), words);
     });
 }

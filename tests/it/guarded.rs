@@ -9,7 +9,7 @@ use crate::wire::{
 
 const DDL: &str = "CREATE TABLE t(a int)";
 const DONE: &str = "CREATE TABLE done";
-const IN_PIPELINE: &str = "CREATE TABLE passed: in a pipeline";
+const IN_PIPELINE: &str = "CREATE TABLE committed: in a pipeline";
 
 #[test]
 fn one_statement_as_drivers_send_it() {
@@ -230,9 +230,9 @@ fn failures_in_each_message() {
                     (q("COMMIT"), 1),
                 ],
                 &[
-                    "CREATE TABLE passed: in a transaction",
-                    "CREATE TABLE passed: in a transaction",
-                    "CREATE TABLE passed: in a transaction",
+                    "CREATE TABLE committed: in a transaction",
+                    "CREATE TABLE committed: in a transaction",
+                    "CREATE TABLE committed: in a transaction",
                 ],
             ),
             trap(
@@ -261,12 +261,12 @@ fn statements_that_carry_parameters_or_rows() {
             trap(
                 "CREATE TABLE AS with a parameter",
                 with("CREATE TABLE t AS SELECT $1::int AS a", "7"),
-                &["CREATE TABLE AS passed: it takes no lock on what exists"],
+                &["CREATE TABLE AS done: it takes no lock on what exists"],
             ),
             trap(
                 "SELECT INTO with a parameter",
                 with("SELECT $1::int AS a INTO t", "7"),
-                &["SELECT INTO passed: it takes no lock on what exists"],
+                &["SELECT INTO done: it takes no lock on what exists"],
             ),
             trap(
                 "EXPLAIN ANALYZE, whose answer has rows",
@@ -284,7 +284,7 @@ fn statements_that_carry_parameters_or_rows() {
                     .concat(),
                     1,
                 )],
-                &["EXPLAIN passed: it takes no lock on what exists"],
+                &["EXPLAIN done: it takes no lock on what exists"],
             ),
             trap(
                 "EXECUTE with an argument",
@@ -293,7 +293,7 @@ fn statements_that_carry_parameters_or_rows() {
                     (q("EXECUTE n(7)"), 1),
                     (q("SELECT count(*) FROM t"), 1),
                 ],
-                &["SELECT INTO passed: it takes no lock on what exists"],
+                &["SELECT INTO done: it takes no lock on what exists"],
             ),
             trap(
                 "EXECUTE with an argument, by Parse",
@@ -302,7 +302,7 @@ fn statements_that_carry_parameters_or_rows() {
                     ([pbe("EXECUTE n(7)"), s()].concat(), 1),
                     (q("SELECT count(*) FROM t"), 1),
                 ],
-                &["SELECT INTO passed: it takes no lock on what exists"],
+                &["SELECT INTO done: it takes no lock on what exists"],
             ),
         ]);
     });

@@ -66,7 +66,7 @@ fn a_text_longer_than_guard_max_text_passes() {
         assert_eq!(commands(&wire.query(&padded)), ["CREATE TABLE"]);
         let batch = [pbe(&format!("/*{long}*/ CREATE TABLE u(a int)")), s()].concat();
         assert_eq!(commands(&wire.ask(&batch)), ["CREATE TABLE"]);
-        let because = "CREATE TABLE passed: the text is longer than guard.max_text";
+        let because = "CREATE TABLE done: the text is longer than guard.max_text";
         assert_eq!(proxy.event_words(), [because, because]);
         wire.run("SELECT 1");
     });

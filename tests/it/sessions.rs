@@ -253,7 +253,7 @@ fn an_encoding_set_at_start_up() {
         assert_eq!(tags(&frames), "TDCCZ", "{frames:?}");
         assert_eq!(
             proxy.event_words(),
-            ["CREATE TABLE passed: several statements in one query"]
+            ["CREATE TABLE committed: several statements in one query"]
         );
     });
 }
@@ -289,7 +289,7 @@ fn long_texts_are_read_as_the_server_reads_them() {
                 assert!(!tags(&frames).contains('E'), "{name}: {frames:?}");
                 admin.run("DROP TABLE t");
                 let found = proxy.event_words().split_off(events);
-                let because = "CREATE TABLE passed: the text is longer than guard.max_text";
+                let because = "CREATE TABLE done: the text is longer than guard.max_text";
                 if found != [because] {
                     unseen.push((name, in_one_segment, found));
                 }

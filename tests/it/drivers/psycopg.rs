@@ -14,7 +14,7 @@ fn does_its_ordinary_work() {
             ("REINDEX", 1),
         ];
         assert_guarded(&enforced, &least);
-        let in_pipeline = "CREATE INDEX passed: in a pipeline".to_owned();
+        let in_pipeline = "CREATE INDEX committed: in a pipeline".to_owned();
         assert!(enforced.contains(&in_pipeline), "{enforced:#?}");
     });
 }

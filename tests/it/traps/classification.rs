@@ -50,7 +50,7 @@ fn comments_blanks_and_case() {
 #[test]
 fn several_statements_in_one_query() {
     limited(|| {
-        const SEVERAL: &str = "CREATE TABLE passed: several statements in one query";
+        const SEVERAL: &str = "CREATE TABLE committed: several statements in one query";
         const DONE: &str = "CREATE TABLE done";
         const FAILED: &str = "CREATE TABLE failed";
         spring(&[
@@ -77,7 +77,7 @@ fn several_statements_in_one_query() {
                     (q("CREATE TABLE t(a int)"), 1),
                     (q("COMMIT"), 1),
                 ],
-                &["CREATE TABLE passed: in a transaction"],
+                &["CREATE TABLE committed: in a transaction"],
             ),
             trap(
                 "behind COPY in one text",
@@ -105,27 +105,27 @@ fn statements_that_hold_others() {
         spring(&[
             query(
                 "CREATE TABLE t AS SELECT 1 AS a",
-                &["CREATE TABLE AS passed: it takes no lock on what exists"],
+                &["CREATE TABLE AS done: it takes no lock on what exists"],
             ),
             query(
                 "CREATE MATERIALIZED VIEW t AS SELECT 1 AS a",
-                &["CREATE MATERIALIZED VIEW passed: it takes no lock on what exists"],
+                &["CREATE MATERIALIZED VIEW done: it takes no lock on what exists"],
             ),
             query(
                 "SELECT 1 AS a INTO t",
-                &["SELECT INTO passed: it takes no lock on what exists"],
+                &["SELECT INTO done: it takes no lock on what exists"],
             ),
             query(
                 "(SELECT 1 AS a INTO t)",
-                &["SELECT INTO passed: it takes no lock on what exists"],
+                &["SELECT INTO done: it takes no lock on what exists"],
             ),
             query(
                 "WITH x AS (SELECT 1 AS a) SELECT a INTO t FROM x",
-                &["SELECT INTO passed: it takes no lock on what exists"],
+                &["SELECT INTO done: it takes no lock on what exists"],
             ),
             query(
                 "SELECT 1 AS a INTO t UNION SELECT 2",
-                &["SELECT INTO passed: it takes no lock on what exists"],
+                &["SELECT INTO done: it takes no lock on what exists"],
             ),
             query("SELECT 'into'", &[]),
         ]);
@@ -143,11 +143,11 @@ fn statements_that_explain_or_run_others() {
             ),
             query(
                 "EXPLAIN (ANALYZE, TIMING OFF, SUMMARY OFF, COSTS OFF) CREATE TABLE t AS SELECT 1 AS a",
-                &["EXPLAIN passed: it takes no lock on what exists"],
+                &["EXPLAIN done: it takes no lock on what exists"],
             ),
             query(
                 "EXPLAIN (ANALYZE 1, TIMING OFF, SUMMARY OFF, COSTS OFF) SELECT 1 AS a INTO t",
-                &["EXPLAIN passed: it takes no lock on what exists"],
+                &["EXPLAIN done: it takes no lock on what exists"],
             ),
             query(
                 "EXPLAIN (ANALYZE, ANALYZE off, COSTS OFF) CREATE TABLE t AS SELECT 1 AS a",
@@ -196,7 +196,7 @@ fn names_that_stand_for_statements() {
                     (q("PREPARE n AS SELECT 1 AS a INTO t"), 1),
                     (q("EXECUTE n"), 1),
                 ],
-                &["SELECT INTO passed: it takes no lock on what exists"],
+                &["SELECT INTO done: it takes no lock on what exists"],
             ),
             trap(
                 "PREPARE … SELECT INTO, Bind",
@@ -204,7 +204,7 @@ fn names_that_stand_for_statements() {
                     (q("PREPARE n AS SELECT 1 AS a INTO t"), 1),
                     ([b("", "n", &[]), e("", 0), s()].concat(), 1),
                 ],
-                &["SELECT INTO passed: it takes no lock on what exists"],
+                &["SELECT INTO done: it takes no lock on what exists"],
             ),
             trap(
                 "PREPARE, CREATE TABLE AS EXECUTE",
@@ -212,7 +212,7 @@ fn names_that_stand_for_statements() {
                     (q("PREPARE n AS SELECT 1 AS a"), 1),
                     (q("CREATE TABLE t AS EXECUTE n"), 1),
                 ],
-                &["CREATE TABLE AS passed: it takes no lock on what exists"],
+                &["CREATE TABLE AS done: it takes no lock on what exists"],
             ),
             trap(
                 "Parse of a name, EXECUTE",
@@ -267,7 +267,7 @@ fn names_that_change_their_meaning() {
                         1,
                     ),
                 ],
-                &["SELECT INTO passed: it takes no lock on what exists"],
+                &["SELECT INTO done: it takes no lock on what exists"],
             ),
             trap(
                 "an unnamed statement survives Sync",
@@ -386,7 +386,7 @@ fn encodings() {
             trap(
                 "SJIS by SET",
                 vec![(q("SET client_encoding = 'SJIS'"), 1), (q_bytes(hidden), 1)],
-                &["CREATE TABLE passed: several statements in one query"],
+                &["CREATE TABLE committed: several statements in one query"],
             ),
             trap(
                 "SJIS by a SET in the same segment",
@@ -394,7 +394,7 @@ fn encodings() {
                     [q("SET client_encoding = 'SJIS'"), q_bytes(hidden)].concat(),
                     2,
                 )],
-                &["CREATE TABLE passed: several statements in one query"],
+                &["CREATE TABLE committed: several statements in one query"],
             ),
             trap(
                 "a name in SJIS",
@@ -451,7 +451,7 @@ fn unreadable_texts() {
             trap(
                 "two statements by Parse",
                 vec![([pbe("SELECT 1; CREATE TABLE t(a int)"), s()].concat(), 1)],
-                &["CREATE TABLE passed: several statements in one query"],
+                &["CREATE TABLE committed: several statements in one query"],
             ),
         ]);
     });
@@ -508,7 +508,7 @@ fn deeply_nested_texts() {
             trap(
                 "80 selects in front of a schema change",
                 steps(format!("SELECT {nested}; CREATE TABLE t(a int)")),
-                &["CREATE TABLE passed: several statements in one query"],
+                &["CREATE TABLE committed: several statements in one query"],
             ),
             trap(
                 "parentheses that the parser itself refuses",
@@ -572,7 +572,7 @@ fn schema_changes_that_the_server_makes_itself() {
                         1,
                     ),
                 ],
-                &["EXPLAIN passed: it takes no lock on what exists"],
+                &["EXPLAIN done: it takes no lock on what exists"],
             ),
         ]);
     });
@@ -654,7 +654,7 @@ fn who_and_where_by_a_set_in_the_same_segment() {
 #[test]
 fn trail_bytes_that_look_like_ascii() {
     limited(|| {
-        const SEVERAL: &str = "CREATE TABLE passed: several statements in one query";
+        const SEVERAL: &str = "CREATE TABLE committed: several statements in one query";
         const DROPPED: &str = "DROP TABLE done";
         let hidden = |encoding: &str, character: &[u8]| {
             let text = [

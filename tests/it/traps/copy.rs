@@ -128,7 +128,7 @@ fn schema_changes_around_it() {
                     .concat(),
                     1,
                 )],
-                &["CREATE TABLE passed: several statements in one query"],
+                &["CREATE TABLE committed: several statements in one query"],
             ),
         ];
         for (name, begin, sync) in beginnings(COPY) {
@@ -150,7 +150,7 @@ fn schema_changes_around_it() {
                     ),
                     (q("DROP TABLE t"), 1),
                 ],
-                &["CREATE TABLE passed: in a pipeline", "DROP TABLE done"],
+                &["CREATE TABLE committed: in a pipeline", "DROP TABLE done"],
             ));
         }
         spring(&traps);
@@ -165,7 +165,7 @@ fn a_schema_change_where_data_should_be() {
         spring(&[trap(
             "a schema change where data should be",
             vec![(sent, 1)],
-            &["CREATE TABLE passed: in a pipeline"],
+            &["CREATE TABLE committed: in a pipeline"],
         )]);
     });
 }
@@ -246,7 +246,7 @@ fn both_ways_at_once() {
         }
         assert_eq!(
             proxy.event_words(),
-            ["COMMENT passed: a replication connection"]
+            ["COMMENT done: a replication connection"]
         );
     });
 }

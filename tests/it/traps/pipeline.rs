@@ -7,7 +7,7 @@ use crate::wire::{b, c, e, h, p, pbe, q, s};
 
 const DDL: &str = "CREATE TABLE t(a int)";
 const DONE: &str = "CREATE TABLE done";
-const IN_PIPELINE: &str = "CREATE TABLE passed: in a pipeline";
+const IN_PIPELINE: &str = "CREATE TABLE committed: in a pipeline";
 
 #[test]
 fn what_the_server_throws_away() {
@@ -140,7 +140,7 @@ fn queries_in_unsynced_batches() {
 fn statements_that_want_a_transaction_of_their_own() {
     limited(|| {
         const INDEX: &str = "CREATE INDEX CONCURRENTLY i ON base(a)";
-        const PASSED: &str = "CREATE INDEX passed: in a pipeline";
+        const PASSED: &str = "CREATE INDEX committed: in a pipeline";
         spring(&[
             trap(
                 "the first of a batch, which fails later",
@@ -173,7 +173,7 @@ fn statements_that_want_a_transaction_of_their_own() {
             trap(
                 "in a transaction block",
                 vec![(q("BEGIN"), 1), (q(INDEX), 1), (q("COMMIT"), 1)],
-                &["CREATE INDEX passed: in a transaction"],
+                &["CREATE INDEX committed: in a transaction"],
             ),
             trap(
                 "among several statements",
@@ -181,7 +181,7 @@ fn statements_that_want_a_transaction_of_their_own() {
                     (q("SELECT 1; VACUUM base"), 1),
                     (q("CREATE INDEX CONCURRENTLY i ON base(a); SELECT 1"), 1),
                 ],
-                &["CREATE INDEX passed: several statements in one query"],
+                &["CREATE INDEX committed: several statements in one query"],
             ),
         ]);
     });
@@ -202,9 +202,9 @@ fn a_failed_block_and_its_end() {
                     (q(DDL), 1),
                 ],
                 &[
-                    "CREATE TABLE passed: in a transaction",
-                    "CREATE TABLE passed: in a transaction",
-                    "CREATE TABLE passed: in a transaction",
+                    "CREATE TABLE committed: in a transaction",
+                    "CREATE TABLE committed: in a transaction",
+                    "CREATE TABLE committed: in a transaction",
                     DONE,
                 ],
             ),
