@@ -90,8 +90,13 @@ pub(crate) fn place(server: &TemporaryServer) -> Place {
 
 /// A new database on the shared server.
 pub(crate) fn database() -> String {
+    database_on(shared())
+}
+
+/// A new database on a server that trusts us.
+pub(crate) fn database_on(server: &TemporaryServer) -> String {
     let name = format!("d{}", unique());
-    let mut admin = Wire::session(&place(shared()), "postgres");
+    let mut admin = Wire::session(&place(server), "postgres");
     admin.run(&format!("CREATE DATABASE {name}"));
     name
 }
@@ -136,6 +141,16 @@ pub(crate) fn until_asleep_on(server: &TemporaryServer, pid: u32) {
     eventually("the statement sleeps", || admin.value(&sql) == "PgSleep");
 }
 
+/// The settings of a proxy on a free port, in front of a server on this machine.
+pub(crate) fn settings(upstream: u16) -> Config {
+    let mut config = Config::default();
+    config.listen.address = vec!["127.0.0.1:0".to_owned()];
+    config.upstream.address = format!("127.0.0.1:{upstream}");
+    config.http.address = String::new();
+    config.runtime.threads = 2;
+    config
+}
+
 /// A proxy in this process, on threads of its own; gone when dropped.
 #[derive(Debug)]
 pub(crate) struct Proxy {
@@ -160,12 +175,8 @@ impl Proxy {
     ) -> Proxy {
         let directory = tempfile::tempdir().unwrap();
         let audit = directory.path().join("audit.jsonl");
-        let mut config = Config::default();
-        config.listen.address = vec!["127.0.0.1:0".to_owned()];
-        config.upstream.address = format!("127.0.0.1:{}", server.port());
-        config.http.address = String::new();
+        let mut config = settings(server.port());
         config.audit.file = Some(audit.clone());
-        config.runtime.threads = 2;
         change(&mut config, directory.path());
         let unix = config.listen.address[0]
             .starts_with('/')
