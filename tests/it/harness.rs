@@ -109,9 +109,15 @@ pub(crate) fn value(database: &str, sql: &str) -> String {
 /// Waits until the schema change of a session of the shared server waits in lockkeeper for its lock: the last that the
 /// server heard of it is the question for its relations, or the end of a try.
 pub(crate) fn until_it_waits_for_its_lock(pid: u32) {
+    until_it_waits_for_its_lock_on(shared(), pid);
+}
+
+/// The same of a session of a server that trusts us.
+pub(crate) fn until_it_waits_for_its_lock_on(server: &TemporaryServer, pid: u32) {
     let sql = format!("SELECT state || ' ' || query FROM pg_stat_activity WHERE pid = {pid}");
+    let mut admin = Wire::session(&place(server), "postgres");
     eventually("it waits for its lock", || {
-        let state = value("postgres", &sql);
+        let state = admin.value(&sql);
         state.starts_with("idle ROLLBACK")
             || ["RECURSIVE named (at, oid, recurses)", "/* lockkeeper waits"]
                 .iter()

@@ -8,10 +8,12 @@ use std::time::{Duration, Instant};
 use bytesize::ByteSize;
 use lockkeeper::pg::temporary::TemporaryServer;
 
-use crate::harness::{Proxy, database_on, eventually, limited, place, start_server};
+use crate::harness::{
+    Proxy, database_on, eventually, limited, place, start_server, until_it_waits_for_its_lock_on,
+};
 use crate::wire::{Wire, column, commands, q};
 
-/// How far apart statements are sent whose order is to be kept.
+/// How long after one statement has come to wait the next is sent, when their order is to be kept.
 const APART: Duration = Duration::from_millis(150);
 /// How long a reader holds a table, or it is looked whether somebody comes in between.
 const HOLD: Duration = Duration::from_secs(1);
@@ -162,6 +164,7 @@ fn first_come_first_served_through_either() {
         for (number, client) in clients.iter_mut().enumerate() {
             client.send(&q(&format!("ALTER TABLE t ADD COLUMN c{number} int")));
             sent.push(format!("c{number}"));
+            until_it_waits_for_its_lock_on(&two.server, client.pid());
             thread::sleep(APART);
         }
         reader.run("COMMIT");
