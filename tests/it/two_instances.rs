@@ -17,8 +17,8 @@ use crate::wire::{Wire, column, commands, q};
 const APART: Duration = Duration::from_millis(150);
 /// How long a reader holds a table, or it is looked whether somebody comes in between.
 const HOLD: Duration = Duration::from_secs(1);
-/// Far more than many small schema changes take when each starts as soon as it may, and far less than they take when one
-/// of them waits until `locks.deadline` is over.
+/// Far more than many small schema changes take when each starts as soon as it may, and far less than they take when
+/// one of them waits until `locks.deadline` is over.
 const AT_ONCE: Duration = Duration::from_secs(60);
 
 /// Two lockkeepers, a server of their own, and a database there.
