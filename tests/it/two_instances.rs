@@ -122,7 +122,8 @@ const SLOW: [&str; 2] = [
     "CREATE EVENT TRIGGER slow ON ddl_command_end WHEN TAG IN ('ALTER TABLE') EXECUTE FUNCTION slow()",
 ];
 
-const NEW_COLUMNS: &str = "SELECT attname FROM pg_attribute WHERE attrelid = 't'::regclass AND attnum > 2 ORDER BY attnum";
+const NEW_COLUMNS: &str = "
+SELECT attname FROM pg_attribute WHERE attrelid = 't'::regclass AND attnum > 2 ORDER BY attnum";
 
 fn builds_in(database: &str) -> String {
     format!(
