@@ -91,6 +91,7 @@ fuzz: ## look for inputs that break the parsers; FUZZ_SECONDS=600 looks longer
 soak: ## run what takes too long for every day: gigabytes, kills, all cuts, all interruptions; an hour
 	@.ci/install test
 	LOCKKEEPER_TEST_CELLS=all cargo test --locked --release --test interruptions -- --nocapture
+	LOCKKEEPER_TEST_CELLS=all cargo test --locked --release --test kills -- --nocapture
 	@bins=$(PG_BINS); export LOCKKEEPER_TEST_PG_BINS="$$bins" LOCKKEEPER_TEST_CELLS=all; set -x; \
 	cargo test --locked --release --test judged -- --nocapture
 	LOCKKEEPER_TEST_SECONDS=600 cargo test --locked --release --test integrity -- --nocapture

@@ -1,25 +1,18 @@
 //! One interruption at one point of a statement's plan, and what is there afterwards.
 
-use std::collections::BTreeSet;
 use std::net::TcpStream;
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use bytesize::ByteSize;
-use lockkeeper::exec::failpoint::Reached;
 use lockkeeper::exec::session::{Moment, Point};
-use tokio::sync::mpsc::UnboundedReceiver;
 
-use crate::client::Client;
+use crate::course::{Course, Held, LOOK_AGAIN, Sent, WAYS_TO_BLOCK, Worker, difference, one_reply};
 use crate::family::{Family, given};
-use crate::harness::{Proxy, database, eventually, shared};
+use crate::harness::eventually;
+use crate::matrix::Deed;
 use crate::snapshot::{schema, schema_difference};
-use crate::wire::{Frame, Place, Wire, cancel_request, q, sqlstate, startup, tags};
+use crate::wire::{Frame, Place, Wire, sqlstate, startup, tags};
 
-/// How long a plan may take to come to its next point.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// How often is looked.
-const LOOK_AGAIN: Duration = Duration::from_millis(2);
 /// How long what holds a statement up stays when the interruption has no effect.
 const HOLD: Duration = Duration::from_millis(700);
 /// The client's own time, when that is to be spent; more when the point isn't reached by then.
@@ -45,18 +38,16 @@ pub(crate) enum Interruption {
     Shutdown,
 }
 
-/// All of them.
-pub(crate) const INTERRUPTIONS: [Interruption; 5] = [
-    Interruption::Cancel,
-    Interruption::Timeout,
-    Interruption::Gone,
-    Interruption::Backend,
-    Interruption::Shutdown,
-];
+impl Deed for Interruption {
+    const ALL: &'static [Interruption] = &[
+        Interruption::Cancel,
+        Interruption::Timeout,
+        Interruption::Gone,
+        Interruption::Backend,
+        Interruption::Shutdown,
+    ];
 
-impl Interruption {
-    /// Its letter in the matrix.
-    pub(crate) fn letter(self) -> char {
+    fn letter(self) -> char {
         match self {
             Interruption::Cancel => 'C',
             Interruption::Timeout => 'T',
@@ -65,17 +56,6 @@ impl Interruption {
             Interruption::Shutdown => 'S',
         }
     }
-}
-
-/// A statement's course without interruption.
-#[derive(Debug, Clone)]
-pub(crate) struct Course {
-    /// Its points, in order; those of taking back last.
-    pub(crate) points: Vec<Point>,
-    /// The number of its last step.
-    last: usize,
-    before: BTreeSet<String>,
-    finished: BTreeSet<String>,
 }
 
 /// What came of one interruption.
@@ -89,44 +69,6 @@ pub(crate) struct Ended {
     pub(crate) resumes: bool,
 }
 
-/// Ways to make a statement wait on the server, so that it is interrupted while it runs.
-const WAYS_TO_BLOCK: &[fn(&mut Client) -> bool] = &[
-    // What changes a table, or reads it for long, and what waits for others; row by row too.
-    |client| {
-        tables(client).iter().all(|table| {
-            let lock = format!("LOCK TABLE {table} IN ROW EXCLUSIVE MODE NOWAIT");
-            let rows = format!("SELECT FROM {table} FOR UPDATE NOWAIT");
-            accepts(client, &lock) && accepts(client, &rows)
-        })
-    },
-    // What only reads.
-    |client| {
-        tables(client).iter().all(|table| {
-            let lock = format!("LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE NOWAIT");
-            accepts(client, &lock)
-        })
-    },
-    // What changes the catalog only.
-    |client| {
-        accepts(
-            client,
-            "LOCK TABLE pg_catalog.pg_class IN SHARE MODE NOWAIT",
-        )
-    },
-];
-
-fn tables(client: &mut Client) -> Vec<String> {
-    client.column(
-        "SELECT oid::regclass::text FROM pg_class
-         WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') ORDER BY 1",
-    )
-}
-
-fn accepts(client: &mut Client, sql: &str) -> bool {
-    let answer = client.run(sql, crate::client::Protocol::Simple);
-    answer.error.is_none()
-}
-
 /// Why an attempt says nothing.
 enum Again {
     /// The client's time was over before the point was reached.
@@ -135,133 +77,7 @@ enum Again {
     OtherBlock,
 }
 
-/// A database, and a proxy in front of it.
-#[derive(Debug)]
-pub(crate) struct Worker {
-    database: String,
-    direct: Client,
-    blocker: Client,
-    proxy: Option<Proxy>,
-}
-
-/// A statement on its way.
-struct Sent {
-    answer: JoinHandle<(Wire, Vec<Frame>)>,
-    socket: TcpStream,
-    key: Vec<u8>,
-    pid: u32,
-    at: Instant,
-    reached: UnboundedReceiver<Reached>,
-}
-
-impl Sent {
-    /// The next point at which the plan is held; `None` when it has ended.
-    fn next(&mut self) -> Option<Reached> {
-        let until = Instant::now() + PATIENCE;
-        loop {
-            if let Ok(reached) = self.reached.try_recv() {
-                return Some(reached);
-            }
-            if self.answer.is_finished() {
-                return self.reached.try_recv().ok();
-            }
-            assert!(Instant::now() < until, "the plan stands still");
-            thread::sleep(LOOK_AGAIN);
-        }
-    }
-}
-
-impl Worker {
-    /// With a new database on the shared server.
-    pub(crate) fn new() -> Worker {
-        let database = database();
-        let client = || Client::connect(shared().port(), &database, "postgres");
-        Worker {
-            direct: client(),
-            blocker: client(),
-            proxy: None,
-            database,
-        }
-    }
-
-    fn proxy(&mut self) -> &mut Proxy {
-        self.proxy.get_or_insert_with(|| {
-            Proxy::start(shared(), |config, _| {
-                config.guard.small_table = ByteSize(0);
-                // Whoever waits here is to wait until it is interrupted.
-                config.locks.budget = Duration::from_secs(30);
-                config.locks.max_hold = Duration::from_secs(30);
-            })
-        })
-    }
-
-    fn session(&mut self) -> (Wire, TcpStream) {
-        let Place::Tcp(address) = self.proxy().place().clone() else {
-            panic!("TCP")
-        };
-        let socket = TcpStream::connect(address).unwrap();
-        let mut wire = Wire::over_tcp(socket.try_clone().unwrap());
-        wire.start(&[("user", "postgres"), ("database", &self.database)]);
-        (wire, socket)
-    }
-
-    /// Sends a family's statement; its plan is held at each point.
-    fn send(&mut self, mut wire: Wire, socket: TcpStream, sql: &str) -> Sent {
-        let reached = self.proxy().failpoints().arm();
-        let (key, pid) = (wire.key.clone(), wire.pid());
-        wire.send(&q(sql));
-        let at = Instant::now();
-        let answer = thread::spawn(move || {
-            let frames = wire.until_ready();
-            (wire, frames)
-        });
-        Sent {
-            answer,
-            socket,
-            key,
-            pid,
-            at,
-            reached,
-        }
-    }
-
-    /// Runs a statement to its end, and then until its last step.
-    pub(crate) fn course(&mut self, family: &Family) -> Course {
-        self.direct.ok(&given(family));
-        let before = schema(&mut self.direct);
-        let (wire, socket) = self.session();
-        let mut sent = self.send(wire, socket, family.sql);
-        let mut points: Vec<Point> = Vec::new();
-        while let Some(reached) = sent.next() {
-            if !points.contains(&reached.point) {
-                points.push(reached.point);
-            }
-        }
-        let (_, frames) = sent.answer.join().unwrap();
-        assert_eq!(one_reply(&frames), "CZ", "{}: {frames:?}", family.sql);
-        let finished = schema(&mut self.direct);
-        let last = points.iter().map(|point| point.step).max();
-        let last = last.unwrap_or_else(|| panic!("no plan ran for {}", family.sql));
-        self.direct.ok(&given(family));
-        let (wire, socket) = self.session();
-        let mut sent = self.send(wire, socket, family.sql);
-        while let Some(reached) = sent.next() {
-            if reached.point == before_last(last) {
-                self.cancel(&sent.key);
-            }
-            if reached.point.moment == Moment::Undoing {
-                points.push(reached.point);
-            }
-        }
-        sent.answer.join().unwrap();
-        Course {
-            points,
-            last,
-            before,
-            finished,
-        }
-    }
-
+impl Worker<'_> {
     /// Interrupts a plan at a point.
     pub(crate) fn interrupt(
         &mut self,
@@ -306,25 +122,17 @@ impl Worker {
             wire.run(&format!("SET statement_timeout = {}", timeout.as_millis()));
         }
         let settings = settings(&mut wire);
-        let mut sent = self.send(wire, socket, family.sql);
+        let mut sent = self.send((wire, socket), family.sql);
         let is_there = |sent: &Sent| {
             by != Interruption::Timeout || sent.at.elapsed() + Duration::from_millis(200) < timeout
         };
-        let held = loop {
-            let Some(reached) = sent.next() else {
-                assert!(by == Interruption::Timeout, "{point:?} isn't reached");
-                return Err(Again::MoreTime);
-            };
-            if reached.point == point {
-                break reached;
-            }
-            if point.moment == Moment::Undoing && reached.point == before_last(course.last) {
-                self.cancel(&sent.key);
-            }
+        let Some(held) = sent.go_to(point, course) else {
+            assert!(by == Interruption::Timeout, "{point:?} isn't reached");
+            return Err(Again::MoreTime);
         };
         if !is_there(&sent) {
             drop(held);
-            finish(sent);
+            sent.finish();
             return Err(Again::MoreTime);
         }
         if point.moment == Moment::During {
@@ -346,23 +154,13 @@ impl Worker {
     /// Has the statement wait on the server, and interrupts it there.
     fn interrupt_during(
         &mut self,
-        held: Reached,
+        held: Held,
         sent: &mut Sent,
         by: Interruption,
         timeout: Duration,
         block: usize,
     ) -> Result<(), Again> {
-        self.blocker.ok("BEGIN");
-        let blocks = WAYS_TO_BLOCK[block](&mut self.blocker);
-        drop(held);
-        let mut waits = false;
-        while blocks && !waits && !sent.answer.is_finished() {
-            if sent.reached.try_recv().is_ok() {
-                break;
-            }
-            waits = self.state(sent.pid).starts_with("Lock ");
-            thread::sleep(LOOK_AGAIN);
-        }
+        let waits = self.block(held, sent, block);
         if waits {
             let before = self.state(sent.pid);
             self.deliver(sent, by, timeout);
@@ -379,22 +177,9 @@ impl Worker {
         Err(Again::OtherBlock)
     }
 
-    /// What a server process waits for, and since when it runs what.
-    fn state(&mut self, pid: u32) -> String {
-        self.direct.value(&format!(
-            "SELECT concat_ws(' ', wait_event_type, query_start, query) FROM pg_stat_activity WHERE pid = {pid}"
-        ))
-    }
-
-    fn cancel(&mut self, key: &[u8]) {
-        let mut wire = Wire::connect(self.proxy().place());
-        wire.send(&cancel_request(key));
-        wire.until_end();
-    }
-
     fn deliver(&mut self, sent: &Sent, by: Interruption, timeout: Duration) {
         match by {
-            Interruption::Cancel => self.cancel(&sent.key),
+            Interruption::Cancel => sent.cancel(),
             Interruption::Timeout => {
                 let left = (timeout + Duration::from_millis(30)).saturating_sub(sent.at.elapsed());
                 thread::sleep(left);
@@ -433,7 +218,7 @@ impl Worker {
         by: Interruption,
     ) -> Ended {
         let pid = sent.pid;
-        let (mut wire, mut frames) = finish(sent);
+        let (mut wire, mut frames) = sent.finish();
         let stays = matches!(by, Interruption::Cancel | Interruption::Timeout);
         if !stays {
             frames.extend(wire.until_end());
@@ -441,8 +226,8 @@ impl Worker {
         }
         let mut ended = Ended::default();
         let now = schema(&mut self.direct);
-        let is_before = schema_difference(&now, &course.before).is_none();
-        let is_finished = schema_difference(&now, &course.finished).is_none();
+        let is_before = schema_difference(&now, course.before.schema()).is_none();
+        let is_finished = schema_difference(&now, course.finished.schema()).is_none();
         ended
             .problems
             .extend(wrong_reply(&frames, by, is_before, is_finished));
@@ -452,7 +237,7 @@ impl Worker {
                 let problem = "what is left isn't said".to_owned();
                 ended.problems.push(problem);
             }
-            ended.left = Some(difference(&now, &course.before));
+            ended.left = Some(difference(&now, course.before.schema()));
         }
         ended.problems.extend(self.traces(pid));
         if stays {
@@ -469,7 +254,7 @@ impl Worker {
         if by == Interruption::Shutdown {
             self.proxy = None;
         }
-        if !is_finished || course.before == course.finished {
+        if !is_finished || course.before.schema() == course.finished.schema() {
             let mut wire = if stays { wire } else { self.session().0 };
             let failure = self.again(&mut wire, family, course);
             ended.resumes = failure.is_none();
@@ -488,7 +273,7 @@ impl Worker {
             return Some(format!("the same again fails: {message:?}"));
         }
         let now = schema(&mut self.direct);
-        schema_difference(&now, &course.finished)
+        schema_difference(&now, course.finished.schema())
             .map(|difference| format!("the same again ends differently: {difference}"))
     }
 
@@ -520,26 +305,8 @@ fn is_refused(place: &Place) -> bool {
     }
 }
 
-fn before_last(last: usize) -> Point {
-    Point {
-        step: last,
-        moment: Moment::Before,
-    }
-}
-
-/// Lets a plan go on to its end.
-fn finish(sent: Sent) -> (Wire, Vec<Frame>) {
-    drop(sent.reached);
-    sent.answer.join().unwrap()
-}
-
 fn settings(wire: &mut Wire) -> String {
     wire.value("SELECT string_agg(name || '=' || setting, E'\\n' ORDER BY name) FROM pg_settings")
-}
-
-/// The reply without what may stand in front of it.
-fn one_reply(frames: &[Frame]) -> String {
-    tags(frames).replace(['N', 'S'], "")
 }
 
 fn wrong_reply(
@@ -578,36 +345,4 @@ fn wrong_reply(
             }
         )
     })
-}
-
-/// The names of what is more and what is less than before.
-fn difference(now: &BTreeSet<String>, before: &BTreeSet<String>) -> String {
-    fn name(line: &str) -> String {
-        line.split(": ").next().unwrap_or_default().to_owned()
-    }
-    let more: BTreeSet<String> = now.difference(before).map(|line| name(line)).collect();
-    let less: BTreeSet<String> = before.difference(now).map(|line| name(line)).collect();
-    // A new relation's columns go without saying, and that an index is a relation.
-    let is_whole = |name: &&String| {
-        let mut words = name.split(' ');
-        let kind = words.next().unwrap_or_default();
-        let relation = format!("relation {}", words.next().unwrap_or_default());
-        kind == "relation" || less.contains(&relation) || !more.contains(&relation)
-    };
-    // Nor that a foreign key has triggers.
-    let is_of_a_key = |name: &&String| {
-        let constraints = more.iter().filter(|one| one.starts_with("constraint "));
-        let mut names = constraints.filter_map(|one| one.split(' ').next_back());
-        name.starts_with("trigger ") && names.any(|one| name.split(' ').next_back() == Some(one))
-    };
-    let new = more.difference(&less).filter(is_whole);
-    let new = new.filter(|name| !is_of_a_key(name));
-    let gone = less.difference(&more);
-    let new = new.map(|name| format!("+{name}"));
-    let gone = gone.map(|name| format!("-{name}"));
-    let changed = more.intersection(&less).map(|name| format!("~{name}"));
-    new.chain(gone)
-        .chain(changed)
-        .collect::<Vec<_>>()
-        .join(", ")
 }

@@ -90,8 +90,13 @@ pub(crate) fn place(server: &TemporaryServer) -> Place {
 
 /// A new database on the shared server.
 pub(crate) fn database() -> String {
+    database_on(shared())
+}
+
+/// A new database on a server that trusts us.
+pub(crate) fn database_on(server: &TemporaryServer) -> String {
     let name = format!("d{}", unique());
-    let mut admin = Wire::session(&place(shared()), "postgres");
+    let mut admin = Wire::session(&place(server), "postgres");
     admin.run(&format!("CREATE DATABASE {name}"));
     name
 }
@@ -104,9 +109,15 @@ pub(crate) fn value(database: &str, sql: &str) -> String {
 /// Waits until the schema change of a session of the shared server waits in lockkeeper for its lock: the last that the
 /// server heard of it is the question for its relations, or the end of a try.
 pub(crate) fn until_it_waits_for_its_lock(pid: u32) {
+    until_it_waits_for_its_lock_on(shared(), pid);
+}
+
+/// The same of a session of a server that trusts us.
+pub(crate) fn until_it_waits_for_its_lock_on(server: &TemporaryServer, pid: u32) {
     let sql = format!("SELECT state || ' ' || query FROM pg_stat_activity WHERE pid = {pid}");
+    let mut admin = Wire::session(&place(server), "postgres");
     eventually("it waits for its lock", || {
-        let state = value("postgres", &sql);
+        let state = admin.value(&sql);
         state.starts_with("idle ROLLBACK")
             || ["RECURSIVE named (at, oid, recurses)", "/* lockkeeper waits"]
                 .iter()
@@ -136,6 +147,16 @@ pub(crate) fn until_asleep_on(server: &TemporaryServer, pid: u32) {
     eventually("the statement sleeps", || admin.value(&sql) == "PgSleep");
 }
 
+/// The settings of a proxy on a free port, in front of a server on this machine.
+pub(crate) fn settings(upstream: u16) -> Config {
+    let mut config = Config::default();
+    config.listen.address = vec!["127.0.0.1:0".to_owned()];
+    config.upstream.address = format!("127.0.0.1:{upstream}");
+    config.http.address = String::new();
+    config.runtime.threads = 2;
+    config
+}
+
 /// A proxy in this process, on threads of its own; gone when dropped.
 #[derive(Debug)]
 pub(crate) struct Proxy {
@@ -160,12 +181,8 @@ impl Proxy {
     ) -> Proxy {
         let directory = tempfile::tempdir().unwrap();
         let audit = directory.path().join("audit.jsonl");
-        let mut config = Config::default();
-        config.listen.address = vec!["127.0.0.1:0".to_owned()];
-        config.upstream.address = format!("127.0.0.1:{}", server.port());
-        config.http.address = String::new();
+        let mut config = settings(server.port());
         config.audit.file = Some(audit.clone());
-        config.runtime.threads = 2;
         change(&mut config, directory.path());
         let unix = config.listen.address[0]
             .starts_with('/')

@@ -30,6 +30,7 @@ mod syscalls;
 mod temporary;
 mod tls;
 mod traps;
+mod two_instances;
 mod waits;
 mod windows;
 mod wire;

@@ -86,6 +86,12 @@ impl Snapshot {
         }
     }
 
+    /// The schema alone.
+    #[allow(dead_code, reason = "not every test looks at it alone")]
+    pub(crate) fn schema(&self) -> &BTreeSet<String> {
+        &self.schema
+    }
+
     /// Whether the rows of a table are in it.
     pub(crate) fn holds(&self, table: &str) -> bool {
         let mut columns = self.data.keys();

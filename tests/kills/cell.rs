@@ -1,0 +1,300 @@
+//! One kill at one point of a statement's plan, and what is there when another instance has ended what it left.
+
+use std::fs;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use lockkeeper::config::Config;
+use lockkeeper::exec::session::Moment;
+
+use crate::child::Child;
+use crate::client::{Answer, Client};
+use crate::course::{Course, WAYS_TO_BLOCK, Worker, difference, one_reply, slow_and_safe};
+use crate::family::{Family, given};
+use crate::harness::Proxy;
+use crate::matrix::{Cell, Deed};
+use crate::snapshot::Snapshot;
+use crate::wire::{Frame, commands, sqlstate, tags};
+
+/// Whether there is a journal by which others end what is left. Without one only the kill itself is looked at.
+const HAS_JOURNAL: bool = false;
+/// How long the others may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How often is looked.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// How long what holds a killed client's statement up stays, so that the others find that still at work.
+const HOLD: Duration = Duration::from_millis(1500);
+
+/// Who ends what is left.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Recovery {
+    /// An instance that is there already.
+    Running,
+    /// One that is started afterwards.
+    Started,
+}
+
+impl Deed for Recovery {
+    const ALL: &'static [Recovery] = &[Recovery::Running, Recovery::Started];
+
+    fn letter(self) -> char {
+        match self {
+            Recovery::Running => 'R',
+            Recovery::Started => 'S',
+        }
+    }
+}
+
+/// The settings of the lockkeeper that is killed and of those that end what it left.
+pub(crate) fn configure(config: &mut Config) {
+    slow_and_safe(config);
+    // journal: config.journal.takeover = Duration::from_secs(1);
+}
+
+/// Kills lockkeeper at a point; promises that were broken.
+pub(crate) fn kill(
+    worker: &mut Worker<'_>,
+    cell: Cell<Recovery>,
+    course: &Course,
+    done_already: &Answer,
+) -> Vec<String> {
+    (0..WAYS_TO_BLOCK.len())
+        .find_map(|way| attempt(worker, cell, course, done_already, way))
+        .unwrap_or_else(|| vec!["it can't be made to wait on the server".to_owned()])
+}
+
+/// `None` when the statement didn't wait where it was to be killed while it runs.
+fn attempt(
+    worker: &mut Worker<'_>,
+    cell: Cell<Recovery>,
+    course: &Course,
+    done_already: &Answer,
+    way: usize,
+) -> Option<Vec<String>> {
+    let Cell { family, point, by } = cell;
+    worker.direct.ok(&given(family));
+    let earlier = records(worker, family);
+    worker.proxy = (by == Recovery::Running).then(|| start(worker));
+    let mut child = Child::start(worker.server.port());
+    let (mut wire, socket) = worker.session_at(child.place());
+    wire.run("SET lock_timeout = '40s'; SET application_name = 'a client'");
+    let mut sent = child.send((wire, socket), family.sql);
+    let held = sent.go_to(point, course);
+    let mut held = Some(held.unwrap_or_else(|| panic!("{point:?} isn't reached")));
+    if point.moment == Moment::During {
+        let waits = worker.block(held.take()?, &mut sent, way);
+        if !waits {
+            worker.blocker.ok("ROLLBACK");
+            while sent.next().is_some() {}
+            return None;
+        }
+    }
+    let mut problems = Vec::new();
+    let sessions = sessions(worker, &child);
+    let is_in = |session: &String| session.starts_with(&format!("{} ", sent.pid));
+    assert!(sessions.iter().any(is_in), "{} of {sessions:?}", sent.pid);
+    assert!(child.kill(), "it had ended before");
+    drop(held);
+    if by == Recovery::Started {
+        worker.proxy = Some(start(worker));
+    }
+    if point.moment == Moment::During {
+        thread::sleep(HOLD);
+        worker.blocker.ok("ROLLBACK");
+    }
+    let (_, frames) = sent.answer.join().unwrap();
+    if !one_reply(&frames).is_empty() {
+        problems.push(format!("answered {}", tags(&frames)));
+    }
+    if let Some(left) = left_sessions(worker, &sessions) {
+        problems.push(format!("sessions are left: {left}"));
+    }
+    if HAS_JOURNAL {
+        problems.extend(judge(worker, family, course, done_already, &earlier));
+    } else {
+        worker.session().0.run("SELECT 1");
+    }
+    worker.proxy = None;
+    Some(problems)
+}
+
+fn start(worker: &Worker<'_>) -> Proxy {
+    Proxy::start(worker.server, |config, _| configure(config))
+}
+
+/// Whether something is so in the end.
+fn within(mut is_so: impl FnMut() -> bool) -> bool {
+    let until = Instant::now() + PATIENCE;
+    while !is_so() {
+        if Instant::now() >= until {
+            return false;
+        }
+        thread::sleep(LOOK_AGAIN);
+    }
+    true
+}
+
+/// The server's sessions with a process of this machine: process and time of start.
+fn sessions(worker: &mut Worker<'_>, child: &Child) -> Vec<String> {
+    let ports = ports(child.pid(), worker.server.port());
+    worker.direct.column(&format!(
+        "SELECT concat_ws(' ', pid, backend_start) FROM pg_stat_activity WHERE client_port IN ({})",
+        ports.join(", ")
+    ))
+}
+
+/// The ports of a process's connections to a port, as Linux tells of them.
+fn ports(process: u32, to: u16) -> Vec<String> {
+    let files = fs::read_dir(format!("/proc/{process}/fd")).unwrap();
+    let files = files.filter_map(|file| fs::read_link(file.ok()?.path()).ok());
+    let sockets: Vec<String> = files.map(|file| file.display().to_string()).collect();
+    let table = fs::read_to_string(format!("/proc/{process}/net/tcp")).unwrap();
+    let connections = table.lines().skip(1).filter_map(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let port = |at: usize| u16::from_str_radix(words.get(at)?.rsplit_once(':')?.1, 16).ok();
+        let socket = format!("socket:[{}]", words.get(9)?);
+        (port(2)? == to && sockets.contains(&socket)).then_some(port(1)?)
+    });
+    connections.map(|port| port.to_string()).collect()
+}
+
+/// Which of the killed lockkeeper's sessions don't end.
+fn left_sessions(worker: &mut Worker<'_>, sessions: &[String]) -> Option<String> {
+    let sql = format!(
+        "SELECT string_agg(concat_ws(' ', pid, state, query), ', ') FROM pg_stat_activity
+         WHERE concat_ws(' ', pid, backend_start) IN ('{}')",
+        sessions.join("', '")
+    );
+    let direct = &mut worker.direct;
+    let all_end = within(|| direct.value(&sql).is_empty());
+    (!all_end).then(|| direct.value(&sql))
+}
+
+/// The records of a statement, each as its identity and its outcome.
+fn records(worker: &Worker<'_>, family: &Family) -> Vec<[String; 2]> {
+    if !HAS_JOURNAL {
+        return Vec::new();
+    }
+    let mut client = Client::connect(worker.server.port(), "lockkeeper", "postgres");
+    let answer = client.ok(&format!(
+        "SELECT id, coalesce(outcome, '') FROM lockkeeper.audit_log WHERE event ->> 'sql' = $sql${}$sql$",
+        family.sql
+    ));
+    let rows = answer.rows.into_iter();
+    rows.map(|row| row.try_into().expect("two columns"))
+        .collect()
+}
+
+/// What another instance has made of it.
+fn judge(
+    worker: &mut Worker<'_>,
+    family: &Family,
+    course: &Course,
+    done_already: &Answer,
+    earlier: &[[String; 2]],
+) -> Vec<String> {
+    let mut problems = Vec::new();
+    let mut journal = Client::connect(worker.server.port(), "lockkeeper", "postgres");
+    let unfinished = "SELECT count(*) FROM lockkeeper.plan WHERE ended IS NULL";
+    if !within(|| journal.value(unfinished) == "0") {
+        problems.push("the plan is never ended".to_owned());
+    }
+    let now = worker.snapshot();
+    let (from_before, from_finished) = (
+        now.difference(&course.before, family.sql),
+        now.difference(&course.finished, family.sql),
+    );
+    let (is_before, is_finished) = (from_before.is_none(), from_finished.is_none());
+    if let (Some(before), Some(finished)) = (&from_before, &from_finished) {
+        let left = difference(now.schema(), course.before.schema());
+        problems.push(format!(
+            "is left: {left}; from before: {before}; from the end: {finished}"
+        ));
+    }
+    problems.extend(wrong_records(
+        worker,
+        family,
+        earlier,
+        is_before,
+        is_finished,
+    ));
+    problems.extend(open_transactions(worker));
+    let is_done = is_finished && !is_before;
+    problems.extend(again(
+        worker,
+        family,
+        course,
+        is_done.then_some(done_already),
+    ));
+    problems
+}
+
+/// There is one record, and it says what has become of the statement.
+fn wrong_records(
+    worker: &Worker<'_>,
+    family: &Family,
+    earlier: &[[String; 2]],
+    is_before: bool,
+    is_finished: bool,
+) -> Option<String> {
+    let mut new = records(worker, family);
+    new.retain(|[id, _]| !earlier.iter().any(|[earlier, _]| earlier == id));
+    let outcomes: Vec<&str> = new.iter().map(|[_, outcome]| &**outcome).collect();
+    let is_right = match outcomes[..] {
+        ["done"] => is_finished,
+        ["failed"] => is_before,
+        _ => false,
+    };
+    let schema = match (is_before, is_finished) {
+        (true, true) => "the same as ever",
+        (true, false) => "as before",
+        (false, true) => "as at the end",
+        (false, false) => "neither",
+    };
+    (!is_right).then(|| format!("is recorded as {outcomes:?}, and the schema is {schema}"))
+}
+
+fn open_transactions(worker: &mut Worker<'_>) -> Option<String> {
+    let open = worker.direct.value(
+        "SELECT string_agg(query, ', ') FROM pg_stat_activity
+         WHERE datname = current_database() AND state LIKE 'idle in transaction%'",
+    );
+    (!open.is_empty()).then(|| format!("transactions are open: {open}"))
+}
+
+/// The same statement, sent again: it does what it says, or is answered as PostgreSQL does when it is done already.
+fn again(
+    worker: &mut Worker<'_>,
+    family: &Family,
+    course: &Course,
+    done_already: Option<&Answer>,
+) -> Option<String> {
+    let frames = worker.session().0.query(family.sql);
+    if let Some(expected) = done_already {
+        let (ours, theirs) = (said(&frames), said_directly(expected));
+        return (ours != theirs).then(|| format!("the same again says {ours:?}, not {theirs:?}"));
+    }
+    if one_reply(&frames) != "CZ" {
+        return Some(format!("the same again fails: {:?}", said(&frames)));
+    }
+    let now: Snapshot = worker.snapshot();
+    let difference = now.difference(&course.finished, family.sql);
+    difference.map(|difference| format!("the same again ends differently: {difference}"))
+}
+
+/// Command tags, SQLSTATE and message.
+fn said(frames: &[Frame]) -> (Vec<String>, String, String) {
+    let error = frames.iter().find(|frame| frame.tag == b'E');
+    let message = error.map_or_else(String::new, |error| error.field(b'M'));
+    (commands(frames), sqlstate(frames), message)
+}
+
+/// The same of what the server itself says.
+fn said_directly(answer: &Answer) -> (Vec<String>, String, String) {
+    let message = answer.error.as_ref().map(|error| error.message.clone());
+    (
+        answer.tags.clone(),
+        answer.sqlstate().to_owned(),
+        message.unwrap_or_default(),
+    )
+}
