@@ -95,6 +95,8 @@ pub struct ServerSession<'a> {
     entries: Vec<Entry>,
     /// Another lockkeeper has taken the plan over.
     is_taken_over: bool,
+    /// How far the plan is, as written down.
+    course: Course,
     /// How long the plan goes on without its client.
     outlives: Option<Duration>,
     /// Ready when the client has gone for that long, and nobody else waits for the outcome.
@@ -160,6 +162,7 @@ impl<'a> ServerSession<'a> {
             judged: None,
             entries: Vec::new(),
             is_taken_over: false,
+            course: Course::Waiting,
             outlives: None,
             unwanted: None,
             locked_at: None,

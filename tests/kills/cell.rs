@@ -16,8 +16,6 @@ use crate::matrix::{Cell, Deed};
 use crate::snapshot::Snapshot;
 use crate::wire::{Frame, commands, sqlstate, tags};
 
-/// Whether there is a journal by which others end what is left. Without one only the kill itself is looked at.
-const HAS_JOURNAL: bool = false;
 /// How long the others may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How often is looked.
@@ -48,7 +46,7 @@ impl Deed for Recovery {
 /// The settings of the lockkeeper that is killed and of those that end what it left.
 pub(crate) fn configure(config: &mut Config) {
     slow_and_safe(config);
-    // journal: config.journal.takeover = Duration::from_secs(1);
+    config.journal.takeover = Duration::from_secs(1);
 }
 
 /// Kills lockkeeper at a point; promises that were broken.
@@ -109,11 +107,7 @@ fn attempt(
     if let Some(left) = left_sessions(worker, &sessions) {
         problems.push(format!("sessions are left: {left}"));
     }
-    if HAS_JOURNAL {
-        problems.extend(judge(worker, family, course, done_already, &earlier));
-    } else {
-        worker.session().0.run("SELECT 1");
-    }
+    problems.extend(judge(worker, family, course, done_already, &earlier));
     worker.proxy = None;
     Some(problems)
 }
@@ -172,9 +166,6 @@ fn left_sessions(worker: &mut Worker<'_>, sessions: &[String]) -> Option<String>
 
 /// The records of a statement, each as its identity and its outcome.
 fn records(worker: &Worker<'_>, family: &Family) -> Vec<[String; 2]> {
-    if !HAS_JOURNAL {
-        return Vec::new();
-    }
     let mut client = Client::connect(worker.server.port(), "lockkeeper", "postgres");
     let answer = client.ok(&format!(
         "SELECT id, coalesce(outcome, '') FROM lockkeeper.audit_log WHERE event ->> 'sql' = $sql${}$sql$",

@@ -10,7 +10,7 @@ use crate::audit::event::Event;
 use crate::config::OnFailure;
 use crate::error;
 use crate::exec::places::Key;
-use crate::exec::session::RunError;
+use crate::exec::session::{RunError, Stage};
 use crate::journal::record::{Outcome, Record};
 use crate::journal::store::{Entry, NoRecord, State};
 use crate::plan::course::Course;
@@ -139,10 +139,17 @@ impl ServerSession<'_> {
 
     /// The client has gone: whether its plan goes on. One that hasn't begun doesn't.
     pub(super) fn outlives_client(&mut self) -> bool {
-        let (Some(ttl), Some(entry), Some(_)) = (self.outlives, self.entries.first(), &self.working)
-        else {
+        let (Some(ttl), Some(entry)) = (self.outlives, self.entries.first()) else {
             return false;
         };
+        let works = matches!(self.stage, Some(Stage::Runs { .. }));
+        let has_begun = match self.course {
+            Course::Step { step, .. } => step > 1 || works,
+            Course::Waiting | Course::Undo { .. } | Course::Client { .. } => false,
+        };
+        if !has_begun {
+            return false;
+        }
         tracing::info!(
             plan = entry.id(),
             "the client of an online build has gone: the build goes on for plan.orphan_ttl, for whoever sends the same \
@@ -172,6 +179,7 @@ impl ServerSession<'_> {
     /// Writes down how far the plan is.
     pub(super) async fn note_course(&mut self, course: Course) -> Result<(), RunError> {
         let is_undo = matches!(course, Course::Undo { .. });
+        self.course = course;
         let mut noted = Ok(());
         for entry in &mut self.entries {
             noted = noted.and(entry.note(course).await);
