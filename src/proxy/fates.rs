@@ -62,11 +62,22 @@ pub struct Position {
     pub command: u64,
 }
 
+/// How a schema change stands to its transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stands {
+    /// It is all that there is in it.
+    Alone,
+    /// There is more.
+    WithOthers,
+    /// It commits by itself, whatever follows: `CREATE INDEX CONCURRENTLY` at the front of a batch.
+    ByItself,
+}
+
 #[derive(Debug)]
 struct Open {
     number: u64,
     at: Position,
-    is_alone: bool,
+    stands: Stands,
 }
 
 #[derive(Debug)]
@@ -101,7 +112,7 @@ impl Fates {
     }
 
     /// A schema change is sent on; its number, or `None` when there are too many.
-    pub fn sent(&mut self, at: Position, is_alone: bool) -> Option<u64> {
+    pub fn sent(&mut self, at: Position, stands: Stands) -> Option<u64> {
         if self.open.len() >= MAX_FOLLOWED {
             return None;
         }
@@ -109,7 +120,7 @@ impl Fates {
         self.open.push(Open {
             number: self.last,
             at,
-            is_alone,
+            stands,
         });
         Some(self.last)
     }
@@ -150,6 +161,9 @@ impl Fates {
     fn completed(&mut self, tag: &[u8]) {
         let at = self.now;
         self.now.command += 1;
+        self.settle(at, |one| {
+            (one.at == at && one.stands == Stands::ByItself).then_some(Fate::Committed)
+        });
         match tag {
             b"BEGIN" | b"START TRANSACTION" => self.in_block = true,
             b"COMMIT" | b"PREPARE TRANSACTION" => {
@@ -229,10 +243,9 @@ impl Fates {
             self.savepoints.clear();
             self.settle_all(|one| {
                 let is_over = one.at.round <= round;
-                is_over.then_some(if one.is_alone {
-                    Fate::Done
-                } else {
-                    Fate::Committed
+                is_over.then_some(match one.stands {
+                    Stands::Alone => Fate::Done,
+                    Stands::WithOthers | Stands::ByItself => Fate::Committed,
                 })
             });
         }
@@ -362,7 +375,14 @@ mod tests {
             for (command, statement) in statements.iter().enumerate() {
                 let at = Position { round, command: command as u64 };
                 if statement.starts_with("CREATE") {
-                    self.fates.sent(at, statements.len() == 1 && !self.fates.in_block);
+                    let stands = if statement.contains("CONCURRENTLY") {
+                        Stands::ByItself
+                    } else if statements.len() == 1 && !self.fates.in_block {
+                        Stands::Alone
+                    } else {
+                        Stands::WithOthers
+                    };
+                    self.fates.sent(at, stands);
                 }
             }
             let at = Position { round, command: 0 };
@@ -425,12 +445,15 @@ mod tests {
         assert_eq!(session.settled(), [(1, "committed"), (2, "committed")]);
         session.query("CREATE a; CREATE b", &["CREATE TABLE", "!"], Idle);
         assert_eq!(session.settled(), [(3, "rolled back"), (4, "failed")]);
+        let tags = ["CREATE INDEX", "!"];
+        session.query("CREATE INDEX CONCURRENTLY; CREATE b", &tags, Idle);
+        assert_eq!(session.settled(), [(5, "committed"), (6, "failed")]);
         let tags = ["BEGIN", "CREATE TABLE", "COMMIT", "!"];
         session.query("BEGIN; CREATE a; COMMIT; CREATE b", &tags, Idle);
-        assert_eq!(session.settled(), [(5, "committed"), (6, "failed")]);
+        assert_eq!(session.settled(), [(7, "committed"), (8, "failed")]);
         let tags = ["BEGIN", "CREATE TABLE", "ROLLBACK", "CREATE TABLE"];
         session.query("BEGIN; CREATE a; ROLLBACK; CREATE b", &tags, Idle);
-        assert_eq!(session.settled(), [(7, "rolled back"), (8, "committed")]);
+        assert_eq!(session.settled(), [(9, "rolled back"), (10, "committed")]);
     }
 
     #[test]

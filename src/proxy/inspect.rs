@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::fates::{self, Fates, Position};
+use super::fates::{self, Fates, Position, Stands};
 use super::long_text::LongText;
 use super::mode::SessionMode;
 use super::names::Names;
@@ -672,7 +672,13 @@ impl Inspector {
         let changes: Vec<usize> = fates::schema_changes(&text).collect();
         let follow = |at: usize| {
             let command = before + u64::try_from(at).unwrap_or(u64::MAX);
-            (at, self.fates.sent(Position { round, command }, is_alone))
+            let statement = text.statements.get(at).map(|one| &one.statement);
+            let stands = match statement {
+                Some(statement) if statement.commits_by_itself() => Stands::ByItself,
+                _ if is_alone => Stands::Alone,
+                _ => Stands::WithOthers,
+            };
+            (at, self.fates.sent(Position { round, command }, stands))
         };
         let followed = changes.into_iter().map(follow).collect();
         self.passed.push(Passed {

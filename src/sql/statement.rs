@@ -116,6 +116,12 @@ impl Statement {
         }
     }
 
+    /// Whether it refuses a transaction block, and commits by itself.
+    pub fn commits_by_itself(&self) -> bool {
+        let is_known = !matches!(self, Statement::Unreadable { .. } | Statement::Execute { .. });
+        is_known && !self.may_be_in_string()
+    }
+
     /// Whether it may hurt anybody: what takes no lock on what exists goes on as it came.
     pub fn may_hurt(&self) -> bool {
         match self {

@@ -154,6 +154,8 @@ pub(crate) fn settings(upstream: u16) -> Config {
     config.upstream.address = format!("127.0.0.1:{upstream}");
     config.http.address = String::new();
     config.runtime.threads = 2;
+    // Of several on one server each has a journal of its own: else they bring each other's plans to their ends.
+    config.operator.database = format!("lockkeeper_{}", unique());
     config
 }
 

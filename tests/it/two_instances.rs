@@ -37,6 +37,7 @@ impl Two {
         });
         let proxy = || {
             Proxy::start(&server, |config, _| {
+                config.operator.database = "lockkeeper".to_owned();
                 config.guard.small_table = ByteSize::b(0);
             })
         };

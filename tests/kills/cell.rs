@@ -46,6 +46,7 @@ impl Deed for Recovery {
 /// The settings of the lockkeeper that is killed and of those that end what it left.
 pub(crate) fn configure(config: &mut Config) {
     slow_and_safe(config);
+    config.operator.database = "lockkeeper".to_owned();
     config.journal.takeover = Duration::from_secs(1);
 }
 
