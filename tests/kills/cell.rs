@@ -166,7 +166,11 @@ fn left_sessions(worker: &mut Worker<'_>, sessions: &[String]) -> Option<String>
 }
 
 /// The records of a statement, each as its identity and its outcome.
-fn records(worker: &Worker<'_>, family: &Family) -> Vec<[String; 2]> {
+fn records(worker: &mut Worker<'_>, family: &Family) -> Vec<[String; 2]> {
+    let is_made = "SELECT count(*) FROM pg_database WHERE datname = 'lockkeeper'";
+    if worker.direct.value(is_made) == "0" {
+        return Vec::new();
+    }
     let mut client = Client::connect(worker.server.port(), "lockkeeper", "postgres");
     let answer = client.ok(&format!(
         "SELECT id, coalesce(outcome, '') FROM lockkeeper.audit_log WHERE event ->> 'sql' = $sql${}$sql$",
@@ -223,7 +227,7 @@ fn judge(
 
 /// There is one record, and it says what has become of the statement.
 fn wrong_records(
-    worker: &Worker<'_>,
+    worker: &mut Worker<'_>,
     family: &Family,
     earlier: &[[String; 2]],
     is_before: bool,
