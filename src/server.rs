@@ -295,7 +295,7 @@ impl Server {
             no_clients(&self.shared.consoles).await;
         })
         .await;
-        self.shared.audit.flush();
+        self.shared.audit.close();
         if let Some(http) = http {
             http.abort();
         }

@@ -7,7 +7,7 @@ use tokio_postgres::NoTls;
 use tokio_postgres::config::{Host, SslMode};
 
 use crate::config::locks::DEFAULT_DATABASE;
-use crate::config::{CancelBlockers, ServerTls, Upstream};
+use crate::config::{CancelBlockers, Config, ServerTls, Upstream};
 use crate::exec::session::{Command, Session};
 use crate::pg::login::Login;
 use crate::proxy::address::Address;
@@ -45,15 +45,25 @@ pub fn checked_url(key: &str, url: &str) -> Result<tokio_postgres::Config, Strin
 /// # Errors
 /// Why it can't; without a URL, which may hold a password.
 pub async fn log_in(setup: &Setup) -> Result<(Login, Vec<String>), String> {
-    let mut login = open(setup, "lockkeeper").await?;
+    let mut login = open(&setup.config, "lockkeeper", None).await?;
     let cancels = setup.config.locks.cancel_blockers != CancelBlockers::Off;
     let lacks = lacks(&mut login, cancels).await?;
     Ok((login, lacks))
 }
 
-/// A connection of the operator's, with an `application_name`.
-pub(super) async fn open(setup: &Setup, application: &str) -> Result<Login, String> {
-    let config = &setup.config;
+/// What a message of [`open`] ends with when there is no such database.
+pub const NO_DATABASE: &str = "(3D000)";
+
+/// A connection of the operator's, with an `application_name`, in a database: otherwise in the one that `operator.url`
+/// names.
+///
+/// # Errors
+/// Why there is none; without a URL, which may hold a password.
+pub async fn open(
+    config: &Config,
+    application: &str,
+    database: Option<&str>,
+) -> Result<Login, String> {
     let (mut login, upstream) = match &config.operator.url {
         Some(url) => {
             let login = checked_url("operator.url", url)?;
@@ -69,7 +79,9 @@ pub(super) async fn open(setup: &Setup, application: &str) -> Result<Login, Stri
     if login.get_user().is_none() {
         login.user(DEFAULT_USER);
     }
-    if login.get_dbname().is_none() {
+    if let Some(database) = database {
+        login.dbname(database);
+    } else if login.get_dbname().is_none() {
         login.dbname(DEFAULT_DATABASE);
     }
     if login.get_password().is_none()

@@ -13,7 +13,7 @@ use super::setup::Setup;
 use crate::exec::operator::{Question, State};
 use crate::exec::session::{Command, Reply, RunError, Session};
 use crate::pg::login::Login;
-pub use login::{DEFAULT_USER, NO_LOOK, checked_url, connect, log_in, upstream};
+pub use login::{DEFAULT_USER, NO_DATABASE, NO_LOOK, checked_url, connect, log_in, open, upstream};
 pub use reserve::Reserve;
 
 /// The least time between two looks, whoever asks: `pg_locks` takes every partition of the lock
