@@ -309,7 +309,7 @@ impl Server {
         })
         .await;
         self.shared.journal.flush(JOURNAL_LAST_WORDS).await;
-        self.shared.audit.flush();
+        self.shared.audit.close();
         if let Some(http) = http {
             http.abort();
         }

@@ -42,6 +42,7 @@ const UNITS: &[Unit] = &[
         Pure,
         "lock sql::name sql catalog plan rules queue",
     ),
+    Unit("audit::chain", Pure, ""),
     Unit("shutdown", Shell, ""),
     Unit("metrics", Shell, "CORE"),
     Unit("error", Shell, "CORE"),

@@ -170,6 +170,24 @@ pub struct ErrorEntry {
     pub message: String,
 }
 
+/// What an event is found by in the database: of each relation its name as recorded, and after it the last part alone. So
+/// the first relation stands at 1 and 2, and an event of several has more than two.
+pub fn search_names(relations: &[RelationEntry]) -> Vec<String> {
+    let both = |relation: &RelationEntry| [relation.name.clone(), last_part(&relation.name).into()];
+    relations.iter().flat_map(both).collect()
+}
+
+/// A name without its schema, still quoted where it must be.
+pub fn last_part(name: &str) -> &str {
+    let mut is_quoted = false;
+    let dot = name.char_indices().filter(|(_, letter)| {
+        is_quoted ^= *letter == '"';
+        *letter == '.' && !is_quoted
+    });
+    let after = dot.last().map_or(0, |(at, _)| at + 1);
+    &name[after..]
+}
+
 /// A statement's text as it may be recorded.
 pub fn recorded_sql(text: &str, tag: &str, may_hold_secret: bool) -> String {
     if may_hold_secret {
@@ -185,6 +203,24 @@ pub fn recorded_sql(text: &str, tag: &str, may_hold_secret: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn events_are_found_by_whole_names_and_by_last_parts() {
+        let relations =
+            ["public.orders", "\"a.b\".\"c\"\".d\"", "plain"].map(|name| RelationEntry {
+                name: name.to_owned(),
+                bytes: None,
+            });
+        let expected = [
+            "public.orders",
+            "orders",
+            "\"a.b\".\"c\"\".d\"",
+            "\"c\"\".d\"",
+            "plain",
+            "plain",
+        ];
+        assert_eq!(search_names(&relations), expected);
+    }
 
     #[test]
     fn secrets_are_withheld_and_long_texts_cut() {

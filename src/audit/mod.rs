@@ -1,4 +1,5 @@
 //! The record of schema changes: what an event is, and where it is written.
 
+pub mod chain;
 pub mod event;
 pub mod log;

@@ -1,5 +1,6 @@
 //! The command line.
 
+pub mod audit;
 pub mod check;
 pub mod demo;
 pub mod doctor;
@@ -72,6 +73,19 @@ enum Command {
     /// Exit 0: nothing to reject; 1: something to reject (--fail-on rewrite is stricter); 2: something can't be read.
     #[command(verbatim_doc_comment)]
     Check(check::Flags),
+    /// Print the history of schema changes, or verify an audit file's chain
+    ///
+    /// The history comes from lockkeeper's own database (operator.database), asked by its own login, or with --file from
+    /// an audit file. Newest last.
+    ///
+    ///   lockkeeper audit --table orders --since 7d
+    ///   lockkeeper audit --user deploy --outcome failed --format json
+    ///   lockkeeper audit --file /var/log/lockkeeper/audit.jsonl --since 2026-11-01
+    ///   lockkeeper audit verify audit.jsonl.1 audit.jsonl
+    ///
+    /// Exit 0; 2: there is nothing to read, or the flags can't be used.
+    #[command(verbatim_doc_comment)]
+    Audit(audit::Flags),
     /// List the rules: name, what is done by default, hazard
     ///
     /// Every name can stand in policy.rules, and behind `lockkeeper explain`.
@@ -114,6 +128,7 @@ pub fn main() -> ExitCode {
         Command::Serve(flags) => serve::main(flags),
         Command::Doctor(flags) => doctor::main(flags),
         Command::Check(flags) => check::main(&flags),
+        Command::Audit(flags) => audit::main(flags),
         Command::Rules(flags) => rules::main(&flags),
         Command::Explain(flags) => rules::explain(&flags),
         Command::Health(flags) => health::main(&flags),

@@ -40,6 +40,23 @@ pub struct Flags {
     http: Option<String>,
 }
 
+impl Flags {
+    /// Those that say where the server is, and who asks it.
+    pub(super) fn of_server(
+        config: Option<PathBuf>,
+        upstream: Option<String>,
+        operator_url: Option<String>,
+    ) -> Flags {
+        Flags {
+            config,
+            listen: Vec::new(),
+            upstream,
+            operator_url,
+            http: None,
+        }
+    }
+}
+
 /// Serves until told to end: exit 0; 2 when it can't start.
 pub fn main(flags: Flags) -> ExitCode {
     let config = match settings(&flags) {

@@ -49,6 +49,8 @@ pub struct LockSet {
     pub database: u32,
     /// `current_user`.
     pub role: String,
+    /// `search_path`.
+    pub search_path: String,
     /// `deadlock_timeout`.
     pub deadlock_timeout: Duration,
     /// A commit waits for standbys.
@@ -304,6 +306,7 @@ mod tests {
             pid: 1,
             database: 5,
             role: String::new(),
+            search_path: String::new(),
             deadlock_timeout: Duration::from_secs(1),
             is_synchronous: false,
             wanted: vec![Wanted {

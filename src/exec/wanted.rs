@@ -86,16 +86,17 @@ fn read(row: &[Option<String>], locks: &[(&StepLock, bool)], set: &mut LockSet) 
     set.deadlock_timeout = Duration::from_millis(u64::from(number(2)?));
     set.is_synchronous = is_true(3);
     text(4)?.clone_into(&mut set.role);
-    let at = usize::try_from(number(5)?).ok()?;
+    text(5)?.clone_into(&mut set.search_path);
+    let at = usize::try_from(number(6)?).ok()?;
     let (lock, _) = locks.get(at.checked_sub(1)?)?;
-    let oid = number(6)?;
+    let oid = number(7)?;
     let wanted = Wanted {
         oid,
-        name: Name::qualified(text(7)?, text(8)?),
+        name: Name::qualified(text(8)?, text(9)?),
         mode: lock.mode,
-        lockable: is_true(9),
-        with_parent: is_true(10),
-        is_ours: is_true(11),
+        lockable: is_true(10),
+        with_parent: is_true(11),
+        is_ours: is_true(12),
     };
     match set.wanted.iter_mut().find(|known| known.oid == oid) {
         Some(known) => {
@@ -144,7 +145,7 @@ SELECT pg_catalog.pg_backend_pid(),
   (SELECT s.setting FROM pg_catalog.pg_settings s WHERE s.name = 'deadlock_timeout'),
   pg_catalog.current_setting('synchronous_standby_names') <> ''
     AND pg_catalog.current_setting('synchronous_commit') NOT IN ('off', 'local'),
-  current_user,
+  current_user, pg_catalog.current_setting('search_path'),
   k.at, c.oid, n.nspname, c.relname,
   c.relkind IN ('r', 'p') AND pg_catalog.pg_has_role(c.relowner, 'USAGE')
     AND (pg_catalog.has_table_privilege(c.oid, 'UPDATE')

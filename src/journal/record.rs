@@ -24,6 +24,9 @@ pub struct Record {
     pub database: u32,
     /// `current_user`, as whom the steps run.
     pub role: String,
+    /// `search_path`, by which its steps are read.
+    #[serde(default)]
+    pub search_path: String,
     /// Whose statement it is.
     pub who: Who,
     /// The statement's command tag.

@@ -25,10 +25,14 @@ CREATE TABLE lockkeeper.audit_log (
   at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
   -- Null while it runs.
   outcome text,
+  -- Of each relation its name, and then the name without its schema.
   relations text[] NOT NULL,
   event jsonb NOT NULL
 );
 CREATE INDEX audit_log_at ON lockkeeper.audit_log (at);
-CREATE INDEX audit_log_relation ON lockkeeper.audit_log ((relations[1]), at);
+CREATE INDEX audit_log_qualified ON lockkeeper.audit_log ((relations[1]), at);
+CREATE INDEX audit_log_name ON lockkeeper.audit_log ((relations[2]), at);
 CREATE INDEX audit_log_relations ON lockkeeper.audit_log USING gin (relations)
-  WHERE pg_catalog.cardinality(relations) > 1;
+  WHERE pg_catalog.cardinality(relations) > 2;
+CREATE INDEX audit_log_user ON lockkeeper.audit_log ((event ->> 'user'), at);
+CREATE INDEX audit_log_outcome ON lockkeeper.audit_log (outcome, at);

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::record::{Outcome, Record};
 use super::statements::{self, Audit};
-use crate::audit::event::Event;
+use crate::audit::event::{Event, search_names};
 use crate::exec::places::{Applicant, Key};
 use crate::exec::session::{Command, Reply, says_true};
 use crate::metrics;
@@ -535,7 +535,7 @@ pub struct Ahead {
 }
 
 fn relations(event: &Event) -> Vec<String> {
-    event.relations.iter().map(|relation| relation.name.clone()).collect()
+    search_names(&event.relations)
 }
 
 fn number(replies: &[Reply], at: usize) -> Option<i64> {

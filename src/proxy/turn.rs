@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::server_session::ServerSession;
 use crate::audit::event::Event;
+use crate::exec::look::LockSet;
 use crate::exec::places::{Applicant, Key, Place, Queue};
 use crate::exec::session::{RunError, Session as _};
 use crate::exec::wanted;
@@ -65,7 +66,7 @@ pub(super) async fn wait(
         .map(|wanted| Key::Relation(set.database, wanted.oid))
         .collect();
     if !filing.is_read_only {
-        let mut record = record(&filing, set.pid, set.database, set.role);
+        let mut record = record(&filing, &set);
         server.file(&keys, &mut record, &filing.events).await?;
     }
     if keys.is_empty() {
@@ -105,7 +106,8 @@ pub(super) async fn wait(
     })
 }
 
-fn record(filing: &Filing<'_>, pid: u32, database: u32, role: String) -> Record {
+fn record(filing: &Filing<'_>, set: &LockSet) -> Record {
+    let (database, role) = (set.database, set.role.clone());
     let twin = filing.twin.as_ref().and_then(|(statement, relations, schema)| {
         twin((database, &role), relations, schema.as_deref(), statement)
     });
@@ -115,13 +117,14 @@ fn record(filing: &Filing<'_>, pid: u32, database: u32, role: String) -> Record 
         system: String::new(),
         database,
         role,
+        search_path: set.search_path.clone(),
         who: first.who,
         tag: first.tag,
         sql: first.sql,
         what: filing.applicant.what.clone(),
         twin,
         backend: Backend {
-            pid,
+            pid: set.pid,
             start: String::new(),
         },
         steps: recorded_steps(filing.plan, filing.is_secret),

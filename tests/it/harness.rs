@@ -249,6 +249,7 @@ impl Proxy {
             .lines()
             .map(|line| serde_json::from_str::<Value>(line).unwrap());
         events
+            .filter(|event| event["event"].is_null())
             .filter(|event| !event["sql"].as_str().unwrap().contains(SENTINEL))
             .collect()
     }

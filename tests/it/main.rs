@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod attacks;
+mod audit_file;
 mod auth;
 mod cancel;
 mod console;

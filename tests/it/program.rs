@@ -122,6 +122,12 @@ impl Program {
             .collect()
     }
 
+    /// The fields of everything that it has logged so far.
+    pub(crate) fn log(&self) -> Vec<Value> {
+        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        log.iter().map(|entry| entry["fields"].clone()).collect()
+    }
+
     /// Waits until something was logged under a message: the fields of the first that fits.
     #[track_caller]
     pub(crate) fn until_logged(&self, message: &str, fits: impl Fn(&Value) -> bool) -> Value {

@@ -232,6 +232,7 @@ fn client_record(event: &Event) -> Record {
         system: String::new(),
         database: 0,
         role: event.who.user.clone(),
+        search_path: String::new(),
         who: event.who.clone(),
         tag: event.tag.clone(),
         sql: event.sql.clone(),

@@ -296,7 +296,7 @@ pub enum Trouble {
 }
 
 /// SQLSTATE `invalid_catalog_name`.
-const NO_SUCH_DATABASE: &str = "3D000";
+pub const NO_SUCH_DATABASE: &str = "3D000";
 /// SQLSTATEs of a database that somebody else has just made.
 const MADE_BY_OTHERS: [&str; 2] = ["42P04", "23505"];
 /// SQLSTATE `insufficient_privilege`.
@@ -311,7 +311,7 @@ const READ_ONLY: &str = "25006";
 /// [`Trouble`], with what to do.
 pub async fn open(setup: &Setup) -> Result<(Login, String), Trouble> {
     let name = &setup.config.operator.database;
-    let opening = || login::open(setup, "lockkeeper journal", Some(name));
+    let opening = || login::open(&setup.config, "lockkeeper journal", Some(name));
     let mut login = match opening().await {
         Ok(login) => login,
         Err(unopened) if unopened.sqlstate.as_deref() == Some(NO_SUCH_DATABASE) => {
@@ -332,7 +332,7 @@ pub async fn open(setup: &Setup) -> Result<(Login, String), Trouble> {
 }
 
 async fn create(setup: &Setup, name: &str) -> Result<(), Trouble> {
-    let mut login = login::open(setup, "lockkeeper", None)
+    let mut login = login::open(&setup.config, "lockkeeper", None)
         .await
         .map_err(|unopened| Trouble::Login(unopened.why))?;
     let database = quote_identifier(name);

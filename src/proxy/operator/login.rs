@@ -7,7 +7,7 @@ use tokio_postgres::NoTls;
 use tokio_postgres::config::{Host, SslMode};
 
 use crate::config::locks::DEFAULT_DATABASE;
-use crate::config::{CancelBlockers, ServerTls, Upstream};
+use crate::config::{CancelBlockers, Config, ServerTls, Upstream};
 use crate::exec::session::{Command, Session};
 use crate::pg::login::Login;
 use crate::proxy::address::Address;
@@ -45,7 +45,7 @@ pub fn checked_url(key: &str, url: &str) -> Result<tokio_postgres::Config, Strin
 /// # Errors
 /// Why it can't; without a URL, which may hold a password.
 pub async fn log_in(setup: &Setup) -> Result<(Login, Vec<String>), String> {
-    let mut login = open(setup, "lockkeeper", None).await?;
+    let mut login = open(&setup.config, "lockkeeper", None).await?;
     let cancels = setup.config.locks.cancel_blockers != CancelBlockers::Off;
     let lacks = lacks(&mut login, cancels).await?;
     Ok((login, lacks))
@@ -57,11 +57,10 @@ pub async fn log_in(setup: &Setup) -> Result<(Login, Vec<String>), String> {
 /// # Errors
 /// Why there is none; without a URL, which may hold a password.
 pub async fn open(
-    setup: &Setup,
+    config: &Config,
     application: &str,
     database: Option<&str>,
 ) -> Result<Login, Unopened> {
-    let config = &setup.config;
     let (mut login, upstream) = match &config.operator.url {
         Some(url) => {
             let login = checked_url("operator.url", url).map_err(Unopened::other)?;

@@ -69,7 +69,7 @@ async fn keep(
 }
 
 async fn open(setup: &Setup) -> Option<Login> {
-    let opening = login::open(setup, "lockkeeper reserve", None);
+    let opening = login::open(&setup.config, "lockkeeper reserve", None);
     match tokio::time::timeout(LOGIN_LIMIT, opening).await {
         Ok(Ok(login)) => Some(login),
         Ok(Err(why)) => {

@@ -72,7 +72,7 @@ pub async fn open<'a>(
                     step.title
                 ));
             }
-            let mut login = login::open(setup, "lockkeeper", Some(database)).await?;
+            let mut login = login::open(&setup.config, "lockkeeper", Some(database)).await?;
             let become_it = Command::own(format!("SET ROLE {}", quote_identifier(role)));
             login.run(&[become_it]).await.map_err(|error| {
                 format!("the operator can't take {role}'s place ({error}): GRANT {role} to it, or name a login of {role}'s in operator.logins")
@@ -87,6 +87,9 @@ pub async fn open<'a>(
             login
         }
     };
+    const PATH_SQL: &str = "SELECT pg_catalog.set_config('search_path', $1::pg_catalog.text, false)";
+    let path = Command::with(PATH_SQL, vec![record.search_path.clone()]);
+    login.run(&[path]).await.map_err(|error| error.to_string())?;
     let asked = login.run(&[Command::own("SELECT pg_catalog.pg_backend_pid()")]).await;
     let pid = asked.map_err(|error| error.to_string())?;
     let pid = pid.first().and_then(|reply| reply.rows.first()?.first()?.as_deref()?.parse().ok());
