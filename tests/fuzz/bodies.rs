@@ -93,6 +93,7 @@ impl Follower {
                 metrics: &self.metrics,
                 max_text: self.max_text,
                 guarding: self.guarding,
+                must_refuse: &|| None,
             };
             let span = self.inspector.next(&self.input, &mut tools);
             self.passed.append(&mut self.inspector.passed);
@@ -102,6 +103,7 @@ impl Follower {
                     self.output.extend(self.input.drain(..count));
                 }
                 Ok(Span::Drop(count)) => panic!("{count} bytes thrown away"),
+                Ok(Span::Refuse(why)) => panic!("refused: {why}"),
                 Ok(Span::NeedMore) => return,
                 Ok(Span::Wait) => {
                     assert_eq!(self.guarding, Guarding::Stop);

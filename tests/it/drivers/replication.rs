@@ -64,7 +64,7 @@ fn statements_on_a_replication_connection() {
         assert!(
             enforced
                 .iter()
-                .all(|words| words.ends_with("done: a replication connection")),
+                .all(|words| words.ends_with(": a replication connection")),
             "{enforced:#?}"
         );
         assert_eq!(enforced.len(), 3, "{enforced:#?}");

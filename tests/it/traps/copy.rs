@@ -165,7 +165,7 @@ fn a_schema_change_where_data_should_be() {
         spring(&[trap(
             "a schema change where data should be",
             vec![(sent, 1)],
-            &["CREATE TABLE committed: in a pipeline"],
+            &["CREATE TABLE unknown: in a pipeline"],
         )]);
     });
 }
