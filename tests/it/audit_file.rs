@@ -1,5 +1,5 @@
-//! The audit file as a chain: what programs that are killed, moved away from it, or alone with a full disk leave there, and
-//! what `lockkeeper audit verify` says of it. And the history, from the file and from the database.
+//! The audit file as a chain: what programs leave there that are killed, have no room, or find it moved away, and what
+//! `lockkeeper audit verify` says of it. And the history, from the file and from the database.
 
 use std::fs;
 use std::path::{Path, PathBuf};

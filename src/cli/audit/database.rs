@@ -60,10 +60,10 @@ pub(super) async fn read(config: &Config, filter: &Filter) -> Result<Vec<Recorde
     Ok(events)
 }
 
-/// The question, newest first, and its parameters. Each form of it follows an index in the order of `at` as far as its
-/// limit: on `(at)`, `(relations[1], at)`, `(relations[2], at)`, `(event ->> 'user', at)` or `(outcome, at)`. Events that
-/// name a relation, but not as their first one, are found by the GIN index on `relations[3:]`, all of them, for it knows no
-/// order. `relations` holds [`crate::audit::event::search_names`].
+/// The question, newest first, and its parameters. Each form of it follows an index in the order of `at` as far as
+/// its limit: on `(at)`, `(relations[1], at)`, `(relations[2], at)`, `(event ->> 'user', at)` or `(outcome, at)`.
+/// Events that name a relation, but not as their first one, are found by the GIN index on `relations[3:]`, all of them,
+/// for it knows no order. `relations` holds [`crate::audit::event::search_names`].
 fn question(filter: &Filter) -> (String, Vec<String>) {
     let mut parameters = Vec::new();
     let mut place = |value: String| {
