@@ -170,8 +170,8 @@ pub struct ErrorEntry {
     pub message: String,
 }
 
-/// What an event is found by in the database: of each relation its name as recorded, and after it the last part alone. So
-/// the first relation stands at 1 and 2, and an event of several has more than two.
+/// What an event is found by in the database: of each relation its name as recorded, and after it the last part
+/// alone. So the first relation stands at 1 and 2, and an event of several has more than two.
 pub fn search_names(relations: &[RelationEntry]) -> Vec<String> {
     let both = |relation: &RelationEntry| [relation.name.clone(), last_part(&relation.name).into()];
     relations.iter().flat_map(both).collect()

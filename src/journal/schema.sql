@@ -32,7 +32,7 @@ CREATE TABLE lockkeeper.audit_log (
 CREATE INDEX audit_log_at ON lockkeeper.audit_log (at);
 CREATE INDEX audit_log_qualified ON lockkeeper.audit_log ((relations[1]), at);
 CREATE INDEX audit_log_name ON lockkeeper.audit_log ((relations[2]), at);
-CREATE INDEX audit_log_relations ON lockkeeper.audit_log USING gin (relations)
+CREATE INDEX audit_log_relations ON lockkeeper.audit_log USING gin ((relations[3:]))
   WHERE pg_catalog.cardinality(relations) > 2;
 CREATE INDEX audit_log_user ON lockkeeper.audit_log ((event ->> 'user'), at);
 CREATE INDEX audit_log_outcome ON lockkeeper.audit_log (outcome, at);

@@ -75,8 +75,13 @@ pub(super) async fn wait(
     let place = match before.filter(|place| place.is_for(&keys)) {
         Some(place) => place,
         None => {
+            let number = server.entry().map(Entry::id);
             let places = &server.session().worker.shared.places;
-            places.enter(keys, filing.applicant.clone())
+            let who = filing.applicant.clone();
+            match number.and_then(|number| u64::try_from(number).ok()) {
+                Some(number) => places.enter_as(number, keys, who),
+                None => places.enter(keys, who),
+            }
         }
     };
     let limits = filing.limits;
