@@ -3,6 +3,7 @@
 mod explain;
 mod facts;
 mod observe;
+mod orphans;
 mod record;
 mod strings;
 mod window;
@@ -188,6 +189,10 @@ async fn enforce(session: &mut Session, intercept: &Intercept, parsed: &Parsed) 
         if mode != Mode::Enforce {
             return observe::stand_back(&mut server, intercept, parsed, mode).await;
         }
+    }
+    let limits = limits(&server.session().worker.setup().config);
+    if orphans::settle(&mut server, limits).await.is_err() {
+        return Ending::Gone;
     }
     let mut judgements = 0;
     while judgements < MAX_JUDGEMENTS {

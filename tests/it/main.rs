@@ -17,6 +17,7 @@ mod executor_ends;
 mod guarded;
 mod harness;
 mod holders;
+mod journal;
 mod policy;
 mod pressure;
 mod production;
