@@ -38,6 +38,9 @@ pub struct Record {
     /// The same for whoever sends the same statement again; `None` where that must run again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub twin: Option<String>,
+    /// It works online, for long: whoever sends the same statement meanwhile waits for its outcome.
+    #[serde(default)]
+    pub online: bool,
     /// The server process that runs its steps.
     pub backend: Backend,
     /// Its steps; those of a statement that may hold a password only have titles.

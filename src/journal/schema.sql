@@ -1,7 +1,7 @@
 -- Version 1. Later versions are added to MIGRATIONS of src/journal/statements.rs, and never changed.
 CREATE SCHEMA lockkeeper;
 
--- A row for each schema change; its order is that of the queue.
+-- A row for each schema change, in the order of the queue.
 CREATE TABLE lockkeeper.plan (
   id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   -- The fencing number: who holds an older one has lost the plan.

@@ -535,9 +535,7 @@ impl Case<'_> {
             event.relations = known;
         }
         let is_secret = self.parsed.statement.may_hold_secret();
-        let is_long = plan.steps.iter().any(Step::is_online)
-            && matches!(judgement.verdict, Verdict::Rewrite(_))
-            && !is_secret;
+        let is_rewritten = matches!(judgement.verdict, Verdict::Rewrite(_));
         let schema = facts.session.current_schema.clone();
         Filing {
             plan,
@@ -546,7 +544,8 @@ impl Case<'_> {
             events: vec![event],
             is_secret,
             is_read_only: facts.session.read_only,
-            twin: is_long.then(|| (self.source.as_str(), oids(facts), schema)),
+            is_online: is_rewritten && plan.steps.iter().any(Step::is_online),
+            twin: (!is_secret).then(|| (self.source.as_str(), oids(facts), schema)),
         }
     }
 

@@ -238,6 +238,7 @@ fn client_record(event: &Event) -> Record {
         sql: event.sql.clone(),
         what: String::new(),
         twin: None,
+        online: false,
         backend: Backend {
             pid: event.who.server_pid,
             start: String::new(),

@@ -532,6 +532,7 @@ impl<'a> Case<'a> {
             events: run.changes.iter().map(begins).collect(),
             is_secret: true, // its steps are never run by themselves
             is_read_only: run.settings.read_only,
+            is_online: false,
             twin: None,
         }
     }
