@@ -10,6 +10,7 @@ use std::time::Duration;
 use self::backfill::Backfill;
 use crate::lock::LockMode;
 use crate::sql::name::Name;
+use crate::sql::redact::redacted;
 
 /// Ordered steps.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -407,7 +408,7 @@ impl fmt::Display for Undo {
         match self {
             Undo::NothingToUndo => f.write_str("nothing to undo"),
             Undo::DropInvalidIndexes(_) => f.write_str("drop the INVALID index it leaves"),
-            Undo::Sql(sql) => f.write_str(sql),
+            Undo::Sql(sql) => f.write_str(&redacted(sql, false)),
             Undo::Finish(step) => {
                 write!(f, "irreversible: half done, it is finished by {}", step.sql)
             }
@@ -450,7 +451,7 @@ fn write_steps(f: &mut fmt::Formatter<'_>, steps: &[Step], indent: &str) -> fmt:
             step.undo
         )?;
         for statement in step.statements() {
-            writeln!(f, "{indent}{trunk}   {statement}")?;
+            writeln!(f, "{indent}{trunk}   {}", redacted(&statement, false))?;
         }
         if !step.otherwise().is_empty() {
             writeln!(f, "{indent}{trunk}   if that takes longer than the budget:")?;

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::asked;
-use crate::audit::event::{ErrorEntry, Event, RelationEntry, WindowEntry, recorded_sql};
+use crate::audit::event::{
+    ErrorEntry, Event, MAX_SQL_BYTES, OverrideEntry, RelationEntry, WindowEntry, recorded_sql,
+};
 use crate::audit::log;
 use crate::catalog::Facts;
 use crate::config::Config;
@@ -14,8 +16,9 @@ use crate::proxy::overrides;
 use crate::proxy::session::Session;
 use crate::rules::{Judgement, Verdict};
 use crate::sql::classify::Text;
-use crate::sql::name::quote_literal;
+use crate::sql::name::{clip, quote_literal};
 use crate::sql::parse::Parsed;
+use crate::sql::redact;
 use crate::wire::backend::ErrorFields;
 
 /// How a statement ended, for the record.
@@ -37,24 +40,18 @@ pub(super) fn record(
     ended: &Ended<'_>,
 ) {
     let mut event = event_of(session, text, parsed);
-    let is_secret = parsed.statement.may_hold_secret();
+    let shown = |sql: &String| recorded_sql(sql, &parsed.statement);
     event.verdict = judgement.verdict.as_str();
     event.rule = judgement.rule().map(|rule| rule.name);
     event.outcome = ended.outcome;
     event.error = ended.error.map(|fields| ErrorEntry {
         sqlstate: fields.sqlstate.clone(),
-        message: if is_secret {
-            "(withheld)".to_owned()
-        } else {
-            fields.message.clone()
-        },
+        message: recorded_message(&fields.message, text),
     });
     if let (Verdict::Rewrite(plan), "observed") = (&judgement.verdict, ended.outcome) {
         let steps = plan.steps.iter();
         let statements = steps.flat_map(|step| std::iter::once(&step.sql).chain(&step.also));
-        event.planned = statements
-            .map(|sql| recorded_sql(sql, &event.tag, is_secret))
-            .collect();
+        event.planned = statements.map(shown).collect();
     }
     let known = facts.map(known_relations).unwrap_or_default();
     if !known.is_empty() {
@@ -62,12 +59,10 @@ pub(super) fn record(
     }
     if let Some(progress) = ended.progress {
         let executed = progress.executed.iter();
-        event.executed = executed
-            .map(|sql| recorded_sql(sql, &event.tag, is_secret))
-            .collect();
+        event.executed = executed.map(shown).collect();
         event.undone.clone_from(&progress.undone);
         if ended.error.is_some() && !progress.last_sql.is_empty() {
-            event.failed = Some(recorded_sql(&progress.last_sql, &event.tag, is_secret));
+            event.failed = Some(shown(&progress.last_sql));
         }
         event.attempts = progress.attempts;
         event.lock_wait_ms = milliseconds(progress.waited);
@@ -78,6 +73,28 @@ pub(super) fn record(
         event.window = Some(window.clone());
     }
     session.worker.shared.audit.record(event);
+}
+
+/// What a comment asks for; its reason is withheld where it may repeat a secret.
+fn recorded_override(entry: Option<OverrideEntry>, text: &Text) -> Option<OverrideEntry> {
+    entry.map(|entry| OverrideEntry {
+        reason: recorded_message(&entry.reason, text),
+        ..entry
+    })
+}
+
+/// What the server said, or a comment; withheld where it may repeat a secret of the text, in which any statement may have
+/// failed.
+fn recorded_message(message: &str, text: &Text) -> String {
+    let mut statements = text.statements.iter();
+    let may_repeat = statements.any(|parsed| parsed.statement.may_hold_secret())
+        || redact::shows_credentials(message)
+        || redact::has_secret(clip(&text.text, MAX_SQL_BYTES));
+    if may_repeat {
+        "(withheld)".to_owned()
+    } else {
+        message.to_owned()
+    }
 }
 
 pub(super) fn known_relations(facts: &Facts) -> Vec<RelationEntry> {
@@ -99,11 +116,7 @@ pub(super) fn event_of(session: &Session, text: &Text, parsed: &Parsed) -> Event
     Event {
         time: log::now(),
         who: session.who.clone(),
-        sql: recorded_sql(
-            text.source(parsed),
-            &tag,
-            parsed.statement.may_hold_secret(),
-        ),
+        sql: recorded_sql(text.source(parsed), &parsed.statement),
         tag,
         verdict: "pass",
         mode: session.mode(&setup.config).as_str(),
@@ -115,7 +128,7 @@ pub(super) fn event_of(session: &Session, text: &Text, parsed: &Parsed) -> Event
             })
             .collect(),
         outcome: "passed",
-        overriding: asked(session, text, parsed, &setup.config).entry,
+        overriding: recorded_override(asked(session, text, parsed, &setup.config).entry, text),
         ..Event::default()
     }
 }
@@ -150,7 +163,7 @@ fn record_mode_of(
         time: log::now(),
         who: session.who.clone(),
         tag: "SET".to_owned(),
-        sql: format!("SET lockkeeper.mode = {}", quote_literal(value)),
+        sql: format!("SET lockkeeper.mode = {}", quote_literal(&overrides::recorded_mode(value))),
         verdict: "pass",
         mode: session.mode(config).as_str(),
         outcome: "passed",
