@@ -71,7 +71,10 @@ impl Read {
         let mut unsure = None;
         if text.contains('\\') {
             let (others, is_other_within) = tokens_of(text, false);
-            let same = tokens.iter().zip(&others).take_while(|(one, two)| one == two);
+            let same = tokens
+                .iter()
+                .zip(&others)
+                .take_while(|(one, two)| one == two);
             let same = same.count();
             let starts = [tokens.get(same), others.get(same)];
             let first = starts.into_iter().flatten().map(start).min();
@@ -258,7 +261,8 @@ impl<'a> Walk<'a> {
                 false
             }
         };
-        let is_to = matches!(&token.kind, TokenKind::Word(word) if word.is_any(&["to", "password"]));
+        let is_to =
+            matches!(&token.kind, TokenKind::Word(word) if word.is_any(&["to", "password"]));
         self.statement.assigns = is_to;
         if is_hidden {
             self.hide();

@@ -14,21 +14,54 @@ const SECRET: &str = "hunter2zq";
 
 /// Statements that end well, with the words of them that are recorded.
 const STATEMENTS: &[(&str, &str)] = &[
-    ("CREATE ROLE r LOGIN PASSWORD 'hunter2zq'", "CREATE ROLE r LOGIN PASSWORD '***'"),
-    ("alter role r/* hunter2zq */encrypted password\n'hunter2zq'", "alter role r encrypted password\n'***'"),
-    ("ALTER USER r PASSWORD E'hunter2zq\\''", "ALTER USER r PASSWORD '***'"),
-    ("ALTER ROLE r PASSWORD $a$hunter2zq$a$ -- hunter2zq", "ALTER ROLE r PASSWORD '***'"),
-    ("ALTER ROLE r PASSWORD U&'\\0068hunter2zq' VALID UNTIL 'infinity'", "ALTER ROLE r PASSWORD '***' VALID UNTIL"),
-    ("ALTER ROLE r PASSWORD 'a'\n  'hunter2zq'", "ALTER ROLE r PASSWORD '***'"),
-    ("ALTER ROLE r SET app.pin TO hunter2zq", "ALTER ROLE r SET app.pin TO '***'"),
-    ("CREATE FOREIGN DATA WRAPPER w OPTIONS (a 'hunter2zq')", "CREATE FOREIGN DATA WRAPPER w OPTIONS (a '***')"),
-    ("CREATE SERVER v FOREIGN DATA WRAPPER w", "CREATE SERVER v FOREIGN DATA WRAPPER w"),
+    (
+        "CREATE ROLE r LOGIN PASSWORD 'hunter2zq'",
+        "CREATE ROLE r LOGIN PASSWORD '***'",
+    ),
+    (
+        "alter role r/* hunter2zq */encrypted password\n'hunter2zq'",
+        "alter role r encrypted password\n'***'",
+    ),
+    (
+        "ALTER USER r PASSWORD E'hunter2zq\\''",
+        "ALTER USER r PASSWORD '***'",
+    ),
+    (
+        "ALTER ROLE r PASSWORD $a$hunter2zq$a$ -- hunter2zq",
+        "ALTER ROLE r PASSWORD '***'",
+    ),
+    (
+        "ALTER ROLE r PASSWORD U&'\\0068hunter2zq' VALID UNTIL 'infinity'",
+        "ALTER ROLE r PASSWORD '***' VALID UNTIL",
+    ),
+    (
+        "ALTER ROLE r PASSWORD 'a'\n  'hunter2zq'",
+        "ALTER ROLE r PASSWORD '***'",
+    ),
+    (
+        "ALTER ROLE r SET app.pin TO hunter2zq",
+        "ALTER ROLE r SET app.pin TO '***'",
+    ),
+    (
+        "CREATE FOREIGN DATA WRAPPER w OPTIONS (a 'hunter2zq')",
+        "CREATE FOREIGN DATA WRAPPER w OPTIONS (a '***')",
+    ),
+    (
+        "CREATE SERVER v FOREIGN DATA WRAPPER w",
+        "CREATE SERVER v FOREIGN DATA WRAPPER w",
+    ),
     (
         "CREATE USER MAPPING FOR r SERVER v OPTIONS (user 'u', password 'hunter2zq')",
         "CREATE USER MAPPING FOR r SERVER v OPTIONS (user '***', password '***')",
     ),
-    ("CREATE FOREIGN TABLE f (a int) SERVER v OPTIONS (table_name 'hunter2zq')", "CREATE FOREIGN TABLE f (a int)"),
-    ("ALTER FOREIGN TABLE f OPTIONS (ADD odd 'hunter2zq')", "ALTER FOREIGN TABLE f OPTIONS (ADD odd '***')"),
+    (
+        "CREATE FOREIGN TABLE f (a int) SERVER v OPTIONS (table_name 'hunter2zq')",
+        "CREATE FOREIGN TABLE f (a int)",
+    ),
+    (
+        "ALTER FOREIGN TABLE f OPTIONS (ADD odd 'hunter2zq')",
+        "ALTER FOREIGN TABLE f OPTIONS (ADD odd '***')",
+    ),
     (
         "CREATE SUBSCRIPTION p CONNECTION 'host=h password=hunter2zq' PUBLICATION q WITH (connect = false)",
         "CREATE SUBSCRIPTION p CONNECTION '***' PUBLICATION q WITH (connect = false)",
@@ -104,7 +137,9 @@ impl Seen {
     fn events(&self) -> Vec<Value> {
         let text = std::fs::read_to_string(&self.audit).unwrap_or_default();
         let lines = text.lines();
-        lines.filter_map(|line| serde_json::from_str(line).ok()).collect()
+        lines
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .collect()
     }
 
     /// Everything that was written and told.
@@ -151,7 +186,9 @@ fn a_password_in_a_statement_is_shown_nowhere() {
         wire.run("CREATE TABLE the_end (a int)");
         eventually("the events are written", || {
             let events = seen.events();
-            events.iter().any(|event| event["sql"] == "CREATE TABLE the_end (a int)")
+            events
+                .iter()
+                .any(|event| event["sql"] == "CREATE TABLE the_end (a int)")
         });
         let events = seen.events();
         for (sql, recorded) in STATEMENTS {
@@ -159,7 +196,10 @@ fn a_password_in_a_statement_is_shown_nowhere() {
                 let found = event["sql"].as_str().unwrap_or_default();
                 found.split_whitespace().eq(recorded.split_whitespace()) || found.contains(recorded)
             };
-            assert!(events.iter().filter(is_it).count() >= 2, "{sql}: {events:#?}");
+            assert!(
+                events.iter().filter(is_it).count() >= 2,
+                "{sql}: {events:#?}"
+            );
         }
         seen.assert_shows_no_secret();
     });
@@ -176,7 +216,9 @@ fn a_password_of_who_is_in_the_way_or_ahead_is_shown_nowhere() {
         holder.run("BEGIN; LOCK TABLE t");
         holder.run("-- it's\nALTER ROLE r PASSWORD 'hunter2zq'");
         let mut first = seen.program.session();
-        first.send(&q("ALTER TABLE t ADD b int; ALTER ROLE r PASSWORD 'hunter2zq'"));
+        first.send(&q(
+            "ALTER TABLE t ADD b int; ALTER ROLE r PASSWORD 'hunter2zq'",
+        ));
         let told = first.until_told_all("waiting for a lock");
         seen.note(&told);
         eventually("it is seen what the plan waits for", || {

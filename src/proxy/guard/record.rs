@@ -163,7 +163,10 @@ fn record_mode_of(
         time: log::now(),
         who: session.who.clone(),
         tag: "SET".to_owned(),
-        sql: format!("SET lockkeeper.mode = {}", quote_literal(&overrides::recorded_mode(value))),
+        sql: format!(
+            "SET lockkeeper.mode = {}",
+            quote_literal(&overrides::recorded_mode(value))
+        ),
         verdict: "pass",
         mode: session.mode(config).as_str(),
         outcome: "passed",

@@ -96,9 +96,8 @@ pub fn shows_credentials(message: &str) -> bool {
     let has_value = |word: &&str| {
         lower.match_indices(*word).any(|(at, _)| {
             let behind = lower.get(at + word.len()..).unwrap_or_default();
-            let behind = behind.trim_start_matches(|letter: char| {
-                letter.is_ascii_alphanumeric() || letter == '_'
-            });
+            let behind = behind
+                .trim_start_matches(|letter: char| letter.is_ascii_alphanumeric() || letter == '_');
             behind.trim_start().starts_with(['=', ':', '\''])
         })
     };

@@ -10,12 +10,18 @@ fn shows(text: &str, expected: &str) {
 
 #[test]
 fn what_stands_behind_a_word_that_sounds_like_a_secret_is_hidden() {
-    shows("CREATE ROLE r LOGIN PASSWORD 'x'", "CREATE ROLE r LOGIN PASSWORD '***'");
+    shows(
+        "CREATE ROLE r LOGIN PASSWORD 'x'",
+        "CREATE ROLE r LOGIN PASSWORD '***'",
+    );
     shows(
         "alter role r encrypted password E'x\\'y' valid until 'infinity'",
         "alter role r encrypted password '***' valid until '***'",
     );
-    shows("SELECT f(password => $a$x$a$, b => 'c')", "SELECT f(password => '***', b => 'c')");
+    shows(
+        "SELECT f(password => $a$x$a$, b => 'c')",
+        "SELECT f(password => '***', b => 'c')",
+    );
     shows(
         "UPDATE t SET a = 'b' WHERE password = 'x' AND c = 'd'",
         "UPDATE t SET a = 'b' WHERE password = '***' AND c = '***'",
@@ -45,8 +51,14 @@ fn options_are_hidden_unless_they_are_known() {
 
 #[test]
 fn settings_of_others_are_hidden() {
-    shows("SET app.pin TO hunter2; SELECT 1", "SET app.pin TO '***'; SELECT 1");
-    shows("ALTER ROLE r SET app.pin = hunter2", "ALTER ROLE r SET app.pin = '***'");
+    shows(
+        "SET app.pin TO hunter2; SELECT 1",
+        "SET app.pin TO '***'; SELECT 1",
+    );
+    shows(
+        "ALTER ROLE r SET app.pin = hunter2",
+        "ALTER ROLE r SET app.pin = '***'",
+    );
     shows(
         "ALTER SYSTEM SET primary_conninfo TO \"host=h password=x\"",
         "ALTER SYSTEM SET primary_conninfo TO '***'",
@@ -88,13 +100,17 @@ fn bodies_are_read_and_hidden_where_they_speak_of_secrets() {
         "DO $$BEGIN EXECUTE 'SET app.pin = ''x'''; END$$",
         "DO $$BEGIN EXECUTE '***'; END$$",
     );
-    let plain = "CREATE FUNCTION f() RETURNS int AS $$ SELECT 1 WHERE 'a' = 'b' -- c\n $$ LANGUAGE sql";
+    let plain =
+        "CREATE FUNCTION f() RETURNS int AS $$ SELECT 1 WHERE 'a' = 'b' -- c\n $$ LANGUAGE sql";
     shows(plain, plain);
 }
 
 #[test]
 fn comments_go_with_what_is_hidden() {
-    shows("/* x */ ALTER ROLE r PASSWORD 'x' -- x", " ALTER ROLE r PASSWORD '***' ");
+    shows(
+        "/* x */ ALTER ROLE r PASSWORD 'x' -- x",
+        " ALTER ROLE r PASSWORD '***' ",
+    );
     shows("SELECT 1 -- the password is x", "SELECT 1 ");
     shows("SELECT 1 /* plain */", "SELECT 1 /* plain */");
 }
@@ -113,7 +129,10 @@ fn what_can_be_read_in_two_ways_is_hidden_to_the_end() {
 #[test]
 fn all_constants_are_hidden_where_there_may_be_a_secret() {
     assert_eq!(
-        redacted("IMPORT FOREIGN SCHEMA s FROM SERVER v INTO t OPTIONS (a 'x') /* x */", true),
+        redacted(
+            "IMPORT FOREIGN SCHEMA s FROM SERVER v INTO t OPTIONS (a 'x') /* x */",
+            true
+        ),
         "IMPORT FOREIGN SCHEMA s FROM SERVER v INTO t OPTIONS (a '***') "
     );
     assert_eq!(redacted("DO $$ x $$", true), "DO '***'");
@@ -128,7 +147,11 @@ fn messages_that_repeat_a_value_are_known() {
     ] {
         assert!(shows_credentials(bad), "{bad}");
     }
-    for good in ["column \"password\" does not exist", "see https://h/", "no such table"] {
+    for good in [
+        "column \"password\" does not exist",
+        "see https://h/",
+        "no such table",
+    ] {
         assert!(!shows_credentials(good), "{good}");
     }
 }
@@ -137,13 +160,25 @@ fn messages_that_repeat_a_value_are_known() {
 const PLACES: &[(&str, bool)] = &[
     ("create role r password {s} login", false),
     ("alter role r with encrypted password {s}", false),
-    ("create user u password {s} ; alter table t add column a int", false),
+    (
+        "create user u password {s} ; alter table t add column a int",
+        false,
+    ),
     ("select f ( password => {s} , 1 )", false),
     ("update users set password = {s} where a = 1", false),
-    ("create user mapping for u server v options ( user 'a' , password {s} )", false),
-    ("alter foreign table t options ( set \"password\" {s} )", false),
+    (
+        "create user mapping for u server v options ( user 'a' , password {s} )",
+        false,
+    ),
+    (
+        "alter foreign table t options ( set \"password\" {s} )",
+        false,
+    ),
     ("alter foreign table t options ( add x {s} )", false),
-    ("create subscription p connection {s} publication q with ( connect = false )", false),
+    (
+        "create subscription p connection {s} publication q with ( connect = false )",
+        false,
+    ),
     ("alter system set primary_conninfo = {s}", false),
     ("alter role r set app.x to {s}", false),
     ("set app.secret = {s}", false),
@@ -152,10 +187,22 @@ const PLACES: &[(&str, bool)] = &[
     ("select dblink ( 'host=h~password=zq1zq2' )", false),
     ("select f ( 'postgres://u:zq1@h/d' )", false),
     ("do $b$ begin alter role r password {s} ; end $b$", false),
-    ("do $b$ begin execute format ( 'alter~role~r~password~%L' , {s} ) ; end $b$", false),
-    ("do $b$ declare x text := {s} ; begin execute 'alter~user~u~password~' || x ; end $b$", false),
-    ("create function f() returns void language sql as $b$ alter role r password {s} $b$", false),
-    ("import foreign schema a from server v into b options ( x {s} )", true),
+    (
+        "do $b$ begin execute format ( 'alter~role~r~password~%L' , {s} ) ; end $b$",
+        false,
+    ),
+    (
+        "do $b$ declare x text := {s} ; begin execute 'alter~user~u~password~' || x ; end $b$",
+        false,
+    ),
+    (
+        "create function f() returns void language sql as $b$ alter role r password {s} $b$",
+        false,
+    ),
+    (
+        "import foreign schema a from server v into b options ( x {s} )",
+        true,
+    ),
     ("create role r/*zq1*/ login", true),
     ("reassign owned by {s}", true),
 ];
@@ -178,7 +225,17 @@ fn constant() -> impl Strategy<Value = String> {
 }
 
 fn gap() -> impl Strategy<Value = &'static str> {
-    select(&[" ", " ", "\n", "\t  ", " /* a */ ", " /* 'zq1 */ ", " -- it's zq1\n"][..])
+    select(
+        &[
+            " ",
+            " ",
+            "\n",
+            "\t  ",
+            " /* a */ ",
+            " /* 'zq1 */ ",
+            " -- it's zq1\n",
+        ][..],
+    )
 }
 
 fn written() -> impl Strategy<Value = (String, bool)> {
