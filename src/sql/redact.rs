@@ -31,7 +31,7 @@ const MOST_DEPTH: u32 = 3;
 /// too where anything is hidden: they may repeat it. Memory and time grow with the text; it need not be
 /// valid SQL.
 pub fn redacted(text: &str, holds_secret: bool) -> Cow<'_, str> {
-    let shown = redacted_at(text, holds_secret, 0);
+    let (shown, _) = redacted_at(text, holds_secret, 0);
     if shown == text {
         Cow::Borrowed(text)
     } else {
@@ -39,21 +39,21 @@ pub fn redacted(text: &str, holds_secret: bool) -> Cow<'_, str> {
     }
 }
 
-/// Whether [`redacted`] finds anything to hide in it.
+/// Whether [`redacted`] finds anything to hide in it, but comments that speak of secrets and show none.
 pub fn has_secret(text: &str) -> bool {
-    matches!(redacted(text, false), Cow::Owned(_))
+    redacted_at(text, false, 0).1
 }
 
-fn redacted_at(text: &str, holds_secret: bool, depth: u32) -> String {
+fn redacted_at(text: &str, holds_secret: bool, depth: u32) -> (String, bool) {
     let read = Read::of(text);
     let holds_secret = holds_secret || is_secret_command(&read.tokens);
     let shown = Walk::new(text, holds_secret, depth).over(&read);
     match shown {
-        (shown, false) => shown,
+        shown @ (_, false) => shown,
         (_, true) => {
             let mut walk = Walk::new(text, holds_secret, depth);
             walk.drops_comments = true;
-            walk.over(&read).0
+            (walk.over(&read).0, true)
         }
     }
 }
@@ -152,6 +152,8 @@ struct Statement {
     is_over: bool,
     /// It begins with CREATE.
     creates: bool,
+    /// UPDATE was seen: SET gives values to columns.
+    updates: bool,
 }
 
 struct Walk<'a> {
@@ -212,7 +214,7 @@ impl<'a> Walk<'a> {
         } else if self.drops_comments {
             self.shown.push(' ');
         } else if is_suspicious(gap) {
-            self.hides = true;
+            self.hides |= shows_credentials(gap);
             self.shown.push(' ');
         } else {
             self.shown.push_str(gap);
@@ -312,7 +314,10 @@ impl<'a> Walk<'a> {
             Setting::Name { .. } if word.is("to") => self.ends_name(true),
             Setting::Name { .. } | Setting::None => {}
         }
-        if word.is("set") {
+        if word.is("update") && matches!(self.statement.setting, Setting::None) {
+            self.statement.updates = true;
+        }
+        if word.is("set") && !self.statement.updates {
             self.statement.setting = Setting::Name {
                 parts: 0,
                 goes_on: true,
@@ -400,7 +405,7 @@ impl<'a> Walk<'a> {
         let is_hidden = |meaning: &String| {
             next > MOST_DEPTH
                 || speaks_of_secret(meaning, next)
-                || redacted_at(meaning, false, next) != *meaning
+                || redacted_at(meaning, false, next).0 != *meaning
         };
         self.statement.is_routine && meanings.iter().any(is_hidden)
     }
@@ -408,7 +413,7 @@ impl<'a> Walk<'a> {
     /// The body of a routine between dollar quotes.
     fn body(&mut self, tag: &str, body: &str) {
         let holds_secret = speaks_of_secret(body, self.depth + 1);
-        let shown = redacted_at(body, holds_secret, self.depth + 1);
+        let (shown, _) = redacted_at(body, holds_secret, self.depth + 1);
         self.hides |= shown != body;
         self.statement.setting = Setting::None;
         self.statement.assigns = false;

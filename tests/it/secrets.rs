@@ -122,8 +122,10 @@ impl Seen {
     }
 
     fn note(&mut self, frames: &[Frame]) {
-        let told = frames.iter().filter(|frame| frame.tag != b'D');
-        self.told.extend(told.map(Frame::show));
+        // Where it can't read a text, the server itself repeats the place to whoever has sent it.
+        let is_ours = |frame: &&Frame| frame.tag != b'D' && frame.field(b'R') != "scanner_yyerror";
+        self.told
+            .extend(frames.iter().filter(is_ours).map(Frame::show));
     }
 
     fn console(&mut self, command: &str) -> String {

@@ -77,14 +77,16 @@ pub(super) fn record(
 
 /// What a comment asks for; its reason is withheld where it may repeat a secret.
 fn recorded_override(entry: Option<OverrideEntry>, text: &Text) -> Option<OverrideEntry> {
-    entry.map(|entry| OverrideEntry {
-        reason: recorded_message(&entry.reason, text),
-        ..entry
+    entry.map(|mut entry| {
+        if !entry.reason.is_empty() {
+            entry.reason = recorded_message(&entry.reason, text);
+        }
+        entry
     })
 }
 
-/// What the server said, or a comment; withheld where it may repeat a secret of the text, in which any statement may have
-/// failed.
+/// What the server said, or a comment; withheld where it may repeat a secret of the text, in which any
+/// statement may have failed.
 fn recorded_message(message: &str, text: &Text) -> String {
     let mut statements = text.statements.iter();
     let may_repeat = statements.any(|parsed| parsed.statement.may_hold_secret())
@@ -113,10 +115,14 @@ pub(super) fn event_of(session: &Session, text: &Text, parsed: &Parsed) -> Event
     let tag = parsed.statement.tag().to_owned();
     let named = parsed.statement.relations();
     let setup = session.worker.setup();
+    let mut sql = recorded_sql(text.source(parsed), &parsed.statement);
+    if !text.exact {
+        sql = redact::redacted(&sql, true).into_owned(); // the server may read it in another way
+    }
     Event {
         time: log::now(),
         who: session.who.clone(),
-        sql: recorded_sql(text.source(parsed), &parsed.statement),
+        sql,
         tag,
         verdict: "pass",
         mode: session.mode(&setup.config).as_str(),

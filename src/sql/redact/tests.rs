@@ -34,6 +34,10 @@ fn what_stands_behind_a_word_that_sounds_like_a_secret_is_hidden() {
         "CREATE TABLE t (password text CHECK (password <> 'x'), kind text DEFAULT 'plain')",
         "CREATE TABLE t (password text CHECK (password <> '***'), kind text DEFAULT 'plain')",
     );
+    shows(
+        "UPDATE t SET pwd = 1234, a = 1",
+        "UPDATE t SET pwd = '***', a = 1",
+    );
     shows("SELECT f(password => 1234)", "SELECT f(password => '***')");
 }
 
@@ -69,6 +73,8 @@ fn settings_of_others_are_hidden() {
         "ALTER ROLE r SET lockkeeper.mode TO off",
         "ALTER TABLE t ALTER c SET DATA TYPE boolean USING c = 'y'",
         "UPDATE t SET a = 'b', c = 1",
+        "UPDATE t SET token = DEFAULT WHERE id > $1",
+        "UPDATE t SET a.b = c",
     ] {
         shows(plain, plain);
     }
@@ -136,6 +142,15 @@ fn all_constants_are_hidden_where_there_may_be_a_secret() {
         "IMPORT FOREIGN SCHEMA s FROM SERVER v INTO t OPTIONS (a '***') "
     );
     assert_eq!(redacted("DO $$ x $$", true), "DO '***'");
+}
+
+#[test]
+fn a_comment_that_only_speaks_of_a_secret_is_none() {
+    assert!(!has_secret(
+        "ALTER TABLE t DROP a -- lockkeeper: allow drop-column: the token went elsewhere"
+    ));
+    assert!(has_secret("ALTER TABLE t DROP a -- password=x"));
+    assert!(has_secret("ALTER TABLE t ADD password text DEFAULT 'x'"));
 }
 
 #[test]
