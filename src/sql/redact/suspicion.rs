@@ -101,7 +101,7 @@ pub fn shows_credentials(message: &str) -> bool {
             behind.trim_start().starts_with(['=', ':', '\''])
         })
     };
-    has_user_in_url(message) || WORDS.iter().any(|word| has_value(&word))
+    has_user_in_url(message) || WORDS.iter().any(has_value)
 }
 
 fn has_user_in_url(text: &str) -> bool {
