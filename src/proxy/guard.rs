@@ -478,9 +478,8 @@ impl Case<'_> {
                 return Ending::Done(no_op.tag.to_owned());
             }
         };
-        let tag = self.parsed.statement.tag();
-        let is_secret = self.parsed.statement.may_hold_secret();
-        let applicant = applicant(server, &recorded_sql(&self.source, tag, is_secret));
+        let shown = recorded_sql(&self.source, &self.parsed.statement);
+        let applicant = applicant(server, &shown);
         let setup = server.session().worker.setup();
         let config = &setup.config;
         if let Err(RunError::Sql(fields)) = server.file_is_written() {

@@ -24,6 +24,7 @@ mod production;
 mod program;
 mod relay;
 mod reload;
+mod secrets;
 mod sessions;
 mod shutdown;
 mod stream;
