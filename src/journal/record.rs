@@ -95,10 +95,17 @@ pub fn twin(
     schema: Option<&str>,
     statement: &str,
 ) -> Option<String> {
-    let statement = one_line(statement.trim_end_matches(|one: char| one == ';' || one.is_whitespace()));
+    let statement =
+        one_line(statement.trim_end_matches(|one: char| one == ';' || one.is_whitespace()));
     let all = serde_json::to_vec(&(database, role, relations, schema, statement)).ok()?;
     let digest = ring::digest::digest(&ring::digest::SHA256, &all);
-    Some(digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect())
+    Some(
+        digest
+            .as_ref()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect(),
+    )
 }
 
 #[cfg(test)]
@@ -107,7 +114,8 @@ mod tests {
 
     #[test]
     fn a_statement_is_the_same_but_for_its_blanks() {
-        let twin = |role, statement: &str| twin((5, role), &[Some(7), None], Some("public"), statement);
+        let twin =
+            |role, statement: &str| twin((5, role), &[Some(7), None], Some("public"), statement);
         let one = twin("r", "CREATE INDEX  i\n ON t (a);");
         assert!(one.is_some());
         assert_eq!(one, twin("r", "CREATE INDEX i ON t (a)"));

@@ -151,7 +151,8 @@ pub fn take_slot(id: i64, claim: i64) -> Command {
 
 /// Gives it back.
 pub fn leave_slot(id: i64) -> Command {
-    const SQL: &str = "UPDATE lockkeeper.plan SET slot = NULL WHERE id = $1::bigint AND slot IS NOT NULL";
+    const SQL: &str =
+        "UPDATE lockkeeper.plan SET slot = NULL WHERE id = $1::bigint AND slot IS NOT NULL";
     Command::with(SQL, vec![id.to_string()])
 }
 

@@ -87,7 +87,9 @@ pub async fn handle(session: &mut Session, intercept: Intercept) -> Result<(), S
             &Passed {
                 text: intercept.text.clone(),
                 because: "its text can't be read for certain",
-                followed: fates::schema_changes(&intercept.text).map(|at| (at, None)).collect(),
+                followed: fates::schema_changes(&intercept.text)
+                    .map(|at| (at, None))
+                    .collect(),
             },
         );
         session.inspector.pass_next();

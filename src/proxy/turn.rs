@@ -93,7 +93,10 @@ pub(super) async fn wait(
     };
     let deadline = match twin {
         Some(_) => {
-            server.notice("the same statement is at work already: waiting for its outcome", "");
+            server.notice(
+                "the same statement is at work already: waiting for its outcome",
+                "",
+            );
             Duration::MAX
         }
         None => limits.deadline,
@@ -115,9 +118,12 @@ pub(super) async fn wait(
 
 fn record(filing: &Filing<'_>, set: &LockSet) -> Record {
     let (database, role) = (set.database, set.role.clone());
-    let twin = filing.twin.as_ref().and_then(|(statement, relations, schema)| {
-        twin((database, &role), relations, schema.as_deref(), statement)
-    });
+    let twin = filing
+        .twin
+        .as_ref()
+        .and_then(|(statement, relations, schema)| {
+            twin((database, &role), relations, schema.as_deref(), statement)
+        });
     let first = filing.events.first().cloned().unwrap_or_default();
     Record {
         version: VERSION,

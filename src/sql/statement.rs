@@ -118,7 +118,10 @@ impl Statement {
 
     /// Whether it refuses a transaction block, and commits by itself.
     pub fn commits_by_itself(&self) -> bool {
-        let is_known = !matches!(self, Statement::Unreadable { .. } | Statement::Execute { .. });
+        let is_known = !matches!(
+            self,
+            Statement::Unreadable { .. } | Statement::Execute { .. }
+        );
         is_known && !self.may_be_in_string()
     }
 

@@ -68,7 +68,10 @@ fn two_that_start_at_once_make_one_database_that_is_nobody_else_s() {
         direct.run("CREATE ROLE somebody LOGIN");
         let proxies: Vec<Proxy> = thread::scope(|scope| {
             let starting: Vec<_> = (0..4).map(|_| scope.spawn(|| proxy(&server))).collect();
-            starting.into_iter().map(|one| one.join().unwrap()).collect()
+            starting
+                .into_iter()
+                .map(|one| one.join().unwrap())
+                .collect()
         });
         for (number, proxy) in proxies.iter().enumerate() {
             let sql = format!("ALTER TABLE t ADD COLUMN c{number} int");
@@ -96,13 +99,22 @@ fn an_operator_that_may_not_says_which_grants_it_needs() {
             config.audit.on_failure = on_failure;
         };
         let lenient = Proxy::start(&server, |config, _| as_looker(config, OnFailure::Continue));
-        lenient.session("postgres").run("ALTER TABLE t ADD COLUMN b int");
+        lenient
+            .session("postgres")
+            .run("ALTER TABLE t ADD COLUMN b int");
         let strict = Proxy::start(&server, |config, _| as_looker(config, OnFailure::Refuse));
         let mut wire = strict.session("postgres");
         let refused = wire.query("ALTER TABLE t ADD COLUMN c int");
         assert_eq!(sqlstate(&refused), "LK003");
-        let told = refused.iter().find(|frame| frame.tag == b'E').unwrap().field(b'M');
-        for needle in ["CREATE DATABASE lockkeeper OWNER looker", "ALTER ROLE looker CREATEDB"] {
+        let told = refused
+            .iter()
+            .find(|frame| frame.tag == b'E')
+            .unwrap()
+            .field(b'M');
+        for needle in [
+            "CREATE DATABASE lockkeeper OWNER looker",
+            "ALTER ROLE looker CREATEDB",
+        ] {
             assert!(told.contains(needle), "{told}");
         }
         assert_eq!(wire.value("SELECT count(*) FROM t"), "1000");
@@ -127,9 +139,15 @@ fn what_others_own_in_the_database_is_refused() {
             journalling(config);
             config.operator.url = Some(url);
         });
-        let refused = proxy.session("postgres").query("ALTER TABLE t ADD COLUMN b int");
+        let refused = proxy
+            .session("postgres")
+            .query("ALTER TABLE t ADD COLUMN b int");
         assert_eq!(sqlstate(&refused), "LK003");
-        let told = refused.iter().find(|frame| frame.tag == b'E').unwrap().field(b'M');
+        let told = refused
+            .iter()
+            .find(|frame| frame.tag == b'E')
+            .unwrap()
+            .field(b'M');
         assert!(told.contains("schema trap of stranger"), "{told}");
     });
 }
@@ -138,9 +156,15 @@ fn what_others_own_in_the_database_is_refused() {
 fn tables_of_a_newer_lockkeeper_are_left_alone() {
     limited(|| {
         let (server, _) = server_with_table();
-        drop(proxy(&server).session("postgres").query("CREATE INDEX ON t (a)"));
+        drop(
+            proxy(&server)
+                .session("postgres")
+                .query("CREATE INDEX ON t (a)"),
+        );
         journal(&server).run("COMMENT ON SCHEMA lockkeeper IS 'of a newer one, version 999'");
-        let told = proxy(&server).session("postgres").query("ALTER TABLE t ADD COLUMN b int");
+        let told = proxy(&server)
+            .session("postgres")
+            .query("ALTER TABLE t ADD COLUMN b int");
         assert_eq!(sqlstate(&told), "LK003");
     });
 }
@@ -163,7 +187,10 @@ fn the_same_statement_waits_for_the_first_one_s_outcome() {
         for wire in others.iter_mut().chain([&mut first]) {
             assert_eq!(commands(&wire.until_ready()), ["CREATE INDEX"]);
         }
-        assert_eq!(direct.value("SELECT count(*) FROM pg_index WHERE indrelid = 't'::regclass"), "2");
+        assert_eq!(
+            direct.value("SELECT count(*) FROM pg_index WHERE indrelid = 't'::regclass"),
+            "2"
+        );
         assert_eq!(outcomes(&server, "t_a"), "done done done");
         // It isn't at work any more: it is said again, and fails as PostgreSQL has it.
         assert_eq!(sqlstate(&first.query("CREATE INDEX t_a ON t (a)")), "42P07");
@@ -195,6 +222,10 @@ fn a_failure_is_everybody_s_and_a_cancel_is_not() {
         wires[1].until_told("the same statement is at work already");
         let mut cancel = Wire::connect(proxy.place());
         cancel.send(&crate::wire::cancel_request(&wires[0].key));
+        eventually("what it left is being dropped", || {
+            let drops = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'DROP INDEX CONC%' AND state = 'active'";
+            direct.value(drops) == "1"
+        });
         blocker.run("COMMIT");
         assert_eq!(sqlstate(&wires[0].until_ready()), "57014");
         assert_eq!(commands(&wires[1].until_ready()), ["CREATE INDEX"]);
@@ -242,12 +273,18 @@ fn a_build_that_has_lost_its_client_goes_on_for_a_while() {
         let began = Instant::now();
         let building = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'CREATE%INDEX CONC%' AND state = 'active'";
         eventually("it is cancelled", || direct.value(building) == "0");
-        assert!(began.elapsed() > Duration::from_secs(2), "{:?}", began.elapsed());
+        assert!(
+            began.elapsed() > Duration::from_secs(2),
+            "{:?}",
+            began.elapsed()
+        );
         blocker.run("COMMIT");
         eventually("nothing is left", || {
             direct.value("SELECT count(*) FROM pg_class WHERE relname = 't_a'") == "0"
         });
-        eventually("it is recorded", || outcomes(&server, "t_a").ends_with("failed"));
+        eventually("it is recorded", || {
+            outcomes(&server, "t_a").ends_with("failed")
+        });
     });
 }
 
@@ -266,10 +303,19 @@ fn a_session_that_is_terminated_leaves_nothing_half_done() {
         eventually("it is taken back", || {
             direct.value("SELECT count(*) FROM pg_class WHERE relname = 't_a_key'") == "0"
         });
-        eventually("it is recorded", || outcomes(&server, "t_a_key") == "failed");
+        eventually("it is recorded", || {
+            outcomes(&server, "t_a_key") == "failed"
+        });
         let event = "SELECT event ->> 'recovered' FROM lockkeeper.audit_log WHERE event ->> 'sql' LIKE '%t_a_key%'";
         assert_eq!(journal(&server).value(event), "true");
-        assert_eq!(commands(&proxy.session("postgres").query("ALTER TABLE t ADD UNIQUE (id)")), ["ALTER TABLE"]);
+        assert_eq!(
+            commands(
+                &proxy
+                    .session("postgres")
+                    .query("ALTER TABLE t ADD UNIQUE (id)")
+            ),
+            ["ALTER TABLE"]
+        );
     });
 }
 
@@ -306,13 +352,20 @@ fn a_client_s_transaction_decides_and_a_lost_one_is_looked_up() {
         wire.run("CREATE TABLE in_doubt ()");
         wire.run("INSERT INTO u VALUES (1)");
         let xid = "SELECT count(*) FROM lockkeeper.plan WHERE ended IS NULL AND plan #>> '{course,client,xid}' <> ''";
-        eventually("its transaction is known", || journal(&server).value(xid) == "1");
+        eventually("its transaction is known", || {
+            journal(&server).value(xid) == "1"
+        });
         let pid = wire.pid();
         wire.send(&q("COMMIT"));
         crate::harness::until_asleep_on(&server, pid);
         drop(wire);
-        eventually("it is recorded", || outcomes(&server, "in_doubt") == "committed");
-        assert_eq!(direct.value("SELECT count(*) FROM pg_class WHERE relname = 'in_doubt'"), "1");
+        eventually("it is recorded", || {
+            outcomes(&server, "in_doubt") == "committed"
+        });
+        assert_eq!(
+            direct.value("SELECT count(*) FROM pg_class WHERE relname = 'in_doubt'"),
+            "1"
+        );
     });
 }
 
@@ -351,13 +404,20 @@ fn what_a_role_began_waits_for_it_where_nobody_may_take_its_place() {
         let mut console = proxy.session("console");
         eventually("it is listed", || {
             let shown = console.query("SHOW PLANS");
-            shown.iter().any(|frame| frame.show().contains("GRANT app TO it"))
+            shown
+                .iter()
+                .any(|frame| frame.show().contains("GRANT app TO"))
         });
         let left = "SELECT count(*) FROM pg_class WHERE relname = 't_a_key'";
         assert_eq!(direct.value(left), "1");
         // Its role comes again, and changes something else: first of all what was begun is brought to its end.
-        assert_eq!(commands(&session().query("ALTER TABLE t ADD COLUMN b int")), ["ALTER TABLE"]);
+        assert_eq!(
+            commands(&session().query("ALTER TABLE t ADD COLUMN b int")),
+            ["ALTER TABLE"]
+        );
         assert_eq!(direct.value(left), "0");
-        eventually("it is recorded", || outcomes(&server, "t_a_key") == "failed");
+        eventually("it is recorded", || {
+            outcomes(&server, "t_a_key") == "failed"
+        });
     });
 }

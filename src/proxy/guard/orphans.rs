@@ -22,7 +22,10 @@ pub(super) async fn settle(server: &mut ServerSession<'_>, limits: Limits) -> Re
             return Ok(());
         };
         server.notice(
-            &format!("first of all a schema change of {}'s is brought to its end that was interrupted", who.user),
+            &format!(
+                "first of all a schema change of {}'s is brought to its end that was interrupted",
+                who.user
+            ),
             &lease.record.sql,
         );
         let result = bring_to_its_end(server, lease, limits).await;
@@ -74,12 +77,15 @@ async fn run(
     at: (crate::plan::course::Course, crate::plan::course::Fate),
     limits: Limits,
 ) -> Result<Outcome, RunError> {
-    const PATH_SQL: &str = "SELECT pg_catalog.set_config('search_path', $1::pg_catalog.text, false)";
+    const PATH_SQL: &str =
+        "SELECT pg_catalog.set_config('search_path', $1::pg_catalog.text, false)";
     const OWN_PATH_SQL: &str = "SELECT pg_catalog.current_setting('search_path')";
     let facts = introspect::facts(server, &FactRequest::default(), limits.budget).await;
     let settings = facts.map(|facts| facts.session).unwrap_or_default();
     let own = server.run(&[Command::own(OWN_PATH_SQL)]).await?;
-    let own = own.first().and_then(|reply| reply.rows.first()?.first()?.clone());
+    let own = own
+        .first()
+        .and_then(|reply| reply.rows.first()?.first()?.clone());
     let own = own.unwrap_or_default();
     let path = |path: &str| [Command::with(PATH_SQL, vec![path.to_owned()])];
     let is_other = own != record.search_path;

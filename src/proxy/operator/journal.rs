@@ -316,7 +316,9 @@ pub async fn open(setup: &Setup) -> Result<(Login, String), Trouble> {
         Ok(login) => login,
         Err(unopened) if unopened.sqlstate.as_deref() == Some(NO_SUCH_DATABASE) => {
             create(setup, name).await?;
-            opening().await.map_err(|unopened| Trouble::Other(unopened.why))?
+            opening()
+                .await
+                .map_err(|unopened| Trouble::Other(unopened.why))?
         }
         Err(unopened) => return Err(Trouble::Login(unopened.why)),
     };
@@ -336,7 +338,9 @@ async fn create(setup: &Setup, name: &str) -> Result<(), Trouble> {
         .await
         .map_err(|unopened| Trouble::Login(unopened.why))?;
     let database = quote_identifier(name);
-    let sql = format!("CREATE DATABASE {database} TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'");
+    let sql = format!(
+        "CREATE DATABASE {database} TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'"
+    );
     match login.run(&[Command::own(sql)]).await {
         Ok(_) => {
             tracing::info!("database {database} was made for the journal and the audit log");
@@ -348,7 +352,9 @@ async fn create(setup: &Setup, name: &str) -> Result<(), Trouble> {
             user: quote_identifier(&user(&mut login).await?),
             why: error.to_string(),
         }),
-        Err(error) => Err(Trouble::Other(format!("CREATE DATABASE {database}: {error}"))),
+        Err(error) => Err(Trouble::Other(format!(
+            "CREATE DATABASE {database}: {error}"
+        ))),
     }
 }
 
@@ -405,7 +411,10 @@ impl Database {
                 Command::own("BEGIN"),
                 Command::own(statements::MIGRATION_LOCK_SQL),
             ];
-            let replies = login.run(&lock).await.map_err(|error| self.explained(&error))?;
+            let replies = login
+                .run(&lock)
+                .await
+                .map_err(|error| self.explained(&error))?;
             let is_ours = says_true(replies.get(1..).unwrap_or_default());
             // Whoever had the lock before may have made it.
             if is_ours && self.version(login).await? == found {
@@ -451,7 +460,10 @@ impl Database {
             MIGRATIONS.len()
         )));
         batch.push(Command::own("COMMIT"));
-        login.run(&batch).await.map_err(|error| self.explained(&error))?;
+        login
+            .run(&batch)
+            .await
+            .map_err(|error| self.explained(&error))?;
         Ok(())
     }
 

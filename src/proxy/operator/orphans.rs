@@ -61,9 +61,8 @@ impl Orphans {
     /// The next plan of a role's in a database, for a session of its.
     pub fn take(&self, database: &str, role: &str) -> Option<Lease> {
         let mut waiting = self.waiting();
-        let is_its = |lease: &Lease| {
-            lease.record.who.database == database && lease.record.role == role
-        };
+        let is_its =
+            |lease: &Lease| lease.record.who.database == database && lease.record.role == role;
         let at = waiting.iter().position(is_its)?;
         Some(waiting.swap_remove(at))
     }

@@ -81,7 +81,10 @@ async fn take_over(shared: &Shared, id: i64, claim: i64) {
         Ok(Some(claimed)) => claimed,
         Ok(None) => return, // somebody else was first, or it has ended
         Err(why) => {
-            tracing::error!(plan = id, "a plan that nobody works on can't be taken over: {why}");
+            tracing::error!(
+                plan = id,
+                "a plan that nobody works on can't be taken over: {why}"
+            );
             return;
         }
     };
@@ -107,7 +110,9 @@ async fn take_over(shared: &Shared, id: i64, claim: i64) {
         relations: event.relations.iter().map(|one| one.name.clone()).collect(),
     };
     let asked = Arc::clone(&stop);
-    let plan = shared.plans.begin(info, Arc::new(move || asked.store(true, Ordering::Release)));
+    let plan = shared
+        .plans
+        .begin(info, Arc::new(move || asked.store(true, Ordering::Release)));
     let orphan = Orphan {
         shared,
         entry,
@@ -117,7 +122,10 @@ async fn take_over(shared: &Shared, id: i64, claim: i64) {
         stop,
     };
     if let Err(why) = orphan.bring_to_its_end().await {
-        tracing::error!(plan = id, "a plan that was taken over is let go again: {why}");
+        tracing::error!(
+            plan = id,
+            "a plan that was taken over is let go again: {why}"
+        );
     }
 }
 
@@ -206,7 +214,8 @@ impl Orphan<'_> {
                         entry: lease.entry,
                         ..self
                     };
-                    return (*again.shared.phase.borrow() != Phase::Closing).then_some((again, None));
+                    return (*again.shared.phase.borrow() != Phase::Closing)
+                        .then_some((again, None));
                 }
                 None => returned.await, // somebody is at it
             },
@@ -251,7 +260,10 @@ impl Orphan<'_> {
     async fn terminate(&self, backend: &crate::journal::record::Backend) {
         let command = statements::terminate(backend.pid, &backend.start);
         if let Err(why) = self.journal().ask(command).await {
-            tracing::warn!(pid = backend.pid, "a server process that nobody is connected to can't be ended: {why}");
+            tracing::warn!(
+                pid = backend.pid,
+                "a server process that nobody is connected to can't be ended: {why}"
+            );
         }
     }
 
@@ -287,7 +299,10 @@ impl Orphan<'_> {
         let mut session = match opened {
             Ok(session) => session,
             Err(why) => {
-                tracing::warn!(plan = self.plan.number(), "a schema change is left half done: {why}");
+                tracing::warn!(
+                    plan = self.plan.number(),
+                    "a schema change is left half done: {why}"
+                );
                 self.plan.set_stage(Stage::AwaitsSession { why });
                 return None;
             }

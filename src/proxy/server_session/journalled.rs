@@ -114,7 +114,9 @@ impl ServerSession<'_> {
     pub(in crate::proxy) fn unrecorded(&mut self, why: &NoRecord) -> Result<(), RunError> {
         match why {
             NoRecord::TakenOver => {
-                tracing::error!("another lockkeeper has taken a schema change over: this one lets go of it");
+                tracing::error!(
+                    "another lockkeeper has taken a schema change over: this one lets go of it"
+                );
                 self.is_taken_over = true;
                 Err(RunError::Gone)
             }
