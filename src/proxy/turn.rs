@@ -42,8 +42,18 @@ pub(super) struct Filing<'a> {
     pub(super) is_read_only: bool,
     /// It works online, for long, in the statement's place.
     pub(super) is_online: bool,
-    /// The statement, its relations and the schema that it is in, where it may be had by who sends it again.
-    pub(super) twin: Option<(&'a str, Vec<Option<u32>>, Option<String>)>,
+    /// By what the same statement is known again, where its outcome may be had by who sends it again.
+    pub(super) twin: Option<Twin<'a>>,
+}
+
+/// By what the same statement is known again.
+pub(super) struct Twin<'a> {
+    /// The statement.
+    pub(super) statement: &'a str,
+    /// Its relations.
+    pub(super) relations: Vec<Option<u32>>,
+    /// The schema of what it makes without naming one.
+    pub(super) schema: Option<String>,
 }
 
 /// Waits until no earlier schema change works on a relation of the plan's. A place that was had
@@ -118,12 +128,10 @@ pub(super) async fn wait(
 
 fn record(filing: &Filing<'_>, set: &LockSet) -> Record {
     let (database, role) = (set.database, set.role.clone());
-    let twin = filing
-        .twin
-        .as_ref()
-        .and_then(|(statement, relations, schema)| {
-            twin((database, &role), relations, schema.as_deref(), statement)
-        });
+    let twin = filing.twin.as_ref().and_then(|known| {
+        let schema = known.schema.as_deref();
+        twin((database, &role), &known.relations, schema, known.statement)
+    });
     let first = filing.events.first().cloned().unwrap_or_default();
     Record {
         version: VERSION,
