@@ -135,7 +135,9 @@ impl Hub {
     /// The newest events, oldest first: those of everybody for who may read, else the user's own.
     async fn events(&self, who: &Who, rights: Rights) -> Result<Vec<Row>, Box<ErrorFields>> {
         if self.journal.state() == State::Off {
-            return Err(errors::no_history("operator.url or operator.database is empty"));
+            return Err(errors::no_history(
+                "operator.url or operator.database is empty",
+            ));
         }
         let user = (rights < Rights::Read).then_some(who.user.as_str());
         let question = statements::recent_events(user, MAX_EVENTS, tables::MAX_SQL_BYTES);

@@ -84,7 +84,10 @@ pub const HELP: &[(&str, &str)] = &[
         "those that wait for others, or for a window of time",
     ),
     ("SHOW BLOCKERS", "who holds the locks that they wait for"),
-    ("SHOW AUDIT", "the last 100 schema changes, and what became of each"),
+    (
+        "SHOW AUDIT",
+        "the last 100 schema changes, and what became of each",
+    ),
     ("SHOW RULES", "the rules, and what is done about each"),
     ("SHOW CONFIG", "the settings in force, and the defaults"),
     (

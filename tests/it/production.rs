@@ -4,6 +4,7 @@
 mod connect_log;
 mod doctor;
 mod failover;
+mod journal;
 mod load_balancer;
 mod service;
 mod upgrade;

@@ -98,12 +98,18 @@ async fn logins(report: &mut Report, config: &Config, owners: &Owners) {
             ),
             Ok(login) if !login.may_act => report.fail(
                 RECOVERY,
-                format!("{key} logs in as {}, who may not do what {role} may", login.user),
+                format!(
+                    "{key} logs in as {}, who may not do what {role} may",
+                    login.user
+                ),
                 "the URL must log in as that role",
             ),
             Ok(login) if login.is_superuser && login.user != *role => report.warn(
                 RECOVERY,
-                format!("{key} logs in as {}, a superuser: what runs there may run code of others'", login.user),
+                format!(
+                    "{key} logs in as {}, a superuser: what runs there may run code of others'",
+                    login.user
+                ),
                 "the URL should log in as that role",
             ),
             Ok(login) => report.ok(RECOVERY, format!("{key} logs in as {}", login.user)),
@@ -123,7 +129,10 @@ fn recovery(report: &mut Report, config: &Config, owners: &Owners) {
         );
     }
     let has_login = |role: &str| config.operator.logins.contains_key(role);
-    let helpless = owners.roles.iter().filter(|(role, owner)| !owner.may_act && !has_login(role));
+    let helpless = owners
+        .roles
+        .iter()
+        .filter(|(role, owner)| !owner.may_act && !has_login(role));
     let helpless: Vec<(&String, &Owner)> = helpless.collect();
     for (role, owner) in helpless.iter().take(MAX_ROLES) {
         let remedy = remedy(config, owners, role, owner);
@@ -135,12 +144,19 @@ fn recovery(report: &mut Report, config: &Config, owners: &Owners) {
         );
         report.warn(RECOVERY, message, &remedy);
     }
-    if let Some(more) = helpless.len().checked_sub(MAX_ROLES).filter(|more| *more > 0) {
+    if let Some(more) = helpless
+        .len()
+        .checked_sub(MAX_ROLES)
+        .filter(|more| *more > 0)
+    {
         let message = format!("the same of {more} more roles");
         report.warn(RECOVERY, message, &format!("as above ({PAGE})"));
     }
     if helpless.is_empty() && !owners.roles.is_empty() {
-        let message = format!("all {} roles that own tables can be acted for", owners.roles.len());
+        let message = format!(
+            "all {} roles that own tables can be acted for",
+            owners.roles.len()
+        );
         report.ok(RECOVERY, message);
     }
     if !owners.unseen.is_empty() {
@@ -154,7 +170,11 @@ fn recovery(report: &mut Report, config: &Config, owners: &Owners) {
     }
     if owners.has_more {
         let message = "not all databases were looked into: there are too many";
-        report.warn(RECOVERY, message, &format!("GRANT the owners of tables there by hand ({PAGE})"));
+        report.warn(
+            RECOVERY,
+            message,
+            &format!("GRANT the owners of tables there by hand ({PAGE})"),
+        );
     }
 }
 
@@ -163,7 +183,7 @@ fn remedy(config: &Config, owners: &Owners, role: &str, owner: &Owner) -> String
     let login = format!(
         "operator.logins = {{ {} = \"postgres://{role}:…@{}\" }}",
         toml_key(role),
-        config.upstream.address
+        host(config)
     );
     if owner.is_superuser {
         // Membership would make the operator a superuser as well.
@@ -177,9 +197,21 @@ fn remedy(config: &Config, owners: &Owners, role: &str, owner: &Owner) -> String
     format!("GRANT {quoted} TO {operator}{options}; or {login} in the settings ({PAGE})")
 }
 
+/// Where the server is, as a URL has it.
+fn host(config: &Config) -> &str {
+    let address = config.upstream.address.as_str();
+    if address.starts_with('/') {
+        "…" // a socket's directory doesn't stand there as it is
+    } else {
+        address
+    }
+}
+
 /// A name as a key of TOML.
 fn toml_key(name: &str) -> String {
-    let is_bare = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
+    let is_bare = name
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
     if is_bare && !name.is_empty() {
         name.to_owned()
     } else {
@@ -189,7 +221,11 @@ fn toml_key(name: &str) -> String {
 
 /// Some names, and how many more there are.
 fn some(names: &[String]) -> String {
-    let shown: Vec<String> = names.iter().take(MAX_NAMES).map(|name| quote_identifier(name)).collect();
+    let shown: Vec<String> = names
+        .iter()
+        .take(MAX_NAMES)
+        .map(|name| quote_identifier(name))
+        .collect();
     let shown = shown.join(", ");
     match names.len().checked_sub(MAX_NAMES) {
         Some(more) if more > 0 => format!("{shown} and {more} more"),
