@@ -6,6 +6,7 @@ mod doctor;
 mod failover;
 mod journal;
 mod load_balancer;
+mod operator_page;
 mod service;
 mod upgrade;
 

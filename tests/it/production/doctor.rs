@@ -12,7 +12,7 @@ use crate::tls::{Certificate, secure, trusted, write};
 use crate::wire::Wire;
 
 /// Runs it with settings given as `section.key` and value; what it says, and its exit code.
-fn doctor(settings: &[(&str, &str)], arguments: &[&str]) -> (Vec<Value>, Option<i32>) {
+pub(super) fn doctor(settings: &[(&str, &str)], arguments: &[&str]) -> (Vec<Value>, Option<i32>) {
     let mut command = clean_command(PROGRAM);
     command.args(["doctor", "--format", "json"]).args(arguments);
     let free = [("listen.address", "127.0.0.1:0"), ("http.address", "")];
