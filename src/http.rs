@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::exec::operator::{Operator, State as OperatorState};
+use crate::journal::store::{Journal, State as JournalState};
 use crate::metrics::AllMetrics;
 use crate::proxy::setup::Setup;
 use crate::proxy::worker::Phase;
@@ -29,6 +30,7 @@ pub struct State {
     setup: watch::Receiver<Arc<Setup>>,
     phase: watch::Receiver<Phase>,
     operator: Operator,
+    journal: Journal,
 }
 
 impl State {
@@ -38,7 +40,7 @@ impl State {
         counted: AllMetrics,
         setup: watch::Receiver<Arc<Setup>>,
         phase: watch::Receiver<Phase>,
-        operator: Operator,
+        (operator, journal): (Operator, Journal),
     ) -> State {
         State {
             metrics,
@@ -46,6 +48,7 @@ impl State {
             setup,
             phase,
             operator,
+            journal,
         }
     }
 }
@@ -101,7 +104,9 @@ async fn ready(Extract(state): Extract<State>) -> (StatusCode, String) {
     match tokio::time::timeout(READY_TIMEOUT, connecting).await {
         Ok(Ok(_)) => {
             let operator = words(&state.operator.state());
-            (StatusCode::OK, format!("ready\noperator: {operator}\n"))
+            let journal = words_of_journal(&state.journal.state());
+            let body = format!("ready\noperator: {operator}\njournal: {journal}\n");
+            (StatusCode::OK, body)
         }
         Ok(Err(error)) => (
             StatusCode::SERVICE_UNAVAILABLE,
@@ -125,5 +130,16 @@ fn words(state: &OperatorState) -> String {
         OperatorState::Ready { lacks } if lacks.is_empty() => "logged in".to_owned(),
         OperatorState::Ready { lacks } => format!("logged in, lacks rights: {}", lacks.join("; ")),
         OperatorState::Failed(why) => format!("can't log in: {why}"),
+    }
+}
+
+/// Whether what is done is written down; traffic is served even where it can't be.
+fn words_of_journal(state: &JournalState) -> String {
+    match state {
+        JournalState::Off => "none (operator.url or operator.database is empty)".to_owned(),
+        JournalState::NotYet => "not open yet".to_owned(),
+        JournalState::NoLogin(why) => format!("none: {why}"),
+        JournalState::Ready => "open".to_owned(),
+        JournalState::Failed(why) => format!("can't be written: {why}"),
     }
 }

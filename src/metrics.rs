@@ -169,6 +169,16 @@ pub fn plan_ended(outcome: &'static str, elapsed: Duration, waited: Duration, at
     counter!("lockkeeper_lock_tries_total").increment(u64::from(attempts));
 }
 
+/// Says whether the journal can be written now.
+pub fn journal_ready(is_ready: bool) {
+    gauge!("lockkeeper_journal_ready").set(if is_ready { 1.0 } else { 0.0 });
+}
+
+/// Counts a plan that nobody worked on any more and that was brought to its end here.
+pub fn plan_recovered(outcome: &'static str) {
+    counter!("lockkeeper_plans_recovered_total", "outcome" => outcome).increment(1);
+}
+
 /// Installs the recorder; `None` when the process has one already.
 pub fn install() -> Option<PrometheusHandle> {
     let seconds = [0.000_01, 0.000_1, 0.001, 0.01, 0.1, 1.0, 10.0, 60.0, 600.0];
@@ -222,6 +232,15 @@ fn describe() {
         "Time a plan spent in tries that got no lock"
     );
     describe_counter!("lockkeeper_lock_tries_total", "Tries to get a lock");
+    describe_gauge!(
+        "lockkeeper_journal_ready",
+        "1 while the journal in the operator's database can be written, else 0"
+    );
+    describe_counter!(
+        "lockkeeper_plans_recovered_total",
+        "Plans that nobody worked on any more and that this lockkeeper ended, by outcome: done, failed, committed, \
+         rolled back, unknown"
+    );
     describe_counter!(
         "lockkeeper_reloads_total",
         "Reloads by outcome: done, refused"

@@ -269,7 +269,7 @@ impl Server {
                 self.shared.metrics.clone(),
                 self.shared.setup.clone(),
                 self.shared.phase.clone(),
-                self.shared.operator.clone(),
+                (self.shared.operator.clone(), self.shared.journal.clone()),
             );
             tokio::spawn(http::serve(listener, state))
         });

@@ -1,6 +1,7 @@
 //! `lockkeeper doctor`: looks at the settings, this machine and the server as `serve` would meet them, and says what
 //! won't work and what to do. It changes nothing.
 
+mod journal;
 mod local;
 mod login;
 mod operator;

@@ -9,6 +9,8 @@ use crate::config::changes::Change;
 use crate::config::{Config, Rights};
 use crate::error::console as errors;
 use crate::exec::registry::{PlanView, Registry};
+use crate::journal::statements;
+use crate::journal::store::{Journal, State};
 use crate::wire::backend::ErrorFields;
 
 /// What commands work on.
@@ -18,9 +20,14 @@ pub struct Hub {
     pub plans: Registry,
     /// The record of what was done.
     pub audit: AuditLog,
+    /// Where the audit log is read.
+    pub journal: Journal,
     /// Reads the settings again.
     pub reloads: Reloads,
 }
+
+/// Events that SHOW AUDIT shows.
+const MAX_EVENTS: u32 = 100;
 
 /// What comes of a command.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -61,6 +68,10 @@ impl Hub {
         let rights = config.console.rights(&who.user);
         let mut answer = Answer::default();
         match command {
+            Command::Show(Show::Audit) => {
+                answer.rows = self.events(who, rights).await?;
+                answer.tag = "SHOW";
+            }
             Command::Show(show) => {
                 answer.rows = self.rows(*show, who, rights, config)?;
                 answer.tag = "SHOW";
@@ -110,6 +121,7 @@ impl Hub {
             Show::Plans => tables::plans(&plans()),
             Show::Queue => tables::queue(&plans()),
             Show::Blockers => tables::blockers(&plans()),
+            Show::Audit => Vec::new(), // these are asked for
             Show::Rules => tables::rules(config),
             Show::Help => tables::help(),
             Show::Config if rights >= Rights::Read => tables::config(config),
@@ -118,6 +130,21 @@ impl Hub {
                 return Err(errors::not_allowed(&who.user, "SHOW CONFIG", key));
             }
         })
+    }
+
+    /// The newest events, oldest first: those of everybody for who may read, else the user's own.
+    async fn events(&self, who: &Who, rights: Rights) -> Result<Vec<Row>, Box<ErrorFields>> {
+        if self.journal.state() == State::Off {
+            return Err(errors::no_history(
+                "operator.url or operator.database is empty",
+            ));
+        }
+        let user = (rights < Rights::Read).then_some(who.user.as_str());
+        let question = statements::recent_events(user, MAX_EVENTS, tables::MAX_SQL_BYTES);
+        let replies = self.journal.ask(question).await;
+        let replies = replies.map_err(|why| errors::no_history(&why.to_string()))?;
+        let rows = replies.into_iter().flat_map(|reply| reply.rows);
+        Ok(tables::audit(rows.collect()))
     }
 
     /// Cancels or approves a plan.

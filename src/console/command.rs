@@ -41,6 +41,8 @@ pub enum Show {
     Queue,
     /// Who holds locks that plans wait for.
     Blockers,
+    /// The newest events of the audit log.
+    Audit,
     /// Rules, and what is done about each.
     Rules,
     /// Settings.
@@ -82,6 +84,10 @@ pub const HELP: &[(&str, &str)] = &[
         "those that wait for others, or for a window of time",
     ),
     ("SHOW BLOCKERS", "who holds the locks that they wait for"),
+    (
+        "SHOW AUDIT",
+        "the last 100 schema changes, and what became of each",
+    ),
     ("SHOW RULES", "the rules, and what is done about each"),
     ("SHOW CONFIG", "the settings in force, and the defaults"),
     (
@@ -149,6 +155,7 @@ fn command(statement: &[String]) -> Result<Command, Box<ErrorFields>> {
         ["show", "plans"] => Command::Show(Show::Plans),
         ["show", "queue"] => Command::Show(Show::Queue),
         ["show", "blockers"] => Command::Show(Show::Blockers),
+        ["show", "audit"] => Command::Show(Show::Audit),
         ["show", "rules"] => Command::Show(Show::Rules),
         ["show", "config"] => Command::Show(Show::Config),
         ["show", "help"] | ["help"] => Command::Show(Show::Help),
@@ -273,6 +280,7 @@ mod tests {
                 "/* who? */ Show Blockers -- now",
                 Command::Show(Show::Blockers),
             ),
+            ("show AUDIT", Command::Show(Show::Audit)),
             ("help", Command::Show(Show::Help)),
             ("SHOW HELP", Command::Show(Show::Help)),
             ("cancel 12", Command::Cancel(12)),

@@ -10,7 +10,7 @@ use crate::rules::{Action, RULES, Rule};
 use crate::sql::name::{clip, one_line};
 
 /// The most that is shown of a statement, in bytes.
-const MAX_SQL_BYTES: usize = 300;
+pub(super) const MAX_SQL_BYTES: usize = 300;
 
 /// A row: `None` is NULL.
 pub(super) type Row = Vec<Option<String>>;
@@ -47,6 +47,16 @@ pub(super) fn columns(show: Show) -> &'static [&'static str] {
             "statement",
             "since",
             "blocker",
+        ],
+        Show::Audit => &[
+            "time",
+            "user",
+            "database",
+            "tag",
+            "outcome",
+            "relations",
+            "sql",
+            "error",
         ],
         Show::Rules => &["rule", "action", "default", "exceptions", "hazard"],
         Show::Config => &["key", "value", "default"],
@@ -106,6 +116,15 @@ pub(super) fn queue(plans: &[PlanView]) -> Vec<Row> {
         row
     };
     plans.iter().filter(waits).map(row).collect()
+}
+
+/// The rows of SHOW AUDIT, of what the journal's database answers.
+pub(super) fn audit(found: Vec<Row>) -> Vec<Row> {
+    let mut rows = found;
+    for cell in rows.iter_mut().flatten().flatten() {
+        *cell = one_line(clip(cell, MAX_SQL_BYTES));
+    }
+    rows
 }
 
 /// The rows of SHOW BLOCKERS: one for each blocker, and one for a plan whose blockers aren't known.

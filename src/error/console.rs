@@ -55,6 +55,18 @@ pub fn no_such_plan(number: u64) -> Box<ErrorFields> {
     ))
 }
 
+/// The audit log isn't to be had.
+pub fn no_history(why: &str) -> Box<ErrorFields> {
+    Box::new(with_hint(
+        fields(
+            "ERROR",
+            "55000",
+            format!("the audit log can't be read: {why}"),
+        ),
+        "`lockkeeper doctor` looks at what is wrong; `lockkeeper audit --file` reads an audit file.",
+    ))
+}
+
 /// Settings that can't be used.
 pub fn not_reloaded(why: &str) -> Box<ErrorFields> {
     Box::new(with_hint(

@@ -36,6 +36,16 @@ pub const IS_OPEN_SQL: &str = "
 SELECT EXISTS (SELECT FROM pg_database d, aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) a
                WHERE d.datname = current_database() AND a.grantee = 0)";
 
+/// What of the schema the operator may not write to, by name; nothing where there is no schema.
+pub const NOT_WRITTEN_SQL: &str = "
+SELECT c.relname FROM pg_namespace n JOIN pg_class c ON c.relnamespace = n.oid
+WHERE n.nspname = 'lockkeeper' AND (c.relkind = 'r' OR c.relname = 'slot')
+  AND NOT (has_schema_privilege(n.oid, 'USAGE')
+    AND CASE c.relkind WHEN 'S' THEN has_sequence_privilege(c.oid, 'USAGE')
+        ELSE has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'INSERT')
+          AND has_table_privilege(c.oid, 'UPDATE') AND has_table_privilege(c.oid, 'DELETE') END)
+ORDER BY 1";
+
 /// Whose transactions the server knows.
 pub const SYSTEM_SQL: &str = "SELECT system_identifier FROM pg_control_system()";
 
@@ -249,6 +259,27 @@ pub fn xid_of(pid: u32) -> Command {
                ELSE (n.xid / 4294967296 - 1) * 4294967296 + s.xid END
         FROM now n, seen s WHERE s.xid IS NOT NULL";
     Command::with(SQL, vec![pid.to_string()])
+}
+
+/// The newest events, oldest first, for people: time, user, database, tag, outcome, relations, text, error. Those of one
+/// user, or all. Both follow an index to the limit.
+pub fn recent_events(user: Option<&str>, limit: u32, max_text: usize) -> Command {
+    let own = if user.is_some() {
+        "WHERE event ->> 'user' = $1::text"
+    } else {
+        ""
+    };
+    let sql = format!(
+        "SELECT coalesce(event ->> 'time', to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')),
+           event ->> 'user', event ->> 'database', event ->> 'tag', coalesce(outcome, 'running'),
+           (SELECT left(string_agg(r.name #>> '{{}}', ', '), {max_text})
+            FROM jsonb_path_query(event, '$.relations[*].name') r (name)),
+           left(event ->> 'sql', {max_text}),
+           left((event #>> '{{error,sqlstate}}') || ': ' || (event #>> '{{error,message}}'), {max_text})
+         FROM (SELECT id, at, outcome, event FROM lockkeeper.audit_log {own} ORDER BY at DESC, id DESC LIMIT {limit}) newest
+         ORDER BY at, id"
+    );
+    Command::with(sql, user.map(str::to_owned).into_iter().collect())
 }
 
 /// Forgets plans that ended so long ago, some at a time; how many were left out isn't said.

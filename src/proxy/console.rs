@@ -44,6 +44,7 @@ pub async fn serve(session: Session, caller: &Caller) {
     let hub = Hub {
         plans: shared.plans.clone(),
         audit: shared.audit.clone(),
+        journal: shared.journal.clone(),
         reloads: shared.reloads.clone(),
     };
     let mut session = ConsoleSession {

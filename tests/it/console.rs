@@ -314,6 +314,114 @@ fn a_user_sees_its_own_plans() {
 }
 
 #[test]
+fn the_audit_log_is_shown() {
+    limited(|| {
+        let (reader, owner) = (role(), role());
+        let readers = vec![reader.clone()];
+        let proxy = Proxy::start(shared(), |config, _| config.console.readers = readers);
+        let busy = Busy::new();
+        let mut admin = Wire::session(&place(shared()), &busy.database);
+        admin.run(&format!(
+            "CREATE TABLE own (a int); ALTER TABLE own OWNER TO {owner}"
+        ));
+        let mut client = Wire::connect(proxy.place());
+        client.start(&[("user", &owner), ("database", &busy.database)]);
+        client.run("ALTER TABLE own\n  ADD COLUMN b int");
+        assert_eq!(
+            sqlstate(&client.query("ALTER TABLE own ADD COLUMN b int")),
+            "42701"
+        );
+        client.run(&format!(
+            "ALTER TABLE own ADD COLUMN {} int",
+            "é".repeat(31)
+        ));
+        let mut waiting = proxy.session(&busy.database);
+        waiting.send(&q("ALTER TABLE t ADD COLUMN b int"));
+        let as_user = |user: &str| ask_as(proxy.place(), user, "SHOW AUDIT");
+        let shown = |user: &str| -> Vec<Vec<String>> {
+            let said = as_user(user).ok();
+            said.lines()
+                .map(|line| line.split('|').map(str::to_owned).collect())
+                .collect()
+        };
+        eventually("all are recorded", || {
+            let rows = shown(&reader);
+            rows.len() >= 4 && rows.iter().any(|row| row[4] == "running")
+        });
+        let rows = shown(&reader);
+        assert!(rows.iter().all(|row| row.len() == 8), "{rows:?}");
+        let own: Vec<&Vec<String>> = rows.iter().filter(|row| row[1] == owner).collect();
+        assert_eq!(own.len(), 3, "{rows:?}");
+        let first: Vec<&str> = own[0][1..].iter().map(String::as_str).collect();
+        let sql = "ALTER TABLE own ADD COLUMN b int";
+        let database = busy.database.as_str();
+        assert_eq!(
+            first,
+            [
+                &owner,
+                database,
+                "ALTER TABLE",
+                "done",
+                "public.own",
+                sql,
+                ""
+            ]
+        );
+        assert_eq!(own[1][4], "failed");
+        assert!(own[1][7].starts_with("42701: "), "{own:?}");
+        assert!(
+            own[0][0] <= own[1][0] && own[0][0].ends_with('Z'),
+            "oldest first: {own:?}"
+        );
+        let last = rows.last().unwrap();
+        assert_eq!(
+            (last[1].as_str(), last[4].as_str()),
+            ("postgres", "running")
+        );
+        // Who may not read sees its own, and only that.
+        let rows = shown(&owner);
+        assert_eq!(rows.len(), 3, "{rows:?}");
+        assert!(rows.iter().all(|row| row[1] == owner));
+        assert_eq!(shown(&role()), Vec::<Vec<String>>::new());
+
+        let without = Proxy::start(shared(), |config, _| config.operator.database.clear());
+        let said = ask_as(without.place(), "postgres", "SHOW AUDIT");
+        assert!(said.err.contains("operator.database is empty"), "{said:?}");
+        assert_eq!(
+            sqlstate(&without.session("console").query("SHOW AUDIT")),
+            "55000"
+        );
+        let broken = Proxy::start(shared(), |config, _| {
+            let port = shared().port();
+            config.operator.url = Some(format!("postgres://nobody_here@127.0.0.1:{port}/postgres"));
+        });
+        let said = ask_as(broken.place(), "postgres", "SHOW AUDIT");
+        assert!(said.err.contains("nobody_here"), "{said:?}");
+    });
+}
+
+/// However many there are, the newest are shown.
+#[test]
+fn no_more_of_the_audit_log_is_shown_than_is_asked_for() {
+    limited(|| {
+        let proxy = proxy();
+        let mut client = proxy.session(&database());
+        for number in 0..104 {
+            client.run(&format!("CREATE TEMPORARY SEQUENCE s{number}"));
+        }
+        eventually("the newest is shown", || {
+            ask(proxy.place(), "SHOW AUDIT").contains("SEQUENCE s103")
+        });
+        let shown = ask(proxy.place(), "SHOW AUDIT");
+        assert_eq!(shown.lines().count(), 100);
+        assert!(
+            shown.lines().next().unwrap().contains("SEQUENCE s4|"),
+            "{shown}"
+        );
+    });
+}
+
+#[test]
 fn wrong_commands_are_named_with_the_nearest() {
     limited(|| {
         let proxy = proxy();
@@ -348,7 +456,7 @@ fn the_extended_protocol_and_what_breaks_it() {
         let mut wire = proxy.session("console");
         assert_eq!(
             tags(&wire.ask(&[pbe("HELP"), s()].concat())),
-            "12DDDDDDDDDCZ"
+            "12DDDDDDDDDDCZ"
         );
         let prepared = [p("s", "SHOW HELP"), d(b'S', "s"), h()].concat();
         wire.send(&prepared);
@@ -361,7 +469,7 @@ fn the_extended_protocol_and_what_breaks_it() {
             s(),
         ];
         let frames = wire.ask(&executed.concat());
-        assert_eq!(tags(&frames), "1tT2TDDsDDDDDDDC3Z");
+        assert_eq!(tags(&frames), "1tT2TDDsDDDDDDDDC3Z");
         // It was forgotten; after an error everything is thrown away up to the Sync.
         let gone = [b("", "s", &[]), e("", 0), p("", "HELP"), s()].concat();
         let frames = wire.ask(&gone);

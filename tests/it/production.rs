@@ -4,7 +4,9 @@
 mod connect_log;
 mod doctor;
 mod failover;
+mod journal;
 mod load_balancer;
+mod operator_page;
 mod service;
 mod upgrade;
 

@@ -125,7 +125,7 @@ fn pages_and_health() {
             let (status, text) = program.get("/ready");
             assert_eq!(status, 200);
             assert!(text.starts_with("ready\n"), "{text}");
-            text == "ready\noperator: logged in\n"
+            text == "ready\noperator: logged in\njournal: open\n"
         });
         let (status, text) = program.get("/metrics");
         assert_eq!(status, 200);

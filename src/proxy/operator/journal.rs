@@ -38,6 +38,7 @@ pub async fn serve(setup: watch::Receiver<Arc<Setup>>, serving: Serving) {
         kept: VecDeque::new(),
         serving,
     };
+    metrics::journal_ready(false);
     let _ = keeper.ensure().await; // how it went is told
     let mut next_beat = Instant::now();
     let mut next_forgetting = Instant::now() + FORGET_INTERVAL;
@@ -182,6 +183,7 @@ impl Keeper {
             State::Off | State::NotYet => {}
         }
         self.was_ready |= state == State::Ready;
+        metrics::journal_ready(state == State::Ready);
         self.serving.told.send_replace(state);
     }
 
@@ -227,16 +229,11 @@ fn tell(answer: oneshot::Sender<Result<Vec<Reply>, String>>, result: Result<Vec<
 }
 
 /// Why lockkeeper's own database can't be used.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug)]
 pub enum Trouble {
     /// The operator can't log in at all.
-    #[error("the operator can't log in: {0}")]
     Login(String),
     /// It may not make the database.
-    #[error(
-        "database {database} is missing and {user} may not make it: as a superuser run CREATE DATABASE {database} OWNER \
-         {user}; REVOKE ALL ON DATABASE {database} FROM PUBLIC; or ALTER ROLE {user} CREATEDB; ({why})"
-    )]
     MayNotCreate {
         /// The database, quoted.
         database: String,
@@ -246,10 +243,6 @@ pub enum Trouble {
         why: String,
     },
     /// It may not make the schema in it, or write.
-    #[error(
-        "{user} may not make its tables in database {database}: as a superuser run ALTER DATABASE {database} OWNER TO \
-         {user}; ({why})"
-    )]
     MayNotMakeSchema {
         /// The database, quoted.
         database: String,
@@ -258,30 +251,30 @@ pub enum Trouble {
         /// What the server says.
         why: String,
     },
+    /// Its tables were made by another operator.
+    MayNotWrite {
+        /// The database, quoted.
+        database: String,
+        /// The operator, quoted.
+        user: String,
+        /// Which of them.
+        what: String,
+    },
     /// Others have something in it.
-    #[error(
-        "database {database} holds what others own, who could make the operator run it: {what}; drop it, or name another \
-         database as operator.database"
-    )]
     Strangers {
         /// The database, quoted.
         database: String,
+        /// The operator, quoted.
+        user: String,
         /// What, and whose.
         what: String,
     },
     /// Everybody may connect to it.
-    #[error(
-        "everybody may connect to database {database}, and could hold up every schema change there: as its owner run \
-         REVOKE ALL ON DATABASE {database} FROM PUBLIC"
-    )]
     Open {
         /// The database, quoted.
         database: String,
     },
     /// A newer lockkeeper has made it.
-    #[error(
-        "the tables in database {database} are of version {found}, and this lockkeeper knows none above {known}: upgrade it"
-    )]
     TooNew {
         /// The database, quoted.
         database: String,
@@ -291,9 +284,74 @@ pub enum Trouble {
         known: usize,
     },
     /// Something else.
-    #[error("{0}")]
     Other(String),
 }
+
+impl Trouble {
+    /// What is wrong.
+    pub fn what(&self) -> String {
+        match self {
+            Trouble::Login(why) => format!("the operator can't log in: {why}"),
+            Trouble::MayNotCreate { database, user, why } => {
+                format!("database {database} is missing and {user} may not make it ({why})")
+            }
+            Trouble::MayNotMakeSchema { database, user, why } => {
+                format!("{user} may not make its tables in database {database} ({why})")
+            }
+            Trouble::MayNotWrite { database, user, what } => {
+                format!("{user} may not write to {what} of schema lockkeeper in database {database}")
+            }
+            Trouble::Strangers { database, what, .. } => format!(
+                "database {database} holds what others own, who could make the operator run it: {what}"
+            ),
+            Trouble::Open { database } => format!(
+                "everybody may connect to database {database}, and could hold up every schema change there"
+            ),
+            Trouble::TooNew { database, found, known } => format!(
+                "the tables in database {database} are of version {found}, and this lockkeeper knows none above {known}"
+            ),
+            Trouble::Other(why) => why.clone(),
+        }
+    }
+
+    /// What to do about it, where that is known.
+    pub fn remedy(&self) -> Option<String> {
+        Some(match self {
+            Trouble::Login(_) | Trouble::Other(_) => return None,
+            Trouble::MayNotCreate { database, user, .. } => format!(
+                "as a superuser run CREATE DATABASE {database} OWNER {user}; REVOKE ALL ON DATABASE {database} FROM PUBLIC; \
+                 or ALTER ROLE {user} CREATEDB;"
+            ),
+            Trouble::MayNotMakeSchema { database, user, .. } => {
+                format!("as a superuser run ALTER DATABASE {database} OWNER TO {user};")
+            }
+            Trouble::MayNotWrite { user, .. } => format!(
+                "as a superuser run in that database ALTER SCHEMA lockkeeper OWNER TO {user}; ALTER TABLE lockkeeper.plan \
+                 OWNER TO {user}; ALTER TABLE lockkeeper.audit_log OWNER TO {user}; ALTER SEQUENCE lockkeeper.slot OWNER \
+                 TO {user};"
+            ),
+            Trouble::Strangers { user, .. } => format!(
+                "drop that or make {user} its owner, or name another database as operator.database"
+            ),
+            Trouble::Open { database } => {
+                format!("as its owner run REVOKE ALL ON DATABASE {database} FROM PUBLIC;")
+            }
+            Trouble::TooNew { .. } => "upgrade this lockkeeper".to_owned(),
+        })
+    }
+}
+
+impl std::fmt::Display for Trouble {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.what())?;
+        match self.remedy() {
+            Some(remedy) => write!(f, ": {remedy}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Trouble {}
 
 /// SQLSTATE `invalid_catalog_name`.
 pub const NO_SUCH_DATABASE: &str = "3D000";
@@ -303,6 +361,8 @@ const MADE_BY_OTHERS: [&str; 2] = ["42P04", "23505"];
 const INSUFFICIENT_PRIVILEGE: &str = "42501";
 /// SQLSTATE `read_only_sql_transaction`.
 const READ_ONLY: &str = "25006";
+/// What is said of a server that can't be written to.
+pub(super) const IS_READ_ONLY: &str = "the server is a standby, or read only";
 
 /// A connection to lockkeeper's own database, which is made and brought up to date first, and the server's
 /// `system_identifier`.
@@ -322,13 +382,11 @@ pub async fn open(setup: &Setup) -> Result<(Login, String), Trouble> {
         }
         Err(unopened) => return Err(Trouble::Login(unopened.why)),
     };
-    let database = Database {
-        name: quote_identifier(name),
-        user: quote_identifier(&user(&mut login).await?),
-    };
+    let database = Database::of(name, &mut login).await?;
     database.close_to_public(&mut login).await?;
     database.without_strangers(&mut login).await?;
     database.bring_up_to_date(&mut login).await?;
+    database.can_be_written(&mut login).await?;
     let system = value(&mut login, Command::own(statements::SYSTEM_SQL)).await;
     Ok((login, system.unwrap_or_default()))
 }
@@ -359,23 +417,32 @@ async fn create(setup: &Setup, name: &str) -> Result<(), Trouble> {
 }
 
 /// lockkeeper's own database, and who it is there.
-struct Database {
-    name: String,
-    user: String,
+pub(super) struct Database {
+    /// Its name, quoted.
+    pub(super) name: String,
+    /// The operator's, quoted.
+    pub(super) user: String,
 }
 
 impl Database {
+    /// The one that a login is in.
+    pub(super) async fn of(name: &str, login: &mut Login) -> Result<Database, Trouble> {
+        Ok(Database {
+            name: quote_identifier(name),
+            user: quote_identifier(&user(login).await?),
+        })
+    }
+
     /// Nobody else may connect.
     async fn close_to_public(&self, login: &mut Login) -> Result<(), Trouble> {
         let revoke = format!("REVOKE ALL ON DATABASE {} FROM PUBLIC", self.name);
-        let is_open = || Command::own(statements::IS_OPEN_SQL);
-        if !says_true(&ask(login, is_open()).await?) {
+        if !self.is_open(login).await? {
             return Ok(());
         }
         // Two at once are in each other's way (XX000): whoever comes second finds it done. Who doesn't own it is told below.
         let _ = login.run(&[Command::own(revoke)]).await;
         for _ in 0..20 {
-            if !says_true(&ask(login, is_open()).await?) {
+            if !self.is_open(login).await? {
                 return Ok(());
             }
             sleep(Duration::from_millis(50)).await;
@@ -385,16 +452,37 @@ impl Database {
         })
     }
 
+    /// Everybody may connect.
+    pub(super) async fn is_open(&self, login: &mut Login) -> Result<bool, Trouble> {
+        Ok(says_true(&ask(login, Command::own(statements::IS_OPEN_SQL)).await?))
+    }
+
     /// Nobody else has anything in it.
-    async fn without_strangers(&self, login: &mut Login) -> Result<(), Trouble> {
-        let replies = ask(login, Command::own(statements::STRANGERS_SQL)).await?;
-        let rows = replies.iter().flat_map(|reply| &reply.rows);
-        let found: Vec<String> = rows.filter_map(|row| row.first()?.clone()).collect();
+    pub(super) async fn without_strangers(&self, login: &mut Login) -> Result<(), Trouble> {
+        let found = lines(login, statements::STRANGERS_SQL).await?;
         if found.is_empty() {
             return Ok(());
         }
-        Err(Trouble::Strangers {
+        Err(self.strangers(found.join(", ")))
+    }
+
+    fn strangers(&self, what: String) -> Trouble {
+        Trouble::Strangers {
             database: self.name.clone(),
+            user: self.user.clone(),
+            what,
+        }
+    }
+
+    /// The operator may write to the tables, if they are there.
+    pub(super) async fn can_be_written(&self, login: &mut Login) -> Result<(), Trouble> {
+        let found = lines(login, statements::NOT_WRITTEN_SQL).await?;
+        if found.is_empty() {
+            return Ok(());
+        }
+        Err(Trouble::MayNotWrite {
+            database: self.name.clone(),
+            user: self.user.clone(),
             what: found.join(", "),
         })
     }
@@ -433,7 +521,8 @@ impl Database {
         }
     }
 
-    async fn version(&self, login: &mut Login) -> Result<usize, Trouble> {
+    /// Which version of the tables is there; 0: none.
+    pub(super) async fn version(&self, login: &mut Login) -> Result<usize, Trouble> {
         let replies = ask(login, Command::own(statements::VERSION_SQL)).await?;
         let row = replies.first().and_then(|reply| reply.rows.first());
         let Some(row) = row else { return Ok(0) };
@@ -445,10 +534,7 @@ impl Database {
                 known: MIGRATIONS.len(),
             }),
             Some(found) => Ok(found),
-            None => Err(Trouble::Strangers {
-                database: self.name.clone(),
-                what: "a schema lockkeeper that isn't lockkeeper's".to_owned(),
-            }),
+            None => Err(self.strangers("a schema lockkeeper that isn't lockkeeper's".to_owned())),
         }
     }
 
@@ -475,13 +561,13 @@ impl Database {
                 user: self.user.clone(),
                 why,
             },
-            READ_ONLY => Trouble::Other(format!("the server is a standby, or read only ({why})")),
+            READ_ONLY => Trouble::Other(format!("{IS_READ_ONLY} ({why})")),
             _ => Trouble::Other(why),
         }
     }
 }
 
-async fn user(login: &mut Login) -> Result<String, Trouble> {
+pub(super) async fn user(login: &mut Login) -> Result<String, Trouble> {
     let user = value(login, Command::own("SELECT current_user")).await;
     Ok(user.unwrap_or_else(|| DEFAULT_USER.to_owned()))
 }
@@ -491,7 +577,14 @@ async fn value(login: &mut Login, command: Command) -> Option<String> {
     replies.first()?.rows.first()?.first()?.clone()
 }
 
-async fn ask(login: &mut Login, command: Command) -> Result<Vec<Reply>, Trouble> {
+/// The first column of what is asked for.
+pub(super) async fn lines(login: &mut Login, sql: &str) -> Result<Vec<String>, Trouble> {
+    let replies = ask(login, Command::own(sql)).await?;
+    let rows = replies.iter().flat_map(|reply| &reply.rows);
+    Ok(rows.filter_map(|row| row.first()?.clone()).collect())
+}
+
+pub(super) async fn ask(login: &mut Login, command: Command) -> Result<Vec<Reply>, Trouble> {
     let replies = login.run(&[command]).await;
     replies.map_err(|error| Trouble::Other(error.to_string()))
 }

@@ -96,8 +96,11 @@ pub async fn open(
 ///
 /// # Errors
 /// As [`open`].
-pub(super) async fn open_as(setup: &Setup, url: &str, database: &str) -> Result<Login, Unopened> {
-    let config = &setup.config;
+pub(super) async fn open_as(
+    config: &Config,
+    url: &str,
+    database: &str,
+) -> Result<Login, Unopened> {
     let mut login = checked_url("operator.logins", url).map_err(Unopened::other)?;
     let upstream = upstream(&login, &config.upstream).map_err(Unopened::other)?;
     let own = login.get_options().unwrap_or_default();

@@ -1,5 +1,6 @@
 //! The operator's side of its login: one connection, questions answered one by one.
 
+pub mod inspect;
 pub mod journal;
 mod login;
 pub mod orphans;

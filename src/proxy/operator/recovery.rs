@@ -22,6 +22,7 @@ use crate::exec::session::{RunError, Stage};
 use crate::journal::record::{Outcome, Record};
 use crate::journal::statements;
 use crate::journal::store::{Claimed, Entry, Journal, NoRecord, State};
+use crate::metrics;
 use crate::plan::course::{Course, Fate, Rest};
 use crate::plan::{Limits, LookAge};
 use crate::proxy::worker::{Phase, Shared};
@@ -328,6 +329,7 @@ impl Orphan<'_> {
     }
 
     fn end(self, ending: Ending) {
+        metrics::plan_recovered(ending.outcome);
         let mut event = self.event;
         event.time = log::now();
         event.outcome = ending.outcome.into();

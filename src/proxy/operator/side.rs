@@ -63,7 +63,7 @@ pub async fn open<'a>(
     let setup = ground.setup;
     let (database, role) = (&record.who.database, &record.role);
     let mut login = match setup.config.operator.logins.get(role) {
-        Some(url) => login::open_as(setup, url, database).await?,
+        Some(url) => login::open_as(&setup.config, url, database).await?,
         None => {
             if let Some(step) = runs_code(&record.steps) {
                 return Err(format!(
