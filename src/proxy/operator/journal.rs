@@ -292,14 +292,28 @@ impl Trouble {
     pub fn what(&self) -> String {
         match self {
             Trouble::Login(why) => format!("the operator can't log in: {why}"),
-            Trouble::MayNotCreate { database, user, why } => {
+            Trouble::MayNotCreate {
+                database,
+                user,
+                why,
+            } => {
                 format!("database {database} is missing and {user} may not make it ({why})")
             }
-            Trouble::MayNotMakeSchema { database, user, why } => {
+            Trouble::MayNotMakeSchema {
+                database,
+                user,
+                why,
+            } => {
                 format!("{user} may not make its tables in database {database} ({why})")
             }
-            Trouble::MayNotWrite { database, user, what } => {
-                format!("{user} may not write to {what} of schema lockkeeper in database {database}")
+            Trouble::MayNotWrite {
+                database,
+                user,
+                what,
+            } => {
+                format!(
+                    "{user} may not write to {what} of schema lockkeeper in database {database}"
+                )
             }
             Trouble::Strangers { database, what, .. } => format!(
                 "database {database} holds what others own, who could make the operator run it: {what}"
@@ -307,7 +321,11 @@ impl Trouble {
             Trouble::Open { database } => format!(
                 "everybody may connect to database {database}, and could hold up every schema change there"
             ),
-            Trouble::TooNew { database, found, known } => format!(
+            Trouble::TooNew {
+                database,
+                found,
+                known,
+            } => format!(
                 "the tables in database {database} are of version {found}, and this lockkeeper knows none above {known}"
             ),
             Trouble::Other(why) => why.clone(),
@@ -454,7 +472,9 @@ impl Database {
 
     /// Everybody may connect.
     pub(super) async fn is_open(&self, login: &mut Login) -> Result<bool, Trouble> {
-        Ok(says_true(&ask(login, Command::own(statements::IS_OPEN_SQL)).await?))
+        Ok(says_true(
+            &ask(login, Command::own(statements::IS_OPEN_SQL)).await?,
+        ))
     }
 
     /// Nobody else has anything in it.
