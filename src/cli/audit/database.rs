@@ -2,10 +2,10 @@
 
 use serde_json::Value;
 
-use super::filter::{Filter, RUNNING};
 use super::show::Recorded;
 use crate::config::Config;
 use crate::exec::session::{Command, RunError, Session};
+use crate::journal::history::{Filter, question};
 use crate::proxy::operator;
 
 /// What the server is told at log-in.
@@ -39,8 +39,7 @@ pub(super) async fn read(config: &Config, filter: &Filter) -> Result<Vec<Recorde
             format!("the operator can't log in: {}", why.why)
         }
     })?;
-    let (sql, parameters) = question(filter);
-    let batch = [Command::own(SETTINGS), Command::with(sql, parameters)];
+    let batch = [Command::own(SETTINGS), question(filter)];
     let replies = login.run(&batch).await.map_err(|error| match &error {
         // Neither schema nor table.
         RunError::Sql(fields) if matches!(fields.sqlstate.as_str(), "3F000" | "42P01") => not_yet(),
@@ -58,64 +57,4 @@ pub(super) async fn read(config: &Config, filter: &Filter) -> Result<Vec<Recorde
     }
     events.reverse();
     Ok(events)
-}
-
-/// The question, newest first, and its parameters. Every form of it follows an index in the order of `at` to its limit:
-/// on `(at)`, `(relations[1], at)`, `(relations[2], at)`, `((event ->> 'user'), at)` or `(outcome, at)`. Only where a
-/// relation isn't an event's first, the events that name it are found by the GIN index on `relations`, which knows no
-/// order. `relations` holds [`crate::audit::event::search_names`].
-fn question(filter: &Filter) -> (String, Vec<String>) {
-    let mut parameters = Vec::new();
-    let mut place = |value: String| {
-        parameters.push(value);
-        format!("${}", parameters.len())
-    };
-    let mut conditions = Vec::new();
-    if let Some(since) = filter.since {
-        conditions.push(format!("at >= {}::timestamptz", place(since.to_string())));
-    }
-    if let Some(until) = filter.until {
-        conditions.push(format!("at < {}::timestamptz", place(until.to_string())));
-    }
-    if let Some(user) = &filter.user {
-        conditions.push(format!("event ->> 'user' = {}::text", place(user.clone())));
-    }
-    match filter.outcome.as_deref() {
-        None => {}
-        Some(RUNNING) => conditions.push("outcome IS NULL".to_owned()),
-        Some(outcome) => conditions.push(format!("outcome = {}::text", place(outcome.to_owned()))),
-    }
-    let limit = filter.limit;
-    let newest = |conditions: &[String]| {
-        let conditions = match conditions {
-            [] => String::new(),
-            conditions => format!("WHERE {}", conditions.join(" AND ")),
-        };
-        format!(
-            "SELECT id, at, outcome, event FROM lockkeeper.audit_log {conditions}
-             ORDER BY at DESC, id DESC LIMIT {limit}"
-        )
-    };
-    let found = match &filter.table {
-        None => newest(&conditions),
-        Some(table) => {
-            let name = place(table.name.clone());
-            let at = if table.has_schema { 1 } else { 2 };
-            let with = |more: String| newest(&[&conditions[..], &[more]].concat());
-            let first = with(format!("relations[{at}] = {name}::text"));
-            let other = with(format!(
-                "cardinality(relations) > 2 AND relations @> ARRAY[{name}::text] AND relations[{at}] <> {name}::text"
-            ));
-            format!(
-                "SELECT * FROM (({first}) UNION ALL ({other})) both_of
-                 ORDER BY at DESC, id DESC LIMIT {limit}"
-            )
-        }
-    };
-    let sql = format!(
-        "SELECT (jsonb_build_object('time', to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"'))
-                 || event || jsonb_build_object('outcome', outcome))::text
-         FROM ({found}) found ORDER BY at DESC, id DESC"
-    );
-    (sql, parameters)
 }
