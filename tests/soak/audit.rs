@@ -28,33 +28,36 @@ const MAX_JOURNAL_PAGES: u64 = 400;
 /// The pages that forgetting may read: each row is found by its number.
 const MAX_FORGET_PAGES: u64 = 8000;
 
-/// The events numbered from $1 to $2, over a year until now: of 20,000 tables, of which `orders` has a hundredth. A tenth
+/// The events numbered from {from} to {to}, over a year until now: of 20,000 tables, of which `orders` has a hundredth. A tenth
 /// have two relations; `users` is second in a fiftieth of all, `regions` in few. A thousandth have many.
 const EVENTS_SQL: &str = r#"
 INSERT INTO lockkeeper.audit_log (at, outcome, relations, event)
-SELECT clock_timestamp() - ({events} - n) * interval '365 days' / {events},
-       CASE WHEN n % 400000 = 0 OR n > {events} - 10 THEN NULL WHEN n % 20 = 3 THEN 'failed' WHEN n % 50 = 7 THEN 'refused'
-            WHEN n % 50 = 9 THEN 'passed' WHEN n % 1000000 = 11 THEN 'observed' ELSE 'done' END,
+SELECT clock_timestamp() - (({events} - n)::float8 / {events}) * interval '365 days',
+       CASE WHEN n % 400000 = 0 OR n > {events} - 10 THEN NULL
+            WHEN n % 20 = 3 THEN 'failed' WHEN n % 50 = 7 THEN 'refused' WHEN n % 50 = 9 THEN 'passed'
+            WHEN n % 1000000 = 11 THEN 'observed' ELSE 'done' END,
        names,
-       jsonb_build_object('user', CASE WHEN h % 10 < 6 THEN 'deploy' WHEN n % 300000 = 1 THEN 'eve' ELSE 'dev_' || h % 200 END,
+       jsonb_build_object(
+         'user', CASE WHEN h % 10 < 6 THEN 'deploy' WHEN n % 300000 = 1 THEN 'eve' ELSE 'dev_' || h % 200 END,
          'database', 'shop', 'application', 'flyway', 'client', '10.0.3.' || h % 250 || ':' || 30000 + h % 9999,
-         'server_pid', 1000 + h % 30000, 'tag', 'ALTER TABLE', 'sql', 'ALTER TABLE ' || names[1] || ' ADD COLUMN c' || h % 1000
-           || ' text', 'verdict', 'rewrite', 'rule', 'add_column', 'mode', 'enforce', 'relations',
+         'server_pid', 1000 + h % 30000, 'tag', 'ALTER TABLE', 'sql', sql, 'verdict', 'rewrite', 'rule', 'lock-queue',
+         'mode', 'enforce', 'relations',
          (SELECT jsonb_agg(jsonb_build_object('name', names[at], 'bytes', h % 1000000000))
           FROM generate_series(1, cardinality(names), 2) at),
-         'executed', jsonb_build_array('ALTER TABLE ' || names[1] || ' ADD COLUMN c' || h % 1000 || ' text'),
-         'attempts', 1 + h % 3, 'lock_wait_ms', h % 200, 'lock_hold_ms', h % 9, 'elapsed_ms', h % 5000)
-FROM (SELECT n, h, first || CASE
-        WHEN n % 50 = 17 THEN '{public.users,users}'::text[]
-        WHEN n % 400000 = 19 THEN '{public.regions,regions}'
-        WHEN n % 1000 = 21 THEN '{app.t1,t1,app.t2,t2,app.t3,t3,app.lists,lists}'
-        WHEN n % 25 = 2 OR n % 25 = 4 THEN ARRAY['app.t' || h2 % 20000, 't' || h2 % 20000]
-        ELSE '{}' END AS names
-      FROM (SELECT n, h, h2, CASE WHEN n % 100 = 5 THEN '{public.orders,orders}'::text[]
-              WHEN n % 2000000 = 23 THEN '{public.rare,rare}'
-              ELSE ARRAY['app.t' || h % 20000, 't' || h % 20000] END AS first
-            FROM (SELECT n, hashint8(n) & 2147483647 AS h, hashint8(n + {events}) & 2147483647 AS h2
-                  FROM generate_series({from}::int8, {to}) n) hashed) firsts) named
+         'executed', jsonb_build_array(sql), 'attempts', 1 + h % 3, 'lock_wait_ms', h % 200, 'lock_hold_ms', h % 9,
+         'elapsed_ms', h % 5000)
+FROM (SELECT n, h, names, 'ALTER TABLE ' || names[1] || ' ADD COLUMN c' || h % 1000 || ' text' AS sql
+      FROM (SELECT n, h, first || CASE
+              WHEN n % 50 = 17 THEN '{public.users,users}'::text[]
+              WHEN n % 400000 = 19 THEN '{public.regions,regions}'
+              WHEN n % 1000 = 21 THEN '{app.t1,t1,app.t2,t2,app.t3,t3,app.lists,lists}'
+              WHEN n % 25 = 2 OR n % 25 = 4 THEN ARRAY['app.t' || h2 % 20000, 't' || h2 % 20000]
+              ELSE '{}' END AS names
+            FROM (SELECT n, h, h2, CASE WHEN n % 100 = 5 THEN '{public.orders,orders}'::text[]
+                    WHEN n % 2000000 = 23 THEN '{public.rare,rare}'
+                    ELSE ARRAY['app.t' || h % 20000, 't' || h % 20000] END AS first
+                  FROM (SELECT n, hashint8(n) & 2147483647 AS h, hashint8(n + {events}) & 2147483647 AS h2
+                        FROM generate_series({from}::int8, {to}) n) hashed) firsts) named) texts
 "#;
 
 /// What takes the indexes away while most of the events are written, and puts them back.
@@ -70,7 +73,8 @@ const PLANS_SQL: &str = r#"
 INSERT INTO lockkeeper.plan (keys, audit, ended, heartbeat, plan)
 SELECT ARRAY[(5::int8 << 32) | 16384 + n % 10], n,
        CASE WHEN n <= {ended} THEN clock_timestamp() - ({ended} - n) * interval '7 days' / {ended} END, clock_timestamp(),
-       jsonb_build_object('version', 1, 'system', '7000000000000000001', 'database', 5, 'role', 'deploy', 'search_path', 'public',
+       jsonb_build_object('version', 1, 'system', '7000000000000000001', 'database', 5, 'role', 'deploy',
+         'search_path', 'public',
          'who', '{"user": "deploy", "database": "shop", "application": "flyway", "client": "10.0.3.7:4711"}'::jsonb,
          'tag', 'CREATE INDEX', 'sql', 'CREATE INDEX ON orders (c' || n % 10 || ')', 'what', 'CREATE INDEX of deploy',
          'twin', '[5, "deploy", [16384], "public", "CREATE INDEX ON orders (c' || n % 10 || ')"]',
@@ -101,7 +105,8 @@ impl Own {
             }
         });
         let admin = connect(&server, "postgres").await;
-        let create = "CREATE DATABASE own TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'";
+        let create =
+            "CREATE DATABASE own TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'";
         admin.batch_execute(create).await.unwrap();
         let mut own = Own {
             login: Login::new(connect(&server, "own").await),
@@ -120,7 +125,8 @@ impl Own {
 
     async fn write_events(&mut self, from: u64, to: u64) {
         let numbers = [("{events}", EVENTS), ("{from}", from), ("{to}", to)];
-        let filled = |sql: String, (key, number): (&str, u64)| sql.replace(key, &number.to_string());
+        let filled =
+            |sql: String, (key, number): (&str, u64)| sql.replace(key, &number.to_string());
         let sql = numbers.into_iter().fold(EVENTS_SQL.to_owned(), filled);
         self.run(&sql).await;
     }
@@ -128,7 +134,10 @@ impl Own {
     /// Runs a command, and says what it read.
     async fn explain(&mut self, what: &str, command: Command) -> Explained {
         let sql = format!("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {}", command.sql);
-        let replies = self.login.run(&[Command::with(sql, command.parameters)]).await;
+        let replies = self
+            .login
+            .run(&[Command::with(sql, command.parameters)])
+            .await;
         let replies = replies.unwrap_or_else(|error| panic!("{what}: {error}"));
         let text = replies[0].rows[0][0].clone().unwrap();
         let explained: Value = serde_json::from_str(&text).unwrap();
@@ -142,22 +151,31 @@ impl Own {
             scans,
         };
         let Explained { pages, ms, scans } = &explained;
-        println!("{what:34} {pages:6} pages {ms:9.2} ms   {}", scans.join(", "));
+        println!(
+            "{what:34} {pages:6} pages {ms:9.2} ms   {}",
+            scans.join(", ")
+        );
         explained
     }
 }
 
 async fn connect(server: &TemporaryServer, database: &str) -> tokio_postgres::Client {
-    let conninfo = format!("host=127.0.0.1 port={} user=postgres dbname={database}", server.port());
+    let conninfo = format!(
+        "host=127.0.0.1 port={} user=postgres dbname={database}",
+        server.port()
+    );
     let (client, connection) = tokio_postgres::connect(&conninfo, NoTls).await.unwrap();
     tokio::spawn(async move { drop(connection.await) });
-    client.batch_execute("SET search_path = pg_catalog").await.unwrap();
+    client
+        .batch_execute("SET search_path = pg_catalog")
+        .await
+        .unwrap();
     client
 }
 
 /// What was read to answer.
 struct Explained {
-    /// Of 8 KiB, as often as they were looked at.
+    /// Of 8 KiB, counted as often as they were looked at.
     pages: u64,
     ms: f64,
     /// How each table was read.
@@ -169,7 +187,11 @@ impl Explained {
     fn judged(&self, what: &str, max_pages: u64, complaints: &mut Vec<String>) {
         let whole = self.scans.iter().any(|scan| scan.starts_with("Seq Scan"));
         if whole || self.pages > max_pages {
-            complaints.push(format!("{what}: {} pages by {}", self.pages, self.scans.join(", ")));
+            complaints.push(format!(
+                "{what}: {} pages by {}",
+                self.pages,
+                self.scans.join(", ")
+            ));
         }
     }
 }
@@ -207,8 +229,14 @@ fn questions() -> Vec<(&'static str, Filter)> {
     vec![
         ("all", of(&|_| {})),
         ("--since 2h", of(&|filter| filter.since = ago(2))),
-        ("--since half a year", of(&|filter| filter.since = ago(4380))),
-        ("--until half a year", of(&|filter| filter.until = ago(4380))),
+        (
+            "--since half a year",
+            of(&|filter| filter.since = ago(4380)),
+        ),
+        (
+            "--until half a year",
+            of(&|filter| filter.until = ago(4380)),
+        ),
         (
             "--since and --until, an hour",
             of(&|filter| (filter.since, filter.until) = (ago(4380), ago(4379))),
@@ -279,10 +307,15 @@ fn audit_and_plans_that_ended_are_in_nobodys_way() {
         block_on(async {
             let mut own = Own::new().await;
             let sql = PLANS_SQL.replace("{ended}", &ENDED_PLANS.to_string());
-            own.run(&sql.replace("{open}", &OPEN_PLANS.to_string())).await;
+            own.run(&sql.replace("{open}", &OPEN_PLANS.to_string()))
+                .await;
             let last = i64::try_from(ENDED_PLANS + OPEN_PLANS).unwrap();
             let open: Vec<i64> = (last - 40..=last).collect();
-            own.run(&format!("UPDATE lockkeeper.plan SET slot = id WHERE id > {}", last - 10)).await;
+            own.run(&format!(
+                "UPDATE lockkeeper.plan SET slot = id WHERE id > {}",
+                last - 10
+            ))
+            .await;
             let mut complaints = Vec::new();
             // As the planner knows a table that nobody has analysed yet, and then.
             for preparing in ["SELECT 1", "VACUUM (ANALYZE) lockkeeper.plan"] {
@@ -293,7 +326,10 @@ fn audit_and_plans_that_ended_are_in_nobodys_way() {
                     ("who waits for its outcome", statements::has_heir(last - 20)),
                     ("its outcome", statements::outcome(last)),
                     ("heartbeat", statements::heartbeat(&open)),
-                    ("orphans", statements::orphans("7000000000000000001", 30_000)),
+                    (
+                        "orphans",
+                        statements::orphans("7000000000000000001", 30_000),
+                    ),
                     ("claim", statements::claim(last - 45, 1)),
                     ("slot given back", statements::leave_slot(last)),
                 ] {
