@@ -28,7 +28,7 @@ const MAX_JOURNAL_PAGES: u64 = 400;
 /// The pages that forgetting may read: each row is found by its number.
 const MAX_FORGET_PAGES: u64 = 8000;
 
-/// The events numbered from {from} to {to}, over a year until now: of 20,000 tables, of which `orders` has a hundredth. A tenth
+/// The events numbered from {from} to {to}, over a year until now, of 20,000 tables. `orders` has a hundredth. A tenth
 /// have two relations; `users` is second in a fiftieth of all, `regions` in few. A thousandth have many.
 const EVENTS_SQL: &str = r#"
 INSERT INTO lockkeeper.audit_log (at, outcome, relations, event)
@@ -72,7 +72,8 @@ DO $$ DECLARE made text; BEGIN FOR made IN SELECT indexdef FROM kept LOOP EXECUT
 const PLANS_SQL: &str = r#"
 INSERT INTO lockkeeper.plan (keys, audit, ended, heartbeat, plan)
 SELECT ARRAY[(5::int8 << 32) | 16384 + n % 10], n,
-       CASE WHEN n <= {ended} THEN clock_timestamp() - ({ended} - n) * interval '7 days' / {ended} END, clock_timestamp(),
+       CASE WHEN n <= {ended} THEN clock_timestamp() - ({ended} - n) * interval '7 days' / {ended} END,
+       clock_timestamp(),
        jsonb_build_object('version', 1, 'system', '7000000000000000001', 'database', 5, 'role', 'deploy',
          'search_path', 'public',
          'who', '{"user": "deploy", "database": "shop", "application": "flyway", "client": "10.0.3.7:4711"}'::jsonb,
