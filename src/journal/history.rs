@@ -33,54 +33,58 @@ pub struct Table {
     pub has_schema: bool,
 }
 
-/// The question, newest first, and its parameters. Every form of it follows an index in the order of `at` to its limit:
-/// on `(at)`, `(relations[1], at)`, `(relations[2], at)`, `((event ->> 'user'), at)` or `(outcome, at)`. Only where a
-/// relation isn't an event's first, the events that name it are found by the GIN index on `relations`, which knows no
-/// order. `relations` holds [`crate::audit::event::search_names`].
+/// The question, newest first. Each form of it follows an index in the order of `at` as far as its limit: on `(at)`,
+/// `(relations[1], at)`, `(relations[2], at)`, `(event ->> 'user', at)` or `(outcome, at)`; and where a relation isn't
+/// the first of an event, on `(name, at)` of the table that holds these. `relations` holds
+/// [`crate::audit::event::search_names`].
 pub fn question(filter: &Filter) -> Command {
     let mut parameters = Vec::new();
     let mut place = |value: String| {
         parameters.push(value);
         format!("${}", parameters.len())
     };
-    let mut conditions = Vec::new();
+    let (mut times, mut others) = (Vec::new(), Vec::new());
     if let Some(since) = filter.since {
-        conditions.push(format!("at >= {}::timestamptz", place(since.to_string())));
+        times.push(format!("at >= {}::timestamptz", place(since.to_string())));
     }
     if let Some(until) = filter.until {
-        conditions.push(format!("at < {}::timestamptz", place(until.to_string())));
+        times.push(format!("at < {}::timestamptz", place(until.to_string())));
     }
     if let Some(user) = &filter.user {
-        conditions.push(format!("event ->> 'user' = {}::text", place(user.clone())));
+        others.push(format!("event ->> 'user' = {}::text", place(user.clone())));
     }
     match filter.outcome.as_deref() {
         None => {}
-        Some(RUNNING) => conditions.push("outcome IS NULL".to_owned()),
-        Some(outcome) => conditions.push(format!("outcome = {}::text", place(outcome.to_owned()))),
+        Some(RUNNING) => others.push("outcome IS NULL".to_owned()),
+        Some(outcome) => others.push(format!("outcome = {}::text", place(outcome.to_owned()))),
     }
     let limit = filter.limit;
+    let columns = "SELECT a.id, a.at, a.outcome, a.event FROM lockkeeper.audit_log a";
     let newest = |conditions: &[String]| {
-        let conditions = match conditions {
-            [] => String::new(),
-            conditions => format!("WHERE {}", conditions.join(" AND ")),
-        };
-        format!(
-            "SELECT id, at, outcome, event FROM lockkeeper.audit_log {conditions}
-             ORDER BY at DESC, id DESC LIMIT {limit}"
-        )
+        let times = times.iter().map(|time| format!("a.{time}"));
+        let all: Vec<String> = times
+            .chain(others.iter().chain(conditions).cloned())
+            .collect();
+        let conditions = after_where(&all);
+        format!("{columns} {conditions} ORDER BY a.at DESC, a.id DESC LIMIT {limit}")
     };
     let found = match &filter.table {
-        None => newest(&conditions),
+        None => newest(&[]),
         Some(table) => {
             let name = place(table.name.clone());
             let at = if table.has_schema { 1 } else { 2 };
-            let with = |more: String| newest(&[&conditions[..], &[more]].concat());
-            let first = with(format!("relations[{at}] = {name}::text"));
-            let other = with(format!(
-                "cardinality(relations) > 2 AND relations @> ARRAY[{name}::text] AND relations[{at}] <> {name}::text"
-            ));
+            let first = newest(&[format!("a.relations[{at}] = {name}::text")]);
+            // Who else an event was about at its beginning may not be what it was about in the end.
+            let more = format!(
+                "r.name = {name}::text AND a.relations[{at}] <> {name}::text AND a.relations @> ARRAY[{name}::text]"
+            );
+            let times = times.iter().map(|time| format!("r.{time}"));
+            let all: Vec<String> = times.chain(others.iter().cloned()).chain([more]).collect();
+            let conditions = after_where(&all);
             format!(
-                "SELECT * FROM (({first}) UNION ALL ({other})) both_of
+                "SELECT * FROM (({first}) UNION ALL
+                   ({columns} JOIN lockkeeper.audit_relation r ON r.audit = a.id {conditions}
+                    ORDER BY r.at DESC, r.audit DESC LIMIT {limit})) both_of
                  ORDER BY at DESC, id DESC LIMIT {limit}"
             )
         }
@@ -91,4 +95,11 @@ pub fn question(filter: &Filter) -> Command {
          FROM ({found}) found ORDER BY at DESC, id DESC"
     );
     Command::with(sql, parameters)
+}
+
+fn after_where(conditions: &[String]) -> String {
+    match conditions {
+        [] => String::new(),
+        conditions => format!("WHERE {}", conditions.join(" AND ")),
+    }
 }

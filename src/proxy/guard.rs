@@ -3,6 +3,7 @@
 mod explain;
 mod facts;
 mod observe;
+mod orphans;
 mod record;
 mod strings;
 mod window;
@@ -188,6 +189,10 @@ async fn enforce(session: &mut Session, intercept: &Intercept, parsed: &Parsed) 
         if mode != Mode::Enforce {
             return observe::stand_back(&mut server, intercept, parsed, mode).await;
         }
+    }
+    let limits = limits(&server.session().worker.setup().config);
+    if orphans::settle(&mut server, limits).await.is_err() {
+        return Ending::Gone;
     }
     let mut judgements = 0;
     while judgements < MAX_JUDGEMENTS {
@@ -473,9 +478,8 @@ impl Case<'_> {
                 return Ending::Done(no_op.tag.to_owned());
             }
         };
-        let tag = self.parsed.statement.tag();
-        let is_secret = self.parsed.statement.may_hold_secret();
-        let applicant = applicant(server, &recorded_sql(&self.source, tag, is_secret));
+        let shown = recorded_sql(&self.source, &self.parsed.statement);
+        let applicant = applicant(server, &shown);
         let setup = server.session().worker.setup();
         let config = &setup.config;
         if let Err(RunError::Sql(fields)) = server.file_is_written() {
@@ -530,9 +534,7 @@ impl Case<'_> {
             event.relations = known;
         }
         let is_secret = self.parsed.statement.may_hold_secret();
-        let is_long = plan.steps.iter().any(Step::is_online)
-            && matches!(judgement.verdict, Verdict::Rewrite(_))
-            && !is_secret;
+        let is_rewritten = matches!(judgement.verdict, Verdict::Rewrite(_));
         let schema = facts.session.current_schema.clone();
         Filing {
             plan,
@@ -541,7 +543,8 @@ impl Case<'_> {
             events: vec![event],
             is_secret,
             is_read_only: facts.session.read_only,
-            twin: is_long.then(|| (self.source.as_str(), oids(facts), schema)),
+            is_online: is_rewritten && plan.steps.iter().any(Step::is_online),
+            twin: (!is_secret).then(|| (self.source.as_str(), oids(facts), schema)),
         }
     }
 

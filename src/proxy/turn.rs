@@ -40,6 +40,8 @@ pub(super) struct Filing<'a> {
     pub(super) is_secret: bool,
     /// The server refuses whatever writes.
     pub(super) is_read_only: bool,
+    /// It works online, for long, in the statement's place.
+    pub(super) is_online: bool,
     /// The statement, its relations and the schema that it is in, where it may be had by who sends it again.
     pub(super) twin: Option<(&'a str, Vec<Option<u32>>, Option<String>)>,
 }
@@ -75,8 +77,13 @@ pub(super) async fn wait(
     let place = match before.filter(|place| place.is_for(&keys)) {
         Some(place) => place,
         None => {
+            let number = server.entry().map(Entry::id);
             let places = &server.session().worker.shared.places;
-            places.enter(keys, filing.applicant.clone())
+            let who = filing.applicant.clone();
+            match number.and_then(|number| u64::try_from(number).ok()) {
+                Some(number) => places.enter_as(number, keys, who),
+                None => places.enter(keys, who),
+            }
         }
     };
     let limits = filing.limits;
@@ -123,6 +130,7 @@ fn record(filing: &Filing<'_>, set: &LockSet) -> Record {
         sql: first.sql,
         what: filing.applicant.what.clone(),
         twin,
+        online: filing.is_online,
         backend: Backend {
             pid: set.pid,
             start: String::new(),

@@ -187,7 +187,12 @@ impl Statement {
         }
     }
 
-    /// Whether its text may hold a password: such a text is never logged, recorded or repeated.
+    /// Whether the parser has read it: of a text that it hasn't, nothing is logged or recorded.
+    pub fn is_readable(&self) -> bool {
+        !matches!(self, Statement::Unreadable { .. })
+    }
+
+    /// Whether its text may hold a password: no constant and no comment of such a text is logged or recorded.
     pub fn may_hold_secret(&self) -> bool {
         match self {
             Statement::Other(other) => other.may_hold_secret,

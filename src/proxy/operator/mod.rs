@@ -2,6 +2,7 @@
 
 pub mod journal;
 mod login;
+pub mod orphans;
 pub mod recovery;
 mod reserve;
 pub mod side;

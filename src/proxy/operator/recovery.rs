@@ -7,6 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::sync::oneshot;
+
+use super::orphans::{Lease, Returned};
 use super::side::{self, Ground};
 use crate::audit::event::{ErrorEntry, Event};
 use crate::audit::log;
@@ -149,19 +152,72 @@ impl Orphan<'_> {
                 self.end(ending);
                 return Ok(());
             }
-            match self.attempt(&mut course, fate).await {
+            let attempt = match self.attempt(&mut course, fate).await {
+                None => {
+                    let Some((again, attempt)) = self.lend(&mut course, fate).await else {
+                        return Ok(()); // whoever comes next takes it over
+                    };
+                    self = again;
+                    attempt
+                }
+                attempt => attempt,
+            };
+            match attempt {
                 Some(ending) if !ending.progress.owes => {
                     self.end(ending);
                     return Ok(());
                 }
+                Some(_) if self.closes_within(TRY_AGAIN).await => return Ok(()),
                 Some(_) | None => {}
             }
-            let mut phase = self.shared.phase.clone();
-            let closing = phase.wait_for(|phase| *phase == Phase::Closing);
-            if tokio::time::timeout(TRY_AGAIN, closing).await.is_ok() {
-                return Ok(()); // whoever comes next takes it over
-            }
         }
+    }
+
+    async fn closes_within(&self, time: Duration) -> bool {
+        let mut phase = self.shared.phase.clone();
+        let closing = phase.wait_for(|phase| *phase == Phase::Closing);
+        tokio::time::timeout(time, closing).await.is_ok()
+    }
+
+    /// Offers the plan to the next session of its role's, for a while; `None` when it is lost, or the program ends.
+    async fn lend(self, course: &mut Course, fate: Fate) -> Option<(Self, Option<Ending>)> {
+        let (back, returned) = oneshot::channel();
+        let id = self.entry.id();
+        let (orphans, mut phase) = (self.shared.orphans.clone(), self.shared.phase.clone());
+        orphans.offer(Lease {
+            entry: self.entry,
+            record: self.record.clone(),
+            course: *course,
+            fate,
+            back,
+        });
+        let closing = async move { drop(phase.wait_for(|phase| *phase == Phase::Closing).await) };
+        let mut returned = Box::pin(returned);
+        let came = tokio::select! {
+            came = &mut returned => Some(came),
+            () = tokio::time::sleep(TRY_AGAIN) => None,
+            () = closing => None,
+        };
+        let came = match came {
+            Some(came) => came,
+            None => match orphans.withdraw(id) {
+                Some(lease) => {
+                    let again = Orphan {
+                        entry: lease.entry,
+                        ..self
+                    };
+                    return (*again.shared.phase.borrow() != Phase::Closing).then_some((again, None));
+                }
+                None => returned.await, // somebody is at it
+            },
+        };
+        let Returned {
+            entry,
+            course: now,
+            outcome,
+        } = came.ok()?;
+        *course = now;
+        Some((Orphan { entry, ..self }, ended(outcome)))
     }
 
     /// A concurrent build goes on when its client is killed, and ends by itself. One that idles has nobody who would
@@ -253,19 +309,7 @@ impl Orphan<'_> {
         };
         let outcome = resume(&mut session, &self.record.steps, (*course, fate), run).await;
         *course = session.course;
-        match outcome.result {
-            Ok(_) => Some(Ending {
-                outcome: "done",
-                error: None,
-                progress: outcome.progress,
-            }),
-            Err(RunError::Sql(fields)) => Some(Ending {
-                outcome: "failed",
-                error: Some(*fields),
-                progress: outcome.progress,
-            }),
-            Err(RunError::Gone | RunError::Stale) => None,
-        }
+        ended(outcome)
     }
 
     fn end(self, ending: Ending) {
@@ -288,6 +332,20 @@ impl Orphan<'_> {
         self.entry.end(&outcome, &event);
         self.shared.audit.record_here(event);
     }
+}
+
+/// How a plan ended that was brought to its end; `None` when it wasn't.
+fn ended(outcome: runner::Outcome) -> Option<Ending> {
+    let (word, error) = match outcome.result {
+        Ok(_) => ("done", None),
+        Err(RunError::Sql(fields)) => ("failed", Some(*fields)),
+        Err(RunError::Gone | RunError::Stale) => return None,
+    };
+    Some(Ending {
+        outcome: word,
+        error,
+        progress: outcome.progress,
+    })
 }
 
 /// How a plan ended for which nothing is to be done on the server.
