@@ -45,8 +45,8 @@ pub async fn serve(setup: watch::Receiver<Arc<Setup>>, serving: Serving) {
         tokio::select! {
             biased;
             () = sleep_until(next_beat) => {
-                next_beat = Instant::now() + keeper.takeover() / 4;
                 keeper.beat().await;
+                next_beat = Instant::now() + keeper.takeover() / 4;
                 if Instant::now() >= next_forgetting {
                     next_forgetting = Instant::now() + FORGET_INTERVAL;
                     keeper.forget().await;
