@@ -63,7 +63,8 @@ FROM (SELECT n, h, names, 'ALTER TABLE ' || names[1] || ' ADD COLUMN c' || h % 1
 /// The names of their other relations, of those events from {from} on.
 const OTHERS_SQL: &str = "
 INSERT INTO lockkeeper.audit_relation (audit, at, name)
-SELECT DISTINCT id, at, name FROM lockkeeper.audit_log, unnest(relations[3:]) name WHERE id >= {from}";
+SELECT DISTINCT id, at, name FROM lockkeeper.audit_log, unnest(relations[3:]) name
+WHERE id >= {from} AND cardinality(relations) > 2";
 
 /// What takes the indexes away while most of the events are written, and puts them back.
 const DROP_INDEXES_SQL: &str = "
