@@ -3,7 +3,7 @@
 //! minutes of load in which clients and server processes are killed. `LOCKKEEPER_SOAK_SECONDS` makes the load
 //! shorter or longer.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;

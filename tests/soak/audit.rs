@@ -226,8 +226,10 @@ fn questions() -> Vec<(&'static str, Filter)> {
         Some(Table { name, has_schema })
     };
     let of = |change: &dyn Fn(&mut Filter)| {
-        let mut filter = Filter::default();
-        filter.limit = 100;
+        let mut filter = Filter {
+            limit: 100,
+            ..Filter::default()
+        };
         change(&mut filter);
         filter
     };
