@@ -1,13 +1,16 @@
 //! What takes too long for every day: `make soak`, in a release build. Messages as long as PostgreSQL has them, a
-//! thousand idle sessions, every cut of the differential streams, and ten minutes of load in which clients and server
-//! processes are killed. `LOCKKEEPER_SOAK_SECONDS` makes the load shorter or longer.
+//! thousand idle sessions, every cut of the differential streams, ten million events in the audit log, and ten
+//! minutes of load in which clients and server processes are killed. `LOCKKEEPER_SOAK_SECONDS` makes the load
+//! shorter or longer.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+#[path = "soak/audit.rs"]
+mod audit;
 #[path = "it/differential.rs"]
 mod differential;
 #[allow(dead_code)]

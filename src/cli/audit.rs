@@ -11,8 +11,8 @@ use std::process::ExitCode;
 
 use jiff::Timestamp;
 
-use self::filter::{Filter, Table};
 use super::{serve, unusable};
+use crate::journal::history::{Filter, Table};
 
 /// Flags of `lockkeeper audit`.
 #[derive(Debug, clap::Args)]

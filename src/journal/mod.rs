@@ -2,6 +2,7 @@
 //! It lives in a database of lockkeeper's own, so that whatever happens to this process, another one
 //! knows what is half done. Beside it stands the audit log.
 
+pub mod history;
 pub mod record;
 pub mod statements;
 pub mod store;

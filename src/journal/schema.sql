@@ -32,7 +32,15 @@ CREATE TABLE lockkeeper.audit_log (
 CREATE INDEX audit_log_at ON lockkeeper.audit_log (at);
 CREATE INDEX audit_log_qualified ON lockkeeper.audit_log ((relations[1]), at);
 CREATE INDEX audit_log_name ON lockkeeper.audit_log ((relations[2]), at);
-CREATE INDEX audit_log_relations ON lockkeeper.audit_log USING gin ((relations[3:]))
-  WHERE pg_catalog.cardinality(relations) > 2;
 CREATE INDEX audit_log_user ON lockkeeper.audit_log ((event ->> 'user'), at);
 CREATE INDEX audit_log_outcome ON lockkeeper.audit_log (outcome, at);
+
+-- What else an event is found by: the names of its other relations, as in audit_log.relations.
+CREATE TABLE lockkeeper.audit_relation (
+  audit bigint NOT NULL REFERENCES lockkeeper.audit_log ON DELETE CASCADE,
+  name text NOT NULL,
+  -- That of the event.
+  at timestamptz NOT NULL,
+  PRIMARY KEY (audit, name)
+);
+CREATE INDEX audit_relation_name ON lockkeeper.audit_relation (name, at, audit);

@@ -60,12 +60,14 @@ pub fn begin(keys: &[Key], record: &Record, relations: &[String], event: &str) -
     let sql = format!(
         "WITH turn AS MATERIALIZED (SELECT {ENTRY} AS come),
          begun AS (INSERT INTO lockkeeper.audit_log (relations, event)
-                   SELECT $2::text[], $3::jsonb FROM turn WHERE come RETURNING id)
+                   SELECT $2::text[], $3::jsonb FROM turn WHERE come RETURNING id, at),
+         {}
          INSERT INTO lockkeeper.plan (keys, audit, plan)
          SELECT $1::bigint[], begun.id, $4::jsonb || jsonb_build_object('backend', jsonb_build_object(
            'pid', $5::int, 'start', coalesce((SELECT a.backend_start::text FROM pg_stat_activity a
                                               WHERE a.pid = $5::int), '')))
-         FROM begun RETURNING id, audit"
+         FROM begun RETURNING id, audit",
+        named("begun", "$2")
     );
     let parameters = vec![
         packed(keys),
@@ -104,11 +106,16 @@ pub fn note(id: i64, claim: i64, course: Course, steps: Option<&str>) -> Command
 
 /// Ends a plan and its audit event, if nobody else has taken it over.
 pub fn end(id: i64, claim: i64, outcome: &str, audit: &Audit<'_>) -> Command {
-    const SQL: &str = "WITH over AS (UPDATE lockkeeper.plan
-        SET ended = clock_timestamp(), slot = NULL, plan = plan || jsonb_build_object('outcome', $3::jsonb)
-        WHERE id = $1::bigint AND claim = $2::bigint AND ended IS NULL RETURNING audit)
-        UPDATE lockkeeper.audit_log a SET outcome = $4::text, relations = $5::text[], event = $6::jsonb
-        FROM over WHERE a.id = over.audit RETURNING a.id";
+    let sql = format!(
+        "WITH over AS (UPDATE lockkeeper.plan
+           SET ended = clock_timestamp(), slot = NULL, plan = plan || jsonb_build_object('outcome', $3::jsonb)
+           WHERE id = $1::bigint AND claim = $2::bigint AND ended IS NULL RETURNING audit),
+         told AS (UPDATE lockkeeper.audit_log a SET outcome = $4::text, relations = $5::text[], event = $6::jsonb
+           FROM over WHERE a.id = over.audit RETURNING a.id, a.at),
+         {}
+         SELECT id FROM told",
+        named("told", "$5")
+    );
     let mut parameters = of(id, claim);
     parameters.extend([
         outcome.to_owned(),
@@ -116,7 +123,16 @@ pub fn end(id: i64, claim: i64, outcome: &str, audit: &Audit<'_>) -> Command {
         array_literal(audit.relations),
         audit.event.to_owned(),
     ]);
-    Command::with(SQL, parameters)
+    Command::with(sql, parameters)
+}
+
+/// Writes the names of an event's relations, besides its first, to where it is found by them.
+fn named(event: &str, relations: &str) -> String {
+    format!(
+        "named AS (INSERT INTO lockkeeper.audit_relation (audit, at, name)
+           SELECT DISTINCT e.id, e.at, n.name FROM {event} e, unnest(({relations}::text[])[3:]) n (name)
+           ON CONFLICT DO NOTHING)"
+    )
 }
 
 /// An event of the audit log, as it is written.
@@ -132,14 +148,19 @@ pub struct Audit<'a> {
 
 /// An event whose beginning was not written.
 pub fn event(audit: &Audit<'_>) -> Command {
-    const SQL: &str = "INSERT INTO lockkeeper.audit_log (outcome, relations, event)
-        VALUES ($1::text, $2::text[], $3::jsonb)";
+    let sql = format!(
+        "WITH told AS (INSERT INTO lockkeeper.audit_log (outcome, relations, event)
+           VALUES ($1::text, $2::text[], $3::jsonb) RETURNING id, at),
+         {}
+         SELECT id FROM told",
+        named("told", "$2")
+    );
     let parameters = vec![
         audit.outcome.to_owned(),
         array_literal(audit.relations),
         audit.event.to_owned(),
     ];
-    Command::with(SQL, parameters)
+    Command::with(sql, parameters)
 }
 
 /// Lets a plan go, for anybody to take over at once.

@@ -334,7 +334,9 @@ SELECT timestamptz '2026-01-01Z' + n * interval '1 minute',
     WHEN n % 30 = 0 THEN '{public.hot,hot,public.also,also}' ELSE '{public.hot,hot}' END::text[],
   jsonb_build_object('time', 'n' || n, 'user', CASE WHEN n < 9 THEN 'eve' ELSE 'bob' END, 'database', 'd', 'n', n)
 FROM generate_series(1, 60000) n;
-VACUUM ANALYZE lockkeeper.audit_log";
+INSERT INTO lockkeeper.audit_relation (audit, at, name)
+SELECT DISTINCT id, at, name FROM lockkeeper.audit_log, unnest(relations[3:]) name;
+VACUUM ANALYZE lockkeeper.audit_log, lockkeeper.audit_relation";
 
 /// Flags, and the numbers of the events that are found.
 const QUESTIONS: &[(&str, &[u64])] = &[

@@ -421,3 +421,29 @@ fn what_a_role_began_waits_for_it_where_nobody_may_take_its_place() {
         });
     });
 }
+
+#[test]
+fn events_are_found_by_each_of_their_relations_and_forgotten_whole() {
+    limited(|| {
+        let (server, mut direct) = server_with_table();
+        direct.run("CREATE TABLE child (id int, t int)");
+        direct.run("CREATE TABLE other (id int)");
+        let proxy = proxy(&server);
+        let mut wire = proxy.session("postgres");
+        wire.run("ALTER TABLE child ADD FOREIGN KEY (t) REFERENCES t");
+        wire.run("DROP TABLE child, other");
+        let upstream = format!("127.0.0.1:{}", server.port());
+        let found = |name: &str| {
+            let flags = ["audit", "--upstream", &upstream, "--format", "json", "--table", name];
+            crate::program::lockkeeper(&flags).ok().lines().count()
+        };
+        // What a plan ends with is written behind its client's back.
+        eventually("the last is found by its second relation", || found("public.other") == 1);
+        assert_eq!([found("other"), found("public.t"), found("t"), found("child"), found("none")], [1, 1, 1, 2, 0]);
+        let mut own = journal(&server);
+        let others = "SELECT count(DISTINCT audit) FROM lockkeeper.audit_relation";
+        assert_eq!(own.value(others), "2");
+        own.run("DELETE FROM lockkeeper.audit_log");
+        assert_eq!(own.value(others), "0");
+    });
+}

@@ -8,30 +8,8 @@ use jiff::tz::TimeZone;
 use serde_json::Value;
 
 use crate::audit::event::last_part;
+use crate::journal::history::{Filter, RUNNING, Table};
 use crate::sql::name::Name;
-
-/// What `--outcome` calls an event that has none yet.
-pub(super) const RUNNING: &str = "running";
-
-/// Which events.
-#[derive(Debug, Default)]
-pub(super) struct Filter {
-    pub(super) since: Option<Timestamp>,
-    /// Not included.
-    pub(super) until: Option<Timestamp>,
-    pub(super) table: Option<Table>,
-    pub(super) user: Option<String>,
-    pub(super) outcome: Option<String>,
-    /// The newest so many.
-    pub(super) limit: u32,
-}
-
-/// A relation's name as it is recorded, with its schema or for any.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Table {
-    pub(super) name: String,
-    pub(super) has_schema: bool,
-}
 
 impl Filter {
     /// Whether an event of a file is among them.

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::filter::Filter;
 use super::show::Recorded;
+use crate::journal::history::Filter;
 
 /// The longest line that is read, in bytes: no event is longer.
 const MAX_LINE_BYTES: u64 = 64 << 20;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::Format;
-use super::filter::RUNNING;
+use crate::journal::history::RUNNING;
 use crate::sql::name::{clip, one_line};
 
 /// Of a statement so much is shown, in bytes.
