@@ -129,9 +129,12 @@ fn without_password(url: &str) -> Result<(), ConfigError> {
 pub type SetLevel = Box<dyn Fn(&str) -> Result<(), String> + Send>;
 
 pub(super) fn filter(level: &str) -> Result<EnvFilter, String> {
-    EnvFilter::try_new(level).map_err(|error| {
+    let filter = EnvFilter::try_new(level).map_err(|error| {
         format!("`log.level` = {level:?}: {error}; write error, warn, info, debug or trace")
-    })
+    })?;
+    // It logs each query with its values.
+    let quiet = "tokio_postgres=warn".parse();
+    Ok(quiet.map_or(filter.clone(), |quiet| filter.add_directive(quiet)))
 }
 
 fn start_log(log: &Log) -> Result<SetLevel, String> {

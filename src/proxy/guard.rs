@@ -36,6 +36,7 @@ use crate::rules::{self, Judgement, Policy, Verdict};
 use crate::sql::classify::Text;
 use crate::sql::name::{Name, clip, one_line, quote_identifier};
 use crate::sql::parse::Parsed;
+use crate::sql::redact;
 use crate::wire::backend::{self, ErrorFields};
 use crate::wire::pipeline::TransactionStatus;
 
@@ -537,7 +538,9 @@ impl Case<'_> {
         if !known.is_empty() {
             event.relations = known;
         }
-        let is_secret = self.parsed.statement.may_hold_secret();
+        // Of several steps each may have to be run by somebody else: they are written down as they are.
+        let is_secret = self.parsed.statement.may_hold_secret()
+            || (plan.steps.len() == 1 && redact::has_secret(&self.source));
         let is_rewritten = matches!(judgement.verdict, Verdict::Rewrite(_));
         Filing {
             plan,

@@ -434,12 +434,31 @@ fn events_are_found_by_each_of_their_relations_and_forgotten_whole() {
         wire.run("DROP TABLE child, other");
         let upstream = format!("127.0.0.1:{}", server.port());
         let found = |name: &str| {
-            let flags = ["audit", "--upstream", &upstream, "--format", "json", "--table", name];
+            let flags = [
+                "audit",
+                "--upstream",
+                &upstream,
+                "--format",
+                "json",
+                "--table",
+                name,
+            ];
             crate::program::lockkeeper(&flags).ok().lines().count()
         };
         // What a plan ends with is written behind its client's back.
-        eventually("the last is found by its second relation", || found("public.other") == 1);
-        assert_eq!([found("other"), found("public.t"), found("t"), found("child"), found("none")], [1, 1, 1, 2, 0]);
+        eventually("the last is found by its second relation", || {
+            found("public.other") == 1
+        });
+        assert_eq!(
+            [
+                found("other"),
+                found("public.t"),
+                found("t"),
+                found("child"),
+                found("none")
+            ],
+            [1, 1, 1, 2, 0]
+        );
         let mut own = journal(&server);
         let others = "SELECT count(DISTINCT audit) FROM lockkeeper.audit_relation";
         assert_eq!(own.value(others), "2");

@@ -295,7 +295,8 @@ fn ten_million_audit_events_are_asked_by_index() {
             println!("written after {:?}", began.elapsed());
             own.run(MAKE_INDEXES_SQL).await;
             println!("indexes made after {:?}", began.elapsed());
-            own.run("VACUUM (ANALYZE) lockkeeper.audit_log, lockkeeper.audit_relation").await;
+            own.run("VACUUM (ANALYZE) lockkeeper.audit_log, lockkeeper.audit_relation")
+                .await;
             own.write_events(EVENTS - LAST_EVENTS + 1, EVENTS).await;
             println!("{EVENTS} events after {:?}", began.elapsed());
             let mut complaints = Vec::new();

@@ -11,7 +11,8 @@ use crate::proxy::operator;
 /// What the server is told at log-in.
 const APPLICATION: &str = "lockkeeper audit";
 /// Nothing is changed, and no question may burden the server for longer. To compile one takes longer than to answer it.
-const SETTINGS: &str = "SET statement_timeout = '60s'; SET default_transaction_read_only = on; SET jit = off";
+const SETTINGS: &str =
+    "SET statement_timeout = '60s'; SET default_transaction_read_only = on; SET jit = off";
 
 /// The newest events that fit, oldest first.
 ///
