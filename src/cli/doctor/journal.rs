@@ -152,11 +152,11 @@ fn recovery(report: &mut Report, config: &Config, owners: &Owners) {
         let message = format!("the same of {more} more roles");
         report.warn(RECOVERY, message, &format!("as above ({PAGE})"));
     }
-    if helpless.is_empty() && !owners.roles.is_empty() {
-        let message = format!(
-            "all {} roles that own tables can be acted for",
-            owners.roles.len()
-        );
+    if helpless.is_empty() {
+        let message = match owners.roles.len() {
+            0 => "no role owns tables yet".to_owned(),
+            count => format!("all {count} roles that own tables can be acted for"),
+        };
         report.ok(RECOVERY, message);
     }
     if !owners.unseen.is_empty() {

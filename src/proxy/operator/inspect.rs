@@ -107,7 +107,8 @@ async fn may_create(config: &Config, name: &str) -> Result<(), Trouble> {
 }
 
 async fn is_primary(login: &mut Login) -> Result<(), Trouble> {
-    const SQL: &str = "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on'";
+    const SQL: &str =
+        "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on'";
     if says_true(&ask(login, Command::own(SQL)).await?) {
         return Err(Trouble::Other(IS_READ_ONLY.to_owned()));
     }
@@ -240,7 +241,10 @@ pub async fn role_login(
 }
 
 async fn asked(login: &mut Login, command: Command) -> Result<Vec<Vec<Option<String>>>, String> {
-    let replies = login.run(&[command]).await.map_err(|error| error.to_string())?;
+    let replies = login
+        .run(&[command])
+        .await
+        .map_err(|error| error.to_string())?;
     Ok(replies.into_iter().flat_map(|reply| reply.rows).collect())
 }
 

@@ -11,7 +11,10 @@ fn blocks() -> Vec<Vec<String>> {
     let blocks = page.split("```sql\n").skip(1);
     let blocks = blocks.map(|rest| rest.split_once("```").unwrap().0);
     let statements = |block: &str| {
-        let lines: Vec<&str> = block.lines().map(|line| line.split("--").next().unwrap()).collect();
+        let lines: Vec<&str> = block
+            .lines()
+            .map(|line| line.split("--").next().unwrap())
+            .collect();
         let text = lines.join("\n");
         let all = text.split(';').map(|one| one.trim().to_owned());
         all.filter(|one| !one.is_empty()).collect()
@@ -34,16 +37,26 @@ fn the_statements_of_the_page() {
             admin.run(statement);
         }
         // From version 16 on the first, before that the other.
-        let has_set = admin.value("SELECT current_setting('server_version_num')::int >= 160000") == "t";
+        let has_set =
+            admin.value("SELECT current_setting('server_version_num')::int >= 160000") == "t";
         admin.run(&grants[usize::from(!has_set)]);
         let upstream = format!("127.0.0.1:{}", server.port());
         let url = format!("postgres://lockkeeper@{upstream}/postgres");
-        let settings = [("upstream.address", upstream.as_str()), ("locks.cancel_blockers", "readers")];
+        let settings = [
+            ("upstream.address", upstream.as_str()),
+            ("locks.cancel_blockers", "readers"),
+        ];
         let (findings, _) = doctor(&settings, &["--operator-url", &url]);
         for check in ["operator", "journal", "recovery"] {
-            let mut about = findings.iter().filter(|finding| finding["check"] == check).peekable();
+            let mut about = findings
+                .iter()
+                .filter(|finding| finding["check"] == check)
+                .peekable();
             assert!(about.peek().is_some(), "{check}: {findings:#?}");
-            assert!(about.all(|finding| finding["level"] == "ok"), "{findings:#?}");
+            assert!(
+                about.all(|finding| finding["level"] == "ok"),
+                "{findings:#?}"
+            );
         }
 
         let program = Program::start_with(&server, &[("OPERATOR__URL", &url)]);
@@ -54,9 +67,13 @@ fn the_statements_of_the_page() {
         client.run("ALTER TABLE orders ADD COLUMN c int");
         let mut operator = Wire::connect(&place(&server));
         operator.start(&[("user", "lockkeeper"), ("database", "lockkeeper")]);
-        eventually("what is under way is seen", || column(&operator.query(&look[0])).len() == 1);
+        eventually("what is under way is seen", || {
+            column(&operator.query(&look[0])).len() == 1
+        });
         let id = operator.value(&look[0]);
-        eventually("what has ended is seen", || !column(&operator.query(&look[1])).is_empty());
+        eventually("what has ended is seen", || {
+            !column(&operator.query(&look[1])).is_empty()
+        });
         assert!(!column(&operator.query(&look[2])).is_empty());
         operator.run(&leave[0].replace('…', &id));
         assert!(column(&operator.query(&look[0])).is_empty());
