@@ -27,6 +27,7 @@ use crate::metrics::AllMetrics;
 use crate::proxy::address::Address;
 use crate::proxy::cancel::CancelRegistry;
 use crate::proxy::listener::{Listener, Threads, bind_tcp};
+use crate::proxy::operator::orphans::Orphans;
 use crate::proxy::operator::{self, NO_LOOK, Reserve};
 use crate::proxy::setup::{Change, Setup, SetupError};
 use crate::proxy::tls::BothLegs;
@@ -168,6 +169,7 @@ impl Server {
             setup: setups,
             operator,
             journal,
+            orphans: Orphans::default(),
             reserve,
             places: Places::default(),
             failpoints: Failpoints::default(),

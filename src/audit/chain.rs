@@ -17,50 +17,61 @@ const AFTER: &[u8] = b"\"}";
 /// Bytes at the end of a line that hold its hash.
 pub const SEAL_BYTES: usize = BEFORE.len() + DIGITS + AFTER.len();
 
-/// SHA-256 in lower-case hexadecimal.
+/// A hash; written as 64 digits in lower case.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Hash([u8; DIGITS]);
+pub struct Hash([u8; DIGITS / 2]);
 
 impl Hash {
     /// What the very first line continues.
-    pub const NONE: Hash = Hash([b'0'; DIGITS]);
+    pub const NONE: Hash = Hash([0; DIGITS / 2]);
 
     /// A hash as written, and nothing else.
     pub fn parse(text: &[u8]) -> Option<Hash> {
-        let digits: [u8; DIGITS] = text.try_into().ok()?;
-        let is_digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-        digits.iter().all(is_digit).then_some(Hash(digits))
+        let digits: &[u8; DIGITS] = text.try_into().ok()?;
+        let value = |digit: u8| match digit {
+            b'0'..=b'9' => Some(digit - b'0'),
+            b'a'..=b'f' => Some(digit - b'a' + 10),
+            _ => None,
+        };
+        let mut hash = Hash::NONE;
+        for (byte, pair) in hash.0.iter_mut().zip(digits.chunks_exact(2)) {
+            *byte = (value(pair[0])? << 4) | value(pair[1])?;
+        }
+        Some(hash)
     }
 
-    /// As written.
-    pub fn as_str(&self) -> &str {
-        str::from_utf8(&self.0).unwrap_or_default() // it is ASCII
+    fn digits(&self) -> [u8; DIGITS] {
+        const HEX: &[u8; 16] = b"0123456789abcdef";
+        let mut digits = [b'0'; DIGITS];
+        for (pair, byte) in digits.chunks_exact_mut(2).zip(&self.0) {
+            pair.copy_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+        }
+        digits
     }
 
     /// Over the hash of the line before and an object in two pieces.
     fn over(before: &Hash, start: &[u8], end: &[u8]) -> Hash {
-        const HEX: &[u8; 16] = b"0123456789abcdef";
         let mut context = Context::new(&SHA256);
-        for piece in [&before.0, start, end] {
+        for piece in [&before.digits(), start, end] {
             context.update(piece);
         }
-        let mut digits = [b'0'; DIGITS];
-        for (pair, byte) in digits.chunks_exact_mut(2).zip(context.finish().as_ref()) {
-            pair.copy_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+        let mut hash = Hash::NONE;
+        for (to, from) in hash.0.iter_mut().zip(context.finish().as_ref()) {
+            *to = *from;
         }
-        Hash(digits)
+        hash
     }
 }
 
 impl fmt::Display for Hash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+        f.write_str(str::from_utf8(&self.digits()).unwrap_or_default()) // it is ASCII
     }
 }
 
 impl fmt::Debug for Hash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+        fmt::Display::fmt(self, f)
     }
 }
 
@@ -75,7 +86,7 @@ impl std::str::FromStr for Hash {
 
 impl Serialize for Hash {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
+        serializer.collect_str(self)
     }
 }
 
@@ -91,7 +102,7 @@ impl<'de> Deserialize<'de> for Hash {
 pub fn seal(before: &Hash, object: &[u8], line: &mut Vec<u8>) -> Hash {
     let open = object.strip_suffix(b"}").unwrap_or(object);
     let hash = Hash::over(before, open, b"}");
-    for piece in [open, BEFORE, &hash.0, AFTER, b"\n"] {
+    for piece in [open, BEFORE, &hash.digits(), AFTER, b"\n"] {
         line.extend_from_slice(piece);
     }
     hash

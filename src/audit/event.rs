@@ -4,6 +4,11 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
+use crate::sql::name::clip;
+use crate::sql::parse::Parsed;
+use crate::sql::redact::redacted;
+use crate::sql::statement::Statement;
+
 /// The longest text that is recorded, in bytes.
 pub const MAX_SQL_BYTES: usize = 16 << 10;
 
@@ -21,7 +26,7 @@ pub struct Event {
     pub who: Who,
     /// The statement's command tag.
     pub tag: String,
-    /// The statement as sent; withheld where it may hold a password.
+    /// The statement as sent, without its secrets: see [`recorded_sql`].
     pub sql: String,
     /// `pass`, `rewrite`, `queue` or `reject`.
     pub verdict: Word,
@@ -34,9 +39,9 @@ pub struct Event {
     pub mode: Word,
     /// Relations, as `schema.name` where facts are known, else as written.
     pub relations: Vec<RelationEntry>,
-    /// SQL of the steps that were done; withheld like `sql`.
+    /// SQL of the steps that were done, without secrets, like `sql`.
     pub executed: Vec<String>,
-    /// SQL of the steps that would be done in its place, with `observe`; withheld like `sql`.
+    /// SQL of the steps that would be done in its place, with `observe`, without secrets, like `sql`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub planned: Vec<String>,
     /// SQL of the step that failed.
@@ -92,6 +97,9 @@ pub struct Who {
     pub client: String,
     /// The server process.
     pub server_pid: u32,
+    /// The subject of the certificate that the client has shown and lockkeeper has verified.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_subject: Option<String>,
 }
 
 /// A relation that an event is about.
@@ -170,8 +178,8 @@ pub struct ErrorEntry {
     pub message: String,
 }
 
-/// What an event is found by in the database: of each relation its name as recorded, and after it the last part alone. So
-/// the first relation stands at 1 and 2, and an event of several has more than two.
+/// What an event is found by in the database: of each relation its name as recorded, and after it the last part
+/// alone. So the first relation stands at 1 and 2, and an event of several has more than two.
 pub fn search_names(relations: &[RelationEntry]) -> Vec<String> {
     let both = |relation: &RelationEntry| [relation.name.clone(), last_part(&relation.name).into()];
     relations.iter().flat_map(both).collect()
@@ -188,21 +196,51 @@ pub fn last_part(name: &str) -> &str {
     &name[after..]
 }
 
-/// A statement's text as it may be recorded.
-pub fn recorded_sql(text: &str, tag: &str, may_hold_secret: bool) -> String {
-    if may_hold_secret {
-        return format!("{tag} … (text withheld: it may hold a password)");
+/// The text of a statement, or of a step of its plan, as it may be recorded: secrets are `'***'` in it
+/// ([`redacted`]), a long one is cut. One that can't be read is withheld.
+pub fn recorded_sql(text: &str, statement: &Statement) -> String {
+    if statement.is_readable() {
+        without_secrets(text, statement.may_hold_secret())
+    } else {
+        withheld(statement.tag())
     }
-    if text.len() <= MAX_SQL_BYTES {
-        return text.to_owned();
+}
+
+/// Like [`recorded_sql`], of a text that holds these statements.
+pub fn recorded_text(text: &str, statements: &[Parsed]) -> String {
+    let mut statements = statements.iter().map(|parsed| &parsed.statement);
+    if statements.clone().all(Statement::is_readable) {
+        without_secrets(text, statements.any(Statement::may_hold_secret))
+    } else {
+        withheld("several statements")
     }
-    let kept = crate::sql::name::clip(text, MAX_SQL_BYTES);
-    format!("{kept} … ({} bytes in all)", text.len())
+}
+
+fn withheld(what: &str) -> String {
+    format!("{what} … (text withheld: it may hold a password)")
+}
+
+fn without_secrets(text: &str, holds_secret: bool) -> String {
+    // Cut first: what can't be recorded need not be read. What is cut off within a literal is hidden.
+    let shown = redacted(clip(text, MAX_SQL_BYTES), holds_secret);
+    let kept = clip(&shown, MAX_SQL_BYTES);
+    if text.len() <= MAX_SQL_BYTES && kept.len() == shown.len() {
+        shown.into_owned()
+    } else {
+        format!("{kept} … ({} bytes in all)", text.len())
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sql::lexer::LexicalMode;
+    use crate::sql::parse::parse;
+
+    fn recorded(text: &str) -> String {
+        let statements = parse(text, LexicalMode::default()).unwrap();
+        recorded_sql(text, &statements[0].statement)
+    }
 
     #[test]
     fn events_are_found_by_whole_names_and_by_last_parts() {
@@ -223,10 +261,23 @@ mod tests {
     }
 
     #[test]
-    fn secrets_are_withheld_and_long_texts_cut() {
-        let withheld = recorded_sql("ALTER ROLE r PASSWORD 'hunter2'", "ALTER ROLE", true);
+    fn secrets_are_hidden_and_long_texts_cut() {
+        assert_eq!(
+            recorded("ALTER ROLE r PASSWORD 'hunter2' -- hunter2"),
+            "ALTER ROLE r PASSWORD '***' "
+        );
+        let unreadable = Statement::Unreadable {
+            words: "ALTER ROLE".to_owned(),
+        };
+        let withheld = recorded_sql("ALTER ROLE r PASSWORD hunter2", &unreadable);
         assert!(withheld.starts_with("ALTER ROLE") && !withheld.contains("hunter2"));
-        let cut = recorded_sql(&"é".repeat(MAX_SQL_BYTES), "X", false);
-        assert!(cut.len() < MAX_SQL_BYTES + 64);
+        let long = "é".repeat(MAX_SQL_BYTES);
+        let cut = recorded_sql(&long, &Statement::Harmless);
+        assert!(cut.len() < MAX_SQL_BYTES + 64 && cut.starts_with('é'));
+        let cut = recorded_sql(&format!("SELECT '{long}'"), &Statement::Harmless);
+        assert!(cut.starts_with("SELECT '***' … ("), "{cut}");
+        let many = format!("SELECT {}", "'',".repeat(MAX_SQL_BYTES));
+        let unreadable = recorded_sql(&many, &Statement::unseen("DO"));
+        assert!(unreadable.len() < MAX_SQL_BYTES + 64);
     }
 }

@@ -29,19 +29,22 @@ pub struct Flags {
 enum Command {
     /// Check that nobody has changed the lines of audit files
     ///
-    /// Each line of an audit file ends with a hash over itself and the line before. This checks every line of every
-    /// file, and that each file continues the one named before it: name them oldest first.
+    /// Each line of an audit file ends with a hash over itself and the line before. This checks every
+    /// line of every file, and that each file continues the one named before it: name them oldest
+    /// first.
     ///
     ///   lockkeeper audit verify audit.jsonl.2 audit.jsonl.1 audit.jsonl
     ///   zcat audit.jsonl.2.gz | lockkeeper audit verify -
     ///   lockkeeper audit verify --from 5f8c… audit.jsonl
     ///
-    /// What it proves: no line was changed, put in, moved or taken out between the first and the last one. What it
-    /// doesn't: whoever can write the whole file can make a new chain for it, and lines cut off at its end leave no
-    /// trace. So keep the last hash that is printed, the checkpoint, somewhere else, and give it to --from later.
+    /// What it proves: no line was changed, put in, moved or taken out between the first and the last
+    /// one. What it doesn't: whoever can write the whole file can make a new chain for it, and lines
+    /// cut off at its end leave no trace. So keep the last hash that is printed, the checkpoint,
+    /// somewhere else, and give it to --from later.
     ///
-    /// Torn lines (a crash, a full disk) and a missing end event (the program was killed, or still runs) are told, and
-    /// are no errors. Exit 0: all is well; 1: a chain is broken; 2: a file can't be read, or isn't an audit file.
+    /// Torn lines (a crash, a full disk) and a missing end event (the program was killed, or still
+    /// runs) are told, and are no errors. Exit 0: all is well; 1: a chain is broken; 2: a file can't
+    /// be read, or isn't an audit file.
     #[command(verbatim_doc_comment)]
     Verify(verify::Flags),
 }

@@ -75,8 +75,8 @@ enum Command {
     Check(check::Flags),
     /// Print the history of schema changes, or verify an audit file's chain
     ///
-    /// The history comes from lockkeeper's own database (operator.database), asked by its own login, or with --file from
-    /// an audit file. Newest last.
+    /// The history comes from lockkeeper's own database (operator.database), asked by its own login,
+    /// or with --file from an audit file. Newest last.
     ///
     ///   lockkeeper audit --table orders --since 7d
     ///   lockkeeper audit --user deploy --outcome failed --format json

@@ -34,9 +34,14 @@ pub struct Places {
 
 #[derive(Debug, Default)]
 struct State {
-    last: u64,
-    tickets: BTreeMap<u64, Ticket>,
+    /// Of the tickets so far the last number, and how many there were.
+    last: Order,
+    tickets: BTreeMap<Order, Ticket>,
 }
+
+/// Who comes first: by the number in the journal, where there is one, so that nobody is before another one here and
+/// behind it there; then by who came first.
+type Order = (u64, u64);
 
 #[derive(Debug)]
 struct Ticket {
@@ -57,7 +62,7 @@ pub struct Applicant {
 #[derive(Debug)]
 pub struct Place {
     places: Places,
-    number: u64,
+    order: Order,
 }
 
 impl Places {
@@ -66,17 +71,23 @@ impl Places {
     }
 
     /// Takes the last place.
-    pub fn enter(&self, mut keys: Vec<Key>, who: Applicant) -> Place {
+    pub fn enter(&self, keys: Vec<Key>, who: Applicant) -> Place {
+        let next = self.lock().last.0 + 1;
+        self.enter_as(next, keys, who)
+    }
+
+    /// Takes the place of that number.
+    pub fn enter_as(&self, number: u64, mut keys: Vec<Key>, who: Applicant) -> Place {
         keys.sort_unstable();
         keys.dedup();
         let mut state = self.lock();
-        state.last += 1;
-        let number = state.last;
-        state.tickets.insert(number, Ticket { keys, who });
+        state.last = (state.last.0.max(number), state.last.1 + 1);
+        let order = (number, state.last.1);
+        state.tickets.insert(order, Ticket { keys, who });
         drop(state);
         Place {
             places: self.clone(),
-            number,
+            order,
         }
     }
 }
@@ -85,10 +96,10 @@ impl Place {
     /// Those who come first.
     pub fn ahead(&self) -> Vec<Applicant> {
         let state = self.places.lock();
-        let Some(own) = state.tickets.get(&self.number) else {
+        let Some(own) = state.tickets.get(&self.order) else {
             return Vec::new();
         };
-        let earlier = state.tickets.range(..self.number);
+        let earlier = state.tickets.range(..self.order);
         let rivals = earlier.filter(|(_, ticket)| {
             let is_wanted = |key| own.keys.binary_search(key).is_ok();
             ticket.keys.iter().any(is_wanted)
@@ -99,7 +110,7 @@ impl Place {
     /// The keys that it is for.
     pub fn is_for(&self, keys: &[Key]) -> bool {
         let state = self.places.lock();
-        let own = state.tickets.get(&self.number);
+        let own = state.tickets.get(&self.order);
         own.is_some_and(|own| keys.iter().all(|key| own.keys.binary_search(key).is_ok()))
     }
 
@@ -184,7 +195,7 @@ impl Queue {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.places.lock().tickets.remove(&self.number);
+        self.places.lock().tickets.remove(&self.order);
     }
 }
 
@@ -235,6 +246,18 @@ mod tests {
         drop(second);
         assert_eq!(numbers(&third), [0; 0]);
         assert!(third.is_for(&[t(2)]) && !third.is_for(&[t(1)]));
+    }
+
+    #[test]
+    fn the_journal_s_order_is_kept_whoever_comes_first() {
+        let places = Places::default();
+        let t = |oid| vec![Key::Relation(1, oid)];
+        let later = places.enter_as(8, t(1), who(2));
+        let earlier = places.enter_as(7, t(1), who(1));
+        assert_eq!(numbers(&earlier), [0; 0]);
+        assert_eq!(numbers(&later), [1]);
+        let last = places.enter(t(1), who(3));
+        assert_eq!(numbers(&last), [1, 2]);
     }
 
     #[test]

@@ -155,10 +155,7 @@ pub trait Session {
         async { Ok(()) }
     }
     /// Waits until no other lockkeeper builds in this database; how long that took.
-    fn enter_slot(
-        &mut self,
-        _limits: Limits,
-    ) -> impl Future<Output = Result<Duration, RunError>> {
+    fn enter_slot(&mut self, _limits: Limits) -> impl Future<Output = Result<Duration, RunError>> {
         async { Ok(Duration::ZERO) }
     }
     /// The build is over.

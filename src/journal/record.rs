@@ -5,12 +5,10 @@ use serde::{Deserialize, Serialize};
 use crate::audit::event::{ErrorEntry, Who};
 use crate::plan::course::Course;
 use crate::plan::{Plan, Step};
-use crate::sql::name::clip;
+use crate::sql::name::one_line;
 
 /// The version of the value that is written now; older ones are read.
 pub const VERSION: u32 = 1;
-/// Longer statements aren't told from each other, so nobody waits for the same one, in bytes.
-const MAX_TWIN_BYTES: usize = 8 << 10;
 
 /// A plan as the journal holds it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -38,6 +36,9 @@ pub struct Record {
     /// The same for whoever sends the same statement again; `None` where that must run again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub twin: Option<String>,
+    /// It works online, for long: whoever sends the same statement meanwhile waits for its outcome.
+    #[serde(default)]
+    pub online: bool,
     /// The server process that runs its steps.
     pub backend: Backend,
     /// Its steps; those of a statement that may hold a password only have titles.
@@ -86,7 +87,7 @@ pub fn recorded_steps(plan: &Plan, may_hold_secret: bool) -> Vec<Step> {
     steps
 }
 
-/// What is the same for the same statement: in the same database, by the same role, on the same
+/// What is the same for the same statement, and tells nothing of it (SHA-256): in the same database, by the same role, on the same
 /// relations, in the same schema.
 pub fn twin(
     (database, role): (u32, &str),
@@ -94,12 +95,17 @@ pub fn twin(
     schema: Option<&str>,
     statement: &str,
 ) -> Option<String> {
-    let words: Vec<&str> = statement.trim_end_matches([';', ' ', '\n']).split_whitespace().collect();
-    let statement = words.join(" ");
-    if clip(&statement, MAX_TWIN_BYTES).len() < statement.len() {
-        return None;
-    }
-    serde_json::to_string(&(database, role, relations, schema, statement)).ok()
+    let statement =
+        one_line(statement.trim_end_matches(|one: char| one == ';' || one.is_whitespace()));
+    let all = serde_json::to_vec(&(database, role, relations, schema, statement)).ok()?;
+    let digest = ring::digest::digest(&ring::digest::SHA256, &all);
+    Some(
+        digest
+            .as_ref()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect(),
+    )
 }
 
 #[cfg(test)]
@@ -108,13 +114,14 @@ mod tests {
 
     #[test]
     fn a_statement_is_the_same_but_for_its_blanks() {
-        let twin = |role, statement: &str| twin((5, role), &[Some(7), None], Some("public"), statement);
+        let twin =
+            |role, statement: &str| twin((5, role), &[Some(7), None], Some("public"), statement);
         let one = twin("r", "CREATE INDEX  i\n ON t (a);");
         assert!(one.is_some());
         assert_eq!(one, twin("r", "CREATE INDEX i ON t (a)"));
         assert_ne!(one, twin("s", "CREATE INDEX i ON t (a)"));
         assert_ne!(one, twin("r", "CREATE INDEX j ON t (a)"));
-        assert_eq!(twin("r", &"x".repeat(MAX_TWIN_BYTES + 1)), None);
+        assert_eq!(one.map(|hash| hash.len()), Some(64));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 -- Version 1. Later versions are added to MIGRATIONS of src/journal/statements.rs, and never changed.
 CREATE SCHEMA lockkeeper;
 
--- A row for each schema change; its order is that of the queue.
+-- A row for each schema change, in the order of the queue.
 CREATE TABLE lockkeeper.plan (
   id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   -- The fencing number: who holds an older one has lost the plan.
@@ -32,7 +32,7 @@ CREATE TABLE lockkeeper.audit_log (
 CREATE INDEX audit_log_at ON lockkeeper.audit_log (at);
 CREATE INDEX audit_log_qualified ON lockkeeper.audit_log ((relations[1]), at);
 CREATE INDEX audit_log_name ON lockkeeper.audit_log ((relations[2]), at);
-CREATE INDEX audit_log_relations ON lockkeeper.audit_log USING gin (relations)
+CREATE INDEX audit_log_relations ON lockkeeper.audit_log USING gin ((relations[3:]))
   WHERE pg_catalog.cardinality(relations) > 2;
 CREATE INDEX audit_log_user ON lockkeeper.audit_log ((event ->> 'user'), at);
 CREATE INDEX audit_log_outcome ON lockkeeper.audit_log (outcome, at);

@@ -161,13 +161,14 @@ pub fn take_slot(id: i64, claim: i64) -> Command {
 
 /// Gives it back.
 pub fn leave_slot(id: i64) -> Command {
-    const SQL: &str = "UPDATE lockkeeper.plan SET slot = NULL WHERE id = $1::bigint AND slot IS NOT NULL";
+    const SQL: &str =
+        "UPDATE lockkeeper.plan SET slot = NULL WHERE id = $1::bigint AND slot IS NOT NULL";
     Command::with(SQL, vec![id.to_string()])
 }
 
 /// Who is before a plan in the queues of its relations: number, words, and whether it is the same statement.
 pub fn ahead(id: i64) -> Command {
-    const SQL: &str = "SELECT o.id, o.plan ->> 'what', coalesce(o.plan ->> 'twin' = own.plan ->> 'twin', false)
+    const SQL: &str = "SELECT o.id, o.plan ->> 'what', coalesce(o.plan ->> 'twin' = own.plan ->> 'twin' AND (o.plan -> 'online')::bool, false)
         FROM lockkeeper.plan own JOIN lockkeeper.plan o
           ON o.ended IS NULL AND o.id < own.id AND o.keys && own.keys
         WHERE own.id = $1::bigint ORDER BY o.id";

@@ -236,7 +236,9 @@ impl Journal {
     /// [`NoRecord::Failed`].
     pub async fn outcome(&self, id: i64) -> Result<Option<Outcome>, NoRecord> {
         let replies = self.ask(statements::outcome(id)).await?;
-        let text = replies.first().and_then(|reply| reply.rows.first()?.first()?.as_deref());
+        let text = replies
+            .first()
+            .and_then(|reply| reply.rows.first()?.first()?.as_deref());
         Ok(text.and_then(|text| serde_json::from_str(text).ok()))
     }
 
@@ -246,10 +248,14 @@ impl Journal {
     /// [`NoRecord::Failed`].
     pub async fn orphans(&self, silent: Duration) -> Result<Vec<(i64, i64)>, NoRecord> {
         let system = self.system.get().cloned().unwrap_or_default();
-        let replies = self.ask(statements::orphans(&system, silent.as_millis())).await?;
+        let replies = self
+            .ask(statements::orphans(&system, silent.as_millis()))
+            .await?;
         let rows = replies.into_iter().flat_map(|reply| reply.rows);
         let number = |row: &[Option<String>], at: usize| row.get(at)?.as_deref()?.parse().ok();
-        Ok(rows.filter_map(|row| Some((number(&row, 0)?, number(&row, 1)?))).collect())
+        Ok(rows
+            .filter_map(|row| Some((number(&row, 0)?, number(&row, 1)?)))
+            .collect())
     }
 
     /// Takes a plan over; `None` when somebody else has.
@@ -262,8 +268,9 @@ impl Journal {
             return Ok(None);
         };
         let text = |at: usize| row.get(at).and_then(Option::as_deref).unwrap_or_default();
-        let unreadable =
-            |error: serde_json::Error| NoRecord::Failed(format!("plan {id} can't be read: {error}"));
+        let unreadable = |error: serde_json::Error| {
+            NoRecord::Failed(format!("plan {id} can't be read: {error}"))
+        };
         let record: Record = serde_json::from_str(text(1)).map_err(unreadable)?;
         let entry = Entry {
             journal: self.clone(),
@@ -305,7 +312,10 @@ impl Journal {
         };
         let ended = || NoRecord::Failed("lockkeeper is ending".to_owned());
         self.questions.send(question).await.map_err(|_| ended())?;
-        answered.await.map_err(|_| ended())?.map_err(NoRecord::Failed)
+        answered
+            .await
+            .map_err(|_| ended())?
+            .map_err(NoRecord::Failed)
     }
 
     /// Says something that must not be lost, and doesn't wait.
@@ -320,7 +330,9 @@ impl Journal {
         };
         if self.questions.try_send(question).is_err() {
             metrics::audit_event_lost();
-            tracing::error!("an audit event was lost: the operator's database can't be written fast enough");
+            tracing::error!(
+                "an audit event was lost: the operator's database can't be written fast enough"
+            );
         }
     }
 
@@ -413,7 +425,10 @@ impl Entry {
     /// [`NoRecord`].
     pub async fn take_slot(&self) -> Result<(), NoRecord> {
         for _ in 0..MAX_ENTRIES {
-            let replies = self.journal.ask(statements::take_slot(self.id, self.claim)).await?;
+            let replies = self
+                .journal
+                .ask(statements::take_slot(self.id, self.claim))
+                .await?;
             if number(&replies, 0).is_some() {
                 return Ok(());
             }
@@ -451,10 +466,7 @@ impl Entry {
             let id: i64 = row.next()??.parse().ok()?;
             let what = row.next().flatten().unwrap_or_default();
             let is_twin = row.next().flatten().as_deref() == Some("t");
-            let who = Applicant {
-                plan: 0,
-                what,
-            };
+            let who = Applicant { plan: 0, what };
             Some(Ahead { id, who, is_twin })
         });
         Ok(ahead.collect())
@@ -506,7 +518,8 @@ impl Drop for Entry {
     fn drop(&mut self) {
         if self.is_open {
             self.journal.held().remove(&self.id);
-            self.journal.insist(statements::release(self.id, self.claim));
+            self.journal
+                .insist(statements::release(self.id, self.claim));
             self.journal.released.notify_one();
         }
     }
@@ -539,7 +552,14 @@ fn relations(event: &Event) -> Vec<String> {
 }
 
 fn number(replies: &[Reply], at: usize) -> Option<i64> {
-    replies.first()?.rows.first()?.get(at)?.as_deref()?.parse().ok()
+    replies
+        .first()?
+        .rows
+        .first()?
+        .get(at)?
+        .as_deref()?
+        .parse()
+        .ok()
 }
 
 fn json(value: &impl serde::Serialize) -> String {

@@ -101,9 +101,8 @@ impl Rest {
         if done >= steps.len() {
             return Rest::Done;
         }
-        let cannot_go_back = |step: &Step| {
-            matches!(step.undo, Undo::Finish(_) | Undo::Irreversible { .. })
-        };
+        let cannot_go_back =
+            |step: &Step| matches!(step.undo, Undo::Finish(_) | Undo::Irreversible { .. });
         if steps.iter().take(done).any(cannot_go_back) {
             Rest::Forward(done + 1)
         } else {
@@ -170,8 +169,14 @@ mod tests {
         steps[0].undo = Undo::Irreversible {
             why: "it is gone".to_owned(),
         };
-        assert_eq!(Rest::of(&steps, at(1, Some(7)), Fate::Committed), Rest::Forward(2));
-        assert_eq!(Rest::of(&steps, at(1, Some(7)), Fate::Aborted), Rest::Back(0));
+        assert_eq!(
+            Rest::of(&steps, at(1, Some(7)), Fate::Committed),
+            Rest::Forward(2)
+        );
+        assert_eq!(
+            Rest::of(&steps, at(1, Some(7)), Fate::Aborted),
+            Rest::Back(0)
+        );
         assert_eq!(Rest::after(&steps, 3), Rest::Done);
     }
 

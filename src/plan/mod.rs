@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use self::backfill::Backfill;
 use crate::lock::LockMode;
 use crate::sql::name::Name;
+use crate::sql::redact::redacted;
 
 /// Ordered steps.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -410,7 +411,7 @@ impl fmt::Display for Undo {
         match self {
             Undo::NothingToUndo => f.write_str("nothing to undo"),
             Undo::DropInvalidIndexes(_) => f.write_str("drop the INVALID index it leaves"),
-            Undo::Sql(sql) => f.write_str(sql),
+            Undo::Sql(sql) => f.write_str(&redacted(sql, false)),
             Undo::Finish(step) => {
                 write!(f, "irreversible: half done, it is finished by {}", step.sql)
             }
@@ -453,7 +454,7 @@ fn write_steps(f: &mut fmt::Formatter<'_>, steps: &[Step], indent: &str) -> fmt:
             step.undo
         )?;
         for statement in step.statements() {
-            writeln!(f, "{indent}{trunk}   {statement}")?;
+            writeln!(f, "{indent}{trunk}   {}", redacted(&statement, false))?;
         }
         if !step.otherwise().is_empty() {
             writeln!(f, "{indent}{trunk}   if that takes longer than the budget:")?;

@@ -195,7 +195,10 @@ impl Fates {
     }
 
     fn control(&mut self, at: Position) -> Option<Control> {
-        let found = self.controls.iter().position(|(position, _)| *position == at);
+        let found = self
+            .controls
+            .iter()
+            .position(|(position, _)| *position == at);
         found.map(|found| self.controls.swap_remove(found).1)
     }
 
@@ -347,7 +350,9 @@ fn controls(text: &[u8], mode: LexicalMode) -> Vec<(u64, Control)> {
 /// Where the schema changes of a text stand among its statements, from 0.
 pub fn schema_changes(text: &Arc<Text>) -> impl Iterator<Item = usize> + '_ {
     let statements = text.statements.iter().enumerate();
-    statements.filter(|(_, one)| one.statement.is_ddl()).map(|(at, _)| at)
+    statements
+        .filter(|(_, one)| one.statement.is_ddl())
+        .map(|(at, _)| at)
 }
 
 #[cfg(test)]
@@ -373,7 +378,10 @@ mod tests {
             let round = self.round;
             let statements: Vec<&str> = text.split(';').map(str::trim).collect();
             for (command, statement) in statements.iter().enumerate() {
-                let at = Position { round, command: command as u64 };
+                let at = Position {
+                    round,
+                    command: command as u64,
+                };
                 if statement.starts_with("CREATE") {
                     let stands = if statement.contains("CONCURRENTLY") {
                         Stands::ByItself
@@ -386,11 +394,14 @@ mod tests {
                 }
             }
             let at = Position { round, command: 0 };
-            self.fates.sent_text(text.as_bytes(), at, LexicalMode::default());
+            self.fates
+                .sent_text(text.as_bytes(), at, LexicalMode::default());
             for answer in answers {
                 match *answer {
                     "!" => self.fates.received(b'E', b"C42P07\0Mno\0\0", status),
-                    tag => self.fates.received(b'C', format!("{tag}\0").as_bytes(), status),
+                    tag => self
+                        .fates
+                        .received(b'C', format!("{tag}\0").as_bytes(), status),
                 }
             }
             self.fates.received(b'Z', b"", status);
@@ -398,7 +409,10 @@ mod tests {
 
         fn settled(&mut self) -> Vec<(u64, &'static str)> {
             let settled = self.fates.settled();
-            settled.iter().map(|one| (one.number, one.fate.as_str())).collect()
+            settled
+                .iter()
+                .map(|one| (one.number, one.fate.as_str()))
+                .collect()
         }
     }
 

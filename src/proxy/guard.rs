@@ -3,6 +3,7 @@
 mod explain;
 mod facts;
 mod observe;
+mod orphans;
 mod record;
 mod strings;
 mod window;
@@ -17,7 +18,7 @@ use super::inspect::{By, Intercept, Passed};
 use super::overrides::{self, Asked};
 use super::server_session::{ServerSession, flush_client};
 use super::session::{Session, SessionError};
-use super::turn::{self, Filing, Turn};
+use super::turn::{self, Filing, Turn, Twin};
 use crate::audit::event::{Who, recorded_sql};
 use crate::catalog::{Facts, SessionFacts};
 use crate::config::{CancelBlockers, Config, Mode};
@@ -86,7 +87,9 @@ pub async fn handle(session: &mut Session, intercept: Intercept) -> Result<(), S
             &Passed {
                 text: intercept.text.clone(),
                 because: "its text can't be read for certain",
-                followed: fates::schema_changes(&intercept.text).map(|at| (at, None)).collect(),
+                followed: fates::schema_changes(&intercept.text)
+                    .map(|at| (at, None))
+                    .collect(),
             },
         );
         session.inspector.pass_next();
@@ -188,6 +191,10 @@ async fn enforce(session: &mut Session, intercept: &Intercept, parsed: &Parsed) 
         if mode != Mode::Enforce {
             return observe::stand_back(&mut server, intercept, parsed, mode).await;
         }
+    }
+    let limits = limits(&server.session().worker.setup().config);
+    if orphans::settle(&mut server, limits).await.is_err() {
+        return Ending::Gone;
     }
     let mut judgements = 0;
     while judgements < MAX_JUDGEMENTS {
@@ -424,6 +431,45 @@ impl Case<'_> {
         Ending::Failed(Box::new(fields))
     }
 
+    /// The plan that carries a verdict out; or how it ends without one.
+    fn plan_of(
+        &self,
+        server: &mut ServerSession<'_>,
+        facts: &Facts,
+        judgement: &Judgement,
+    ) -> Result<Plan, Ending> {
+        let (outcome, error, ending) = match &judgement.verdict {
+            Verdict::Pass(plan) | Verdict::Rewrite(plan) | Verdict::Queue(plan) => {
+                return Ok(plan.clone());
+            }
+            Verdict::Reject(refusal) => {
+                let rule = judgement.rule().map_or("none", |rule| rule.name);
+                let fields = error::refused(refusal, rule);
+                let ending = Ending::Failed(Box::new(fields.clone()));
+                ("refused", Some(fields), ending)
+            }
+            Verdict::Untouched if self.intercept.by == By::Query => {
+                ("passed", None, Ending::GoesOn)
+            }
+            // The batch in which its portal lived has ended: it runs from here.
+            Verdict::Untouched => return Ok(untouched_plan(self.parsed, &self.source)),
+            Verdict::NoOp(no_op) => {
+                for (sqlstate, message) in &no_op.notices {
+                    server.servers_notice(sqlstate, message);
+                }
+                ("done", None, Ending::Done(no_op.tag.to_owned()))
+            }
+        };
+        let ended = Ended {
+            outcome,
+            error: error.as_ref(),
+            elapsed: server.elapsed(),
+            ..Ended::default()
+        };
+        self.record(server, judgement, Some(facts), &ended);
+        Err(ending)
+    }
+
     /// Carries a verdict out.
     async fn carry_out(
         &self,
@@ -432,50 +478,12 @@ impl Case<'_> {
         judgement: Judgement,
         limits: Limits,
     ) -> Ending {
-        let plan = match &judgement.verdict {
-            Verdict::Reject(refusal) => {
-                let rule = judgement.rule().map_or("none", |rule| rule.name);
-                let fields = error::refused(refusal, rule);
-                let elapsed = server.elapsed();
-                let ended = Ended {
-                    outcome: "refused",
-                    error: Some(&fields),
-                    elapsed,
-                    ..Ended::default()
-                };
-                self.record(server, &judgement, Some(facts), &ended);
-                return Ending::Failed(Box::new(fields));
-            }
-            Verdict::Untouched if self.intercept.by == By::Query => {
-                let elapsed = server.elapsed();
-                let ended = Ended {
-                    outcome: "passed",
-                    elapsed,
-                    ..Ended::default()
-                };
-                self.record(server, &judgement, Some(facts), &ended);
-                return Ending::GoesOn;
-            }
-            // The batch in which its portal lived has ended: it runs from here.
-            Verdict::Untouched => untouched_plan(self.parsed, &self.source),
-            Verdict::Pass(plan) | Verdict::Rewrite(plan) | Verdict::Queue(plan) => plan.clone(),
-            Verdict::NoOp(no_op) => {
-                for (sqlstate, message) in &no_op.notices {
-                    server.servers_notice(sqlstate, message);
-                }
-                let elapsed = server.elapsed();
-                let ended = Ended {
-                    outcome: "done",
-                    elapsed,
-                    ..Ended::default()
-                };
-                self.record(server, &judgement, Some(facts), &ended);
-                return Ending::Done(no_op.tag.to_owned());
-            }
+        let plan = match self.plan_of(server, facts, &judgement) {
+            Ok(plan) => plan,
+            Err(ending) => return ending,
         };
-        let tag = self.parsed.statement.tag();
-        let is_secret = self.parsed.statement.may_hold_secret();
-        let applicant = applicant(server, &recorded_sql(&self.source, tag, is_secret));
+        let shown = recorded_sql(&self.source, &self.parsed.statement);
+        let applicant = applicant(server, &shown);
         let setup = server.session().worker.setup();
         let config = &setup.config;
         if let Err(RunError::Sql(fields)) = server.file_is_written() {
@@ -530,10 +538,7 @@ impl Case<'_> {
             event.relations = known;
         }
         let is_secret = self.parsed.statement.may_hold_secret();
-        let is_long = plan.steps.iter().any(Step::is_online)
-            && matches!(judgement.verdict, Verdict::Rewrite(_))
-            && !is_secret;
-        let schema = facts.session.current_schema.clone();
+        let is_rewritten = matches!(judgement.verdict, Verdict::Rewrite(_));
         Filing {
             plan,
             applicant,
@@ -541,7 +546,12 @@ impl Case<'_> {
             events: vec![event],
             is_secret,
             is_read_only: facts.session.read_only,
-            twin: is_long.then(|| (self.source.as_str(), oids(facts), schema)),
+            is_online: is_rewritten && plan.steps.iter().any(Step::is_online),
+            twin: (!is_secret).then(|| Twin {
+                statement: self.source.as_str(),
+                relations: oids(facts),
+                schema: facts.session.current_schema.clone(),
+            }),
         }
     }
 

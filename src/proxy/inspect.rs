@@ -163,7 +163,9 @@ pub struct Tools<'a> {
 
 impl std::fmt::Debug for Tools<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Tools").field("guarding", &self.guarding).finish_non_exhaustive()
+        f.debug_struct("Tools")
+            .field("guarding", &self.guarding)
+            .finish_non_exhaustive()
     }
 }
 

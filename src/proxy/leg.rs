@@ -10,6 +10,7 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::rustls::ProtocolVersion;
+use tokio_rustls::rustls::pki_types::CertificateDer;
 
 /// A socket without TLS.
 #[derive(Debug)]
@@ -43,6 +44,16 @@ impl Stream {
             Raw::Tcp(stream) => stream.peer_addr().ok(),
             Raw::Unix(_) => None,
         }
+    }
+
+    /// The certificate that the other side has shown, if it has shown one. A client's is verified.
+    pub fn peer_certificate(&self) -> Option<&CertificateDer<'static>> {
+        let chain = match self {
+            Stream::Raw(_) => return None,
+            Stream::Accepted(stream) => stream.get_ref().1.peer_certificates(),
+            Stream::Connected(stream) => stream.get_ref().1.peer_certificates(),
+        };
+        chain?.first()
     }
 
     /// The version of TLS as `pg_stat_ssl` has it, `none` without.

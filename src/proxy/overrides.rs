@@ -9,7 +9,9 @@ use crate::rules::{Action, Override, RULES};
 use crate::sql::classify::Text;
 use crate::sql::comment::{self, Remark};
 use crate::sql::lexer::LexicalMode;
+use crate::sql::name::{clip, one_line};
 use crate::sql::parse::Parsed;
+use crate::sql::redact;
 
 /// What a statement's comments ask for.
 #[derive(Debug, Default)]
@@ -87,9 +89,20 @@ pub fn asked(
     }
 }
 
+/// The value of `lockkeeper.mode` as it may be recorded and repeated: one that is no mode may be anything.
+pub fn recorded_mode(value: &str) -> String {
+    const LONGEST: usize = 64;
+    if redact::shows_credentials(value) {
+        "(withheld)".to_owned()
+    } else {
+        one_line(clip(value, LONGEST))
+    }
+}
+
 /// A client sets `lockkeeper.mode`: what is recorded, and what the client is told when it has no
 /// effect.
 pub fn mode_asked(value: &str, config: &Config, who: &Who) -> (OverrideEntry, Option<String>) {
+    let value = &recorded_mode(value);
     const MODES: [&str; 3] = ["enforce", "observe", "off"];
     let notice = if !config.policy.may_override(&who.user) {
         Some(format!(

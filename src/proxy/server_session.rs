@@ -3,6 +3,7 @@
 
 mod held;
 mod journalled;
+mod watched;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -12,7 +13,6 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use tokio::sync::mpsc;
 
 use super::planned::Planned;
 use super::session::{Session, SessionError};
@@ -23,12 +23,10 @@ use crate::catalog::{FactRequest, Facts};
 use crate::error::{self, Interrupt};
 use crate::exec::acquire::{LOCK_NOT_AVAILABLE, QUERY_CANCELED, is_about_locks};
 use crate::exec::operator::Operator;
-use crate::exec::operator::progress::Build;
 use crate::exec::registry::{PlanHandle, PlanInfo};
 use crate::exec::session::{Command, Moment, Point, Pressure, Reply, RunError, Stage};
-use crate::exec::watchdog::{self, Watchdog};
-use crate::pg::introspect::{self, FactsError};
 use crate::journal::store::Entry;
+use crate::pg::introspect::{self, FactsError};
 use crate::plan::course::Course;
 use crate::plan::{Limits, Notices, Step};
 use crate::wire::backend::{self, ErrorFields};
@@ -48,6 +46,7 @@ const MAX_QUEUED_BYTES: usize = 1 << 20;
 const MAX_ROWS: usize = 10_000;
 
 pub(super) use self::held::{Held, Inserted};
+use self::watched::Watched;
 
 /// The server session of a [`Session`], for the time of one statement.
 pub struct ServerSession<'a> {
@@ -316,35 +315,6 @@ impl<'a> ServerSession<'a> {
             .map(|interrupt| Ok(Wake::Interrupt(interrupt)))
     }
 
-    /// What the watchdog has to say.
-    fn poll_watched(&mut self, cx: &mut std::task::Context<'_>) -> Option<Wake> {
-        let watched = self.watched.as_mut()?;
-        let Poll::Ready(seen) = watched.seen.poll_recv(cx) else {
-            return None;
-        };
-        let Some(seen) = seen else {
-            self.watched = None;
-            return None;
-        };
-        let elapsed = watched.began.elapsed();
-        let is_over = !watched.limit.is_zero() && elapsed >= watched.limit;
-        let mut told = None;
-        if let Some(seen) = seen {
-            told = watched.watchdog.notice(&seen, elapsed);
-            if let Some(Stage::Runs { progress, .. }) = &mut self.stage {
-                *progress = seen.words();
-            }
-            self.publish_stage();
-        }
-        if is_over {
-            self.watched = None;
-            return Some(Wake::OutOfTime);
-        }
-        // The waker is spent: the next poll comes with the next look.
-        cx.waker().wake_by_ref();
-        told.map(|(message, detail)| Wake::Told(message, detail))
-    }
-
     /// Ready when the client has gone, its time is over, or lockkeeper ends. A cancel request needs nothing here: it
     /// is forwarded.
     fn poll_interrupt(&mut self, cx: &mut std::task::Context<'_>) -> Poll<Interrupt> {
@@ -558,41 +528,6 @@ enum Wake {
     Stopped,
     /// The client is to be told.
     Told(String, String),
-}
-
-/// A build that is followed on the operator's login, and ends when its time is over.
-struct Watched {
-    /// `None` when there is no operator, or when it can't be asked just now.
-    seen: mpsc::Receiver<Option<Build>>,
-    watchdog: Watchdog,
-    began: Instant,
-    /// Zero is none.
-    limit: Duration,
-}
-
-impl Watched {
-    /// Follows the build of a backend until this is dropped.
-    fn new(operator: Option<Operator>, pid: u32, limit: Duration) -> Watched {
-        let (tell, seen) = mpsc::channel(1);
-        tokio::spawn(async move {
-            loop {
-                tokio::time::sleep(watchdog::LOOK_INTERVAL).await;
-                let build = match &operator {
-                    Some(operator) => operator.build(pid).await,
-                    None => None,
-                };
-                if tell.send(build).await.is_err() {
-                    return;
-                }
-            }
-        });
-        Watched {
-            seen,
-            watchdog: Watchdog::default(),
-            began: Instant::now(),
-            limit,
-        }
-    }
 }
 
 #[derive(Default)]

@@ -22,7 +22,7 @@ use super::console::{self, Entrance, Room};
 use super::leg::{Leg, Raw, Stream};
 use super::session::Session;
 use super::setup::Setup;
-use super::tls::{ALPN, ServerConnector};
+use super::tls::{self, ALPN, ServerConnector};
 use super::worker::{Place, SCRATCH_BYTES, Worker};
 use crate::audit::event::Who;
 use crate::config::{ClientTls, ServerTls, Upstream};
@@ -140,6 +140,7 @@ pub async fn start(
         application: parameters.application_name,
         client: caller.peer.to_string(),
         server_pid: 0,
+        tls_subject: client.stream.peer_certificate().and_then(tls::subject),
     };
     // Without TLS of its own a client can't bind the channel, and libpq refuses a server that offers it.
     let hides_binding = matches!(

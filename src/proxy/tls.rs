@@ -21,8 +21,10 @@ use tokio_rustls::rustls::{
     ServerConfig, SignatureScheme,
 };
 use tokio_rustls::{TlsAcceptor, TlsConnector};
+use x509_parser::parse_x509_certificate;
 
 use crate::config::{ClientCertificate, ClientTls, Listen, ServerTls, Upstream};
+use crate::sql::name::{clip, one_line};
 
 /// The ALPN protocol of PostgreSQL 17's direct TLS.
 pub const ALPN: &[u8] = b"postgresql";
@@ -66,6 +68,15 @@ pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsErro
     } else {
         Ok(certificates)
     }
+}
+
+/// The subject of a certificate as text (`O=…, CN=…`), on one line, at most 1 KiB; `None` when it can't be
+/// read.
+pub fn subject(certificate: &CertificateDer<'_>) -> Option<String> {
+    const LONGEST: usize = 1024;
+    let (_, certificate) = parse_x509_certificate(certificate).ok()?;
+    let subject = one_line(&certificate.subject().to_string());
+    Some(clip(&subject, LONGEST).to_owned())
 }
 
 /// What TLS on the legs means for clients that use SCRAM, where it means anything.

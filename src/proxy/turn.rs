@@ -40,8 +40,20 @@ pub(super) struct Filing<'a> {
     pub(super) is_secret: bool,
     /// The server refuses whatever writes.
     pub(super) is_read_only: bool,
-    /// The statement, its relations and the schema that it is in, where it may be had by who sends it again.
-    pub(super) twin: Option<(&'a str, Vec<Option<u32>>, Option<String>)>,
+    /// It works online, for long, in the statement's place.
+    pub(super) is_online: bool,
+    /// By what the same statement is known again, where its outcome may be had by who sends it again.
+    pub(super) twin: Option<Twin<'a>>,
+}
+
+/// By what the same statement is known again.
+pub(super) struct Twin<'a> {
+    /// The statement.
+    pub(super) statement: &'a str,
+    /// Its relations.
+    pub(super) relations: Vec<Option<u32>>,
+    /// The schema of what it makes without naming one.
+    pub(super) schema: Option<String>,
 }
 
 /// Waits until no earlier schema change works on a relation of the plan's. A place that was had
@@ -75,8 +87,13 @@ pub(super) async fn wait(
     let place = match before.filter(|place| place.is_for(&keys)) {
         Some(place) => place,
         None => {
+            let number = server.entry().map(Entry::id);
             let places = &server.session().worker.shared.places;
-            places.enter(keys, filing.applicant.clone())
+            let who = filing.applicant.clone();
+            match number.and_then(|number| u64::try_from(number).ok()) {
+                Some(number) => places.enter_as(number, keys, who),
+                None => places.enter(keys, who),
+            }
         }
     };
     let limits = filing.limits;
@@ -86,7 +103,10 @@ pub(super) async fn wait(
     };
     let deadline = match twin {
         Some(_) => {
-            server.notice("the same statement is at work already: waiting for its outcome", "");
+            server.notice(
+                "the same statement is at work already: waiting for its outcome",
+                "",
+            );
             Duration::MAX
         }
         None => limits.deadline,
@@ -108,8 +128,9 @@ pub(super) async fn wait(
 
 fn record(filing: &Filing<'_>, set: &LockSet) -> Record {
     let (database, role) = (set.database, set.role.clone());
-    let twin = filing.twin.as_ref().and_then(|(statement, relations, schema)| {
-        twin((database, &role), relations, schema.as_deref(), statement)
+    let twin = filing.twin.as_ref().and_then(|known| {
+        let schema = known.schema.as_deref();
+        twin((database, &role), &known.relations, schema, known.statement)
     });
     let first = filing.events.first().cloned().unwrap_or_default();
     Record {
@@ -123,6 +144,7 @@ fn record(filing: &Filing<'_>, set: &LockSet) -> Record {
         sql: first.sql,
         what: filing.applicant.what.clone(),
         twin,
+        online: filing.is_online,
         backend: Backend {
             pid: set.pid,
             start: String::new(),

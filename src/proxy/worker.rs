@@ -11,14 +11,15 @@ use tokio::sync::watch;
 
 use super::cancel::CancelRegistry;
 use super::operator::Reserve;
+use super::operator::orphans::Orphans;
 use super::setup::Setup;
 use crate::audit::log::AuditLog;
+use crate::config::{Config, OnFailure};
 use crate::console::Reloads;
 use crate::exec::failpoint::Failpoints;
 use crate::exec::operator::Operator;
 use crate::exec::places::Places;
 use crate::exec::registry::Registry;
-use crate::config::{Config, OnFailure};
 use crate::journal::store::{Journal, State};
 use crate::metrics::{AllMetrics, Metrics};
 use crate::sql::cache::ClassCache;
@@ -116,6 +117,8 @@ pub struct Shared {
     pub operator: Operator,
     /// What is written down of plans.
     pub journal: Journal,
+    /// Plans that wait for a session of their role's.
+    pub orphans: Orphans,
     /// A server connection that is given up for the console.
     pub reserve: Reserve,
     /// Where schema changes queue.

@@ -15,6 +15,7 @@ use memchr::{memchr, memchr2};
 
 use self::statements::StatementTracker;
 
+mod ends;
 mod statements;
 #[cfg(test)]
 mod tests;
@@ -258,11 +259,6 @@ impl Lexer {
             self.position += 1;
             rest = &rest[1..];
         }
-    }
-
-    /// Whether what was read so far ends within a `/* */` comment.
-    pub fn is_in_comment(&self) -> bool {
-        matches!(self.state, State::BlockComment { .. })
     }
 
     /// Ends the text and emits the tokens that were waiting for more.

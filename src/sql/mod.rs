@@ -11,5 +11,6 @@ pub mod encoding;
 pub mod lexer;
 pub mod name;
 pub mod parse;
+pub mod redact;
 pub mod statement;
 mod tag;

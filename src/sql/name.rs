@@ -4,7 +4,9 @@ use std::fmt;
 
 /// A possibly qualified name, as PostgreSQL's parser read it: folded to lower case unless it was
 /// quoted.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
 pub struct Name {
     /// The schema, when it was written.
     pub schema: Option<String>,

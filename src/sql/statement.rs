@@ -118,7 +118,10 @@ impl Statement {
 
     /// Whether it refuses a transaction block, and commits by itself.
     pub fn commits_by_itself(&self) -> bool {
-        let is_known = !matches!(self, Statement::Unreadable { .. } | Statement::Execute { .. });
+        let is_known = !matches!(
+            self,
+            Statement::Unreadable { .. } | Statement::Execute { .. }
+        );
         is_known && !self.may_be_in_string()
     }
 
@@ -187,7 +190,12 @@ impl Statement {
         }
     }
 
-    /// Whether its text may hold a password: such a text is never logged, recorded or repeated.
+    /// Whether the parser has read it: of a text that it hasn't, nothing is logged or recorded.
+    pub fn is_readable(&self) -> bool {
+        !matches!(self, Statement::Unreadable { .. })
+    }
+
+    /// Whether its text may hold a password: no constant and no comment of such a text is logged or recorded.
     pub fn may_hold_secret(&self) -> bool {
         match self {
             Statement::Other(other) => other.may_hold_secret,

@@ -112,6 +112,13 @@ impl Program {
         }
     }
 
+    /// All that it has logged so far.
+    pub(crate) fn whole_log(&self) -> String {
+        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        let lines = log.iter().map(ToString::to_string);
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
     /// The fields of what it has logged under a message so far.
     pub(crate) fn logged(&self, message: &str) -> Vec<Value> {
         let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);

@@ -57,6 +57,9 @@ pub(crate) fn authority() -> Authority {
         let key = KeyPair::generate().unwrap();
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut params = CertificateParams::new(names).unwrap();
+        params
+            .distinguished_name
+            .push(DnType::OrganizationName, "Shop's migrations");
         params.not_after = rcgen::date_time_ymd(year, 1, 1);
         Certificate {
             chain: params.signed_by(&key, &issuer).unwrap().pem(),
@@ -236,6 +239,39 @@ fn the_clients_own_certificate() {
             assert_eq!(ask(&proxy, None).0, demand == ClientCertificate::Optional);
             let (is_in, why) = ask(&proxy, Some(&stranger.local));
             assert!(!is_in && why.contains("alert"), "{why}");
+        }
+    });
+}
+
+#[test]
+fn the_subject_of_the_clients_certificate_is_recorded() {
+    limited(|| {
+        let authority = authority();
+        let proxy = Proxy::start(shared(), |config, directory| {
+            listen_with(config, directory, ClientTls::Allow, &trusted().local);
+            let ca = write(directory, "clients.crt", &authority.certificate);
+            config.listen.client_ca = Some(ca);
+        });
+        let chain = write(proxy.directory(), "own.crt", &authority.local.chain);
+        let key = write(proxy.directory(), "own.key", &authority.local.key);
+        let own = format!("sslcert={} sslkey={}", chain.display(), key.display());
+        let none = "sslcert=/nonexistent".to_owned();
+        let ways = [
+            ("require", own, true),
+            ("require", none.clone(), false),
+            ("disable", none, false),
+        ];
+        for (mode, certificate, _) in &ways {
+            let conninfo = conninfo(&proxy, "postgres", &format!("sslmode={mode} {certificate}"));
+            psql(&conninfo, &["-c", "CREATE TEMPORARY TABLE t (a int)"], "").ok();
+        }
+        let events = proxy.events();
+        assert_eq!(events.len(), ways.len(), "{events:?}");
+        for (event, (_, _, has_subject)) in events.iter().zip(&ways) {
+            let subject = event.get("tls_subject");
+            assert_eq!(subject.is_some(), *has_subject, "{event}");
+            let subject = subject.and_then(|subject| subject.as_str());
+            assert!(subject.is_none_or(|name| name.contains("O=Shop's migrations")));
         }
     });
 }

@@ -398,12 +398,22 @@ impl Wire {
     /// Waits for a NOTICE with such words; gives it.
     #[track_caller]
     pub(crate) fn until_told(&mut self, words: &str) -> Frame {
+        let frames = self.until_told_all(words);
+        frames.into_iter().next_back().unwrap()
+    }
+
+    /// Waits for a NOTICE with such words; gives all frames up to it.
+    #[track_caller]
+    pub(crate) fn until_told_all(&mut self, words: &str) -> Vec<Frame> {
+        let mut frames = Vec::new();
         while let Some(frame) = self.next() {
             let is_last = matches!(frame.tag, b'E' | b'Z');
-            if frame.tag == b'N' && frame.field(b'M').contains(words) {
-                return frame;
-            }
+            let is_it = frame.tag == b'N' && frame.field(b'M').contains(words);
             assert!(!is_last, "not told {words:?}: {frame:?}");
+            frames.push(frame);
+            if is_it {
+                return frames;
+            }
         }
         panic!("not told {words:?}: the session ended");
     }

@@ -65,7 +65,7 @@ fn a_hash_is_that_of_the_hash_before_and_the_line_without_it() {
     let text = String::from_utf8(line.clone()).unwrap();
     assert_eq!(text, format!("{{\"a\":1,\"hash\":\"{hash}\"}}\n"));
     assert_eq!(hash_in(&line[..line.len() - 1]), Some(hash));
-    assert_eq!(hash.as_str(), expected);
+    assert_eq!(hash.to_string(), expected);
 }
 
 #[test]
@@ -176,7 +176,7 @@ fn files_follow_each_other() {
     // It came to the new one later.
     let (mut joined, at) = file(last, &[]);
     let mut second: serde_json::Value = serde_json::from_slice(&start(at, None)).unwrap();
-    second["left"] = late.as_str().into();
+    second["left"] = late.to_string().into();
     seal(&at, &serde_json::to_vec(&second).unwrap(), &mut joined);
     assert_eq!(
         checked(&joined).follows(&checked(&longer)),

@@ -154,12 +154,17 @@ impl AuditFile {
     }
 
     fn lock(&self) -> io::Result<()> {
+        if !self.is_regular {
+            return Ok(());
+        }
         let asked = Instant::now();
-        while self.is_regular {
+        loop {
             match self.file.try_lock() {
                 Ok(()) => return Ok(()),
                 // A file system without locks: then nobody has any.
-                Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Unsupported => break,
+                Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Unsupported => {
+                    return Ok(());
+                }
                 Err(TryLockError::Error(error)) => return Err(error),
                 Err(TryLockError::WouldBlock) if asked.elapsed() < LOCK_LIMIT => {
                     thread::sleep(LOCK_PAUSE);
@@ -172,7 +177,6 @@ impl AuditFile {
                 }
             }
         }
-        Ok(())
     }
 
     /// What is to be written; the lock is held.

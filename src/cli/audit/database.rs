@@ -60,10 +60,10 @@ pub(super) async fn read(config: &Config, filter: &Filter) -> Result<Vec<Recorde
     Ok(events)
 }
 
-/// The question, newest first, and its parameters. Every form of it follows an index in the order of `at` to its limit:
-/// on `(at)`, `(relations[1], at)`, `(relations[2], at)`, `((event ->> 'user'), at)` or `(outcome, at)`. Only where a
-/// relation isn't an event's first, the events that name it are found by the GIN index on `relations`, which knows no
-/// order. `relations` holds [`crate::audit::event::search_names`].
+/// The question, newest first, and its parameters. Each form of it follows an index in the order of `at` as far as
+/// its limit: on `(at)`, `(relations[1], at)`, `(relations[2], at)`, `(event ->> 'user', at)` or `(outcome, at)`.
+/// Events that name a relation, but not as their first one, are found by the GIN index on `relations[3:]`, all of them,
+/// for it knows no order. `relations` holds [`crate::audit::event::search_names`].
 fn question(filter: &Filter) -> (String, Vec<String>) {
     let mut parameters = Vec::new();
     let mut place = |value: String| {
@@ -86,29 +86,30 @@ fn question(filter: &Filter) -> (String, Vec<String>) {
         Some(outcome) => conditions.push(format!("outcome = {}::text", place(outcome.to_owned()))),
     }
     let limit = filter.limit;
-    let newest = |conditions: &[String]| {
-        let conditions = match conditions {
+    let newest = "ORDER BY at DESC, id DESC LIMIT";
+    let fitting = |more: &[String]| {
+        let conditions = [&conditions[..], more].concat();
+        let conditions = match &conditions[..] {
             [] => String::new(),
             conditions => format!("WHERE {}", conditions.join(" AND ")),
         };
-        format!(
-            "SELECT id, at, outcome, event FROM lockkeeper.audit_log {conditions}
-             ORDER BY at DESC, id DESC LIMIT {limit}"
-        )
+        format!("SELECT id, at, outcome, event FROM lockkeeper.audit_log {conditions}")
     };
     let found = match &filter.table {
-        None => newest(&conditions),
+        None => format!("{} {newest} {limit}", fitting(&[])),
         Some(table) => {
             let name = place(table.name.clone());
             let at = if table.has_schema { 1 } else { 2 };
-            let with = |more: String| newest(&[&conditions[..], &[more]].concat());
-            let first = with(format!("relations[{at}] = {name}::text"));
-            let other = with(format!(
-                "cardinality(relations) > 2 AND relations @> ARRAY[{name}::text] AND relations[{at}] <> {name}::text"
-            ));
+            let first = fitting(&[format!("relations[{at}] = {name}::text")]);
+            let other = fitting(&[
+                format!("relations[3:] @> ARRAY[{name}::text] AND cardinality(relations) > 2"),
+                format!("relations[{at}] <> {name}::text"),
+            ]);
+            // Without OFFSET 0 the planner could walk through all events for a few that it takes for many.
             format!(
-                "SELECT * FROM (({first}) UNION ALL ({other})) both_of
-                 ORDER BY at DESC, id DESC LIMIT {limit}"
+                "SELECT * FROM (({first} {newest} {limit})
+                   UNION ALL (SELECT * FROM ({other} OFFSET 0) others {newest} {limit})) both_of
+                 {newest} {limit}"
             )
         }
     };

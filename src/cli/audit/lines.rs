@@ -1,9 +1,11 @@
 //! The history in an audit file.
 
 use std::collections::VecDeque;
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -12,6 +14,9 @@ use super::show::Recorded;
 
 /// The longest line that is read, in bytes: no event is longer.
 const MAX_LINE_BYTES: u64 = 64 << 20;
+/// Who writes has the file locked for moments: so often is it looked whether it is free, with pauses between.
+const LOCK_TRIES: u32 = 50;
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 /// The name of standard input.
 const STDIN: &str = "-";
 
@@ -34,7 +39,13 @@ impl Lines {
         } else {
             let named = |error: io::Error| format!("{name}: {error}");
             let file = File::open(path).map_err(named)?;
-            let is_locked = file.try_lock_shared().is_ok() || file.lock_shared().is_ok();
+            let is_locked = (0..LOCK_TRIES).any(|_| {
+                let result = file.try_lock_shared();
+                if matches!(result, Err(TryLockError::WouldBlock)) {
+                    thread::sleep(LOCK_PAUSE);
+                }
+                result.is_ok()
+            });
             let found = file.metadata().map_err(named)?;
             if is_locked {
                 let _ = file.unlock(); // closing it does that, too

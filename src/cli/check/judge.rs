@@ -3,7 +3,6 @@
 use super::catalog::{Catalog, NoFacts};
 use super::report::{Finding, Size, Word};
 use super::script::{self, Piece};
-use crate::audit::event::recorded_sql;
 use crate::catalog::Facts;
 use crate::catalog::script::Script as Made;
 use crate::plan::Context;
@@ -11,6 +10,7 @@ use crate::rules::{self, Action, Judgement, Override, Policy, RULES, Verdict};
 use crate::sql::comment::{self, Remark};
 use crate::sql::lexer::{self, LexicalMode};
 use crate::sql::parse::{self, ParseError, Parsed, Sort};
+use crate::sql::redact::redacted;
 use crate::sql::statement::{InBody, Statement};
 
 /// Judges scripts.
@@ -463,8 +463,8 @@ fn refuses_block(context: &Context) -> bool {
 /// The statement's text as a report may repeat it.
 fn shown(parsed: &Parsed, source: &str) -> String {
     match &parsed.statement {
-        Statement::Other(other) if other.may_hold_secret => recorded_sql(source, other.tag, true),
-        _ => source.to_owned(),
+        Statement::Other(other) => redacted(source, other.may_hold_secret).into_owned(),
+        _ => redacted(source, false).into_owned(),
     }
 }
 

@@ -11,7 +11,7 @@ SELECT coalesce(l.pid, 0), coalesce(l.database, 0), l.relation, l.mode, l.grante
   CASE WHEN a.state = 'active' OR a.backend_type = 'autovacuum worker'
     THEN (1000 * extract(epoch FROM coalesce(a.query_start, a.xact_start)))::pg_catalog.int8 END,
   (1000 * extract(epoch FROM pg_catalog.clock_timestamp()))::pg_catalog.int8,
-  pg_catalog.left(pg_catalog.regexp_replace(coalesce(a.query, ''), '\s+', ' ', 'g'), 1000),
+  pg_catalog.left(coalesce(a.query, ''), 1000),
   (EXISTS (SELECT FROM pg_catalog.pg_stat_progress_create_index b
            WHERE b.pid = l.pid AND b.command LIKE '%CONCURRENTLY'))::pg_catalog.int4,
   (l.pid IS NULL OR a.backend_xid IS NOT NULL)::pg_catalog.int4

@@ -3,6 +3,7 @@
 use crate::error;
 use crate::exec::runner::Progress;
 use crate::sql::classify::Text;
+use crate::sql::redact::redacted;
 use crate::wire::backend::ErrorFields;
 
 /// The server's error, with what was done about it; its position is that in the client's own text,
@@ -36,10 +37,12 @@ pub(super) fn explain_failure(
             .map(|line| format!("{}{line}", error::PREFIX)),
     );
     if !progress.executed.is_empty() {
+        let executed = progress.executed.iter();
+        let executed: Vec<_> = executed.map(|sql| redacted(sql, false)).collect();
         lines.push(format!(
             "{}done before that: {}",
             error::PREFIX,
-            progress.executed.join("; ")
+            executed.join("; ")
         ));
     }
     fields.detail = lines.join("\n");

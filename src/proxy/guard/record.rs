@@ -1,9 +1,12 @@
 //! What is recorded of schema changes: those that are guarded, and those that go on as they came.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::asked;
-use crate::audit::event::{ErrorEntry, Event, RelationEntry, WindowEntry, recorded_sql};
+use crate::audit::event::{
+    ErrorEntry, Event, MAX_SQL_BYTES, OverrideEntry, RelationEntry, WindowEntry, recorded_sql,
+};
 use crate::audit::log;
 use crate::catalog::Facts;
 use crate::config::Config;
@@ -19,8 +22,9 @@ use crate::proxy::session::Session;
 use crate::proxy::worker::Worker;
 use crate::rules::{Judgement, Verdict};
 use crate::sql::classify::Text;
-use crate::sql::name::quote_literal;
+use crate::sql::name::{clip, quote_literal};
 use crate::sql::parse::Parsed;
+use crate::sql::redact;
 use crate::wire::backend::ErrorFields;
 
 /// How a statement ended, for the record.
@@ -48,25 +52,19 @@ pub(super) fn record(
     entry: Option<Entry>,
 ) {
     let mut event = event_of(session, text, parsed);
-    let is_secret = parsed.statement.may_hold_secret();
+    let shown = |sql: &String| recorded_sql(sql, &parsed.statement);
     event.verdict = judgement.verdict.as_str().into();
     event.rule = judgement.rule().map(|rule| rule.name.into());
     event.outcome = ended.outcome.into();
     event.because = ended.because.map(Into::into);
     event.error = ended.error.map(|fields| ErrorEntry {
         sqlstate: fields.sqlstate.clone(),
-        message: if is_secret {
-            "(withheld)".to_owned()
-        } else {
-            fields.message.clone()
-        },
+        message: recorded_message(&fields.message, text),
     });
     if let (Verdict::Rewrite(plan), "observed") = (&judgement.verdict, ended.outcome) {
         let steps = plan.steps.iter();
         let statements = steps.flat_map(|step| std::iter::once(&step.sql).chain(&step.also));
-        event.planned = statements
-            .map(|sql| recorded_sql(sql, &event.tag, is_secret))
-            .collect();
+        event.planned = statements.map(shown).collect();
     }
     let known = facts.map(known_relations).unwrap_or_default();
     if !known.is_empty() {
@@ -74,12 +72,10 @@ pub(super) fn record(
     }
     if let Some(progress) = ended.progress {
         let executed = progress.executed.iter();
-        event.executed = executed
-            .map(|sql| recorded_sql(sql, &event.tag, is_secret))
-            .collect();
+        event.executed = executed.map(shown).collect();
         event.undone.clone_from(&progress.undone);
         if ended.error.is_some() && !progress.last_sql.is_empty() {
-            event.failed = Some(recorded_sql(&progress.last_sql, &event.tag, is_secret));
+            event.failed = Some(shown(&progress.last_sql));
         }
         event.attempts = progress.attempts;
         event.lock_wait_ms = milliseconds(progress.waited);
@@ -105,6 +101,30 @@ pub(super) fn record(
     audit.record_here(event);
 }
 
+/// What a comment asks for; its reason is withheld where it may repeat a secret.
+fn recorded_override(entry: Option<OverrideEntry>, text: &Text) -> Option<OverrideEntry> {
+    entry.map(|mut entry| {
+        if !entry.reason.is_empty() {
+            entry.reason = recorded_message(&entry.reason, text);
+        }
+        entry
+    })
+}
+
+/// What the server said, or a comment; withheld where it may repeat a secret of the text, in which any
+/// statement may have failed.
+fn recorded_message(message: &str, text: &Text) -> String {
+    let mut statements = text.statements.iter();
+    let may_repeat = statements.any(|parsed| parsed.statement.may_hold_secret())
+        || redact::shows_credentials(message)
+        || redact::has_secret(clip(&text.text, MAX_SQL_BYTES));
+    if may_repeat {
+        "(withheld)".to_owned()
+    } else {
+        message.to_owned()
+    }
+}
+
 pub(super) fn known_relations(facts: &Facts) -> Vec<RelationEntry> {
     let entry = |relation: &crate::catalog::Relation| RelationEntry {
         name: relation.qualified().to_string(),
@@ -121,14 +141,14 @@ pub(super) fn event_of(session: &Session, text: &Text, parsed: &Parsed) -> Event
     let tag = parsed.statement.tag().to_owned();
     let named = parsed.statement.relations();
     let setup = session.worker.setup();
+    let mut sql = recorded_sql(text.source(parsed), &parsed.statement);
+    if !text.exact {
+        sql = redact::redacted(&sql, true).into_owned(); // the server may read it in another way
+    }
     Event {
         time: log::now(),
         who: session.who.clone(),
-        sql: recorded_sql(
-            text.source(parsed),
-            &tag,
-            parsed.statement.may_hold_secret(),
-        ),
+        sql,
         tag,
         verdict: "pass".into(),
         mode: session.mode(&setup.config).as_str().into(),
@@ -140,7 +160,7 @@ pub(super) fn event_of(session: &Session, text: &Text, parsed: &Parsed) -> Event
             })
             .collect(),
         outcome: "passed".into(),
-        overriding: asked(session, text, parsed, &setup.config).entry,
+        overriding: recorded_override(asked(session, text, parsed, &setup.config).entry, text),
         ..Event::default()
     }
 }
@@ -175,7 +195,10 @@ fn record_mode_of(
         time: log::now(),
         who: session.who.clone(),
         tag: "SET".to_owned(),
-        sql: format!("SET lockkeeper.mode = {}", quote_literal(value)),
+        sql: format!(
+            "SET lockkeeper.mode = {}",
+            quote_literal(&overrides::recorded_mode(value))
+        ),
         verdict: "pass".into(),
         mode: session.mode(config).as_str().into(),
         outcome: "passed".into(),
@@ -190,7 +213,7 @@ fn record_mode_of(
 #[derive(Debug)]
 pub struct Following {
     event: Event,
-    is_secret: bool,
+    text: Arc<Text>,
     entry: Option<ClientEntry>,
 }
 
@@ -212,15 +235,8 @@ pub fn record_passed(session: &Session, passed: &Passed) -> Vec<(u64, Following)
             continue;
         };
         let entry = shared.journal.follow_client(client_record(&event), &event);
-        let is_secret = parsed.statement.may_hold_secret();
-        following.push((
-            *number,
-            Following {
-                event,
-                is_secret,
-                entry,
-            },
-        ));
+        let text = Arc::clone(&passed.text);
+        following.push((*number, Following { event, text, entry }));
     }
     following
 }
@@ -238,6 +254,7 @@ fn client_record(event: &Event) -> Record {
         sql: event.sql.clone(),
         what: String::new(),
         twin: None,
+        online: false,
         backend: Backend {
             pid: event.who.server_pid,
             start: String::new(),
@@ -253,18 +270,14 @@ fn client_record(event: &Event) -> Record {
 pub fn record_fate(worker: &Worker, following: Following, settled: Followed) {
     let Following {
         mut event,
-        is_secret,
+        text,
         entry,
     } = following;
     event.time = log::now();
     event.outcome = settled.fate.as_str().into();
     event.error = settled.error.map(|(sqlstate, message)| ErrorEntry {
         sqlstate,
-        message: if is_secret {
-            "(withheld)".to_owned()
-        } else {
-            message
-        },
+        message: recorded_message(&message, &text),
     });
     match entry {
         Some(entry) if settled.fate == Fate::Unknown => drop(entry),

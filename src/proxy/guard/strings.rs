@@ -13,7 +13,7 @@ use super::{
     Ending, MAX_JUDGEMENTS, answer, applicant, asked, count_verdict, facts, limits, named, observe,
     oids, policy, relation_names, window, within,
 };
-use crate::audit::event::{Event, WindowEntry, recorded_sql};
+use crate::audit::event::{Event, WindowEntry, recorded_text};
 use crate::catalog::script::{self, SEARCH_PATH, Script, TIME_ZONE};
 use crate::catalog::shadow::Shadow;
 use crate::catalog::{Depth, FactRequest, Facts, SessionFacts};
@@ -137,9 +137,7 @@ impl<'a> Case<'a> {
     /// The string as others may see it.
     fn shown(&self) -> String {
         let text = &self.intercept.text;
-        let mut statements = text.statements.iter();
-        let is_secret = statements.any(|one| one.statement.may_hold_secret());
-        recorded_sql(text.text.trim(), "several statements", is_secret)
+        recorded_text(text.text.trim(), &text.statements)
     }
 
     async fn guard(&self, server: &mut ServerSession<'_>) -> Result<(), Ending> {
@@ -532,6 +530,7 @@ impl<'a> Case<'a> {
             events: run.changes.iter().map(begins).collect(),
             is_secret: true, // its steps are never run by themselves
             is_read_only: run.settings.read_only,
+            is_online: false,
             twin: None,
         }
     }

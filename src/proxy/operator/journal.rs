@@ -46,8 +46,8 @@ pub async fn serve(setup: watch::Receiver<Arc<Setup>>, serving: Serving) {
         tokio::select! {
             biased;
             () = sleep_until(next_beat) => {
-                next_beat = Instant::now() + keeper.takeover() / 4;
                 keeper.beat().await;
+                next_beat = Instant::now() + keeper.takeover() / 4;
                 if Instant::now() >= next_forgetting {
                     next_forgetting = Instant::now() + FORGET_INTERVAL;
                     keeper.forget().await;
@@ -292,14 +292,28 @@ impl Trouble {
     pub fn what(&self) -> String {
         match self {
             Trouble::Login(why) => format!("the operator can't log in: {why}"),
-            Trouble::MayNotCreate { database, user, why } => {
+            Trouble::MayNotCreate {
+                database,
+                user,
+                why,
+            } => {
                 format!("database {database} is missing and {user} may not make it ({why})")
             }
-            Trouble::MayNotMakeSchema { database, user, why } => {
+            Trouble::MayNotMakeSchema {
+                database,
+                user,
+                why,
+            } => {
                 format!("{user} may not make its tables in database {database} ({why})")
             }
-            Trouble::MayNotWrite { database, user, what } => {
-                format!("{user} may not write to {what} of schema lockkeeper in database {database}")
+            Trouble::MayNotWrite {
+                database,
+                user,
+                what,
+            } => {
+                format!(
+                    "{user} may not write to {what} of schema lockkeeper in database {database}"
+                )
             }
             Trouble::Strangers { database, what, .. } => format!(
                 "database {database} holds what others own, who could make the operator run it: {what}"
@@ -307,7 +321,11 @@ impl Trouble {
             Trouble::Open { database } => format!(
                 "everybody may connect to database {database}, and could hold up every schema change there"
             ),
-            Trouble::TooNew { database, found, known } => format!(
+            Trouble::TooNew {
+                database,
+                found,
+                known,
+            } => format!(
                 "the tables in database {database} are of version {found}, and this lockkeeper knows none above {known}"
             ),
             Trouble::Other(why) => why.clone(),
@@ -376,7 +394,9 @@ pub async fn open(setup: &Setup) -> Result<(Login, String), Trouble> {
         Ok(login) => login,
         Err(unopened) if unopened.sqlstate.as_deref() == Some(NO_SUCH_DATABASE) => {
             create(setup, name).await?;
-            opening().await.map_err(|unopened| Trouble::Other(unopened.why))?
+            opening()
+                .await
+                .map_err(|unopened| Trouble::Other(unopened.why))?
         }
         Err(unopened) => return Err(Trouble::Login(unopened.why)),
     };
@@ -394,7 +414,9 @@ async fn create(setup: &Setup, name: &str) -> Result<(), Trouble> {
         .await
         .map_err(|unopened| Trouble::Login(unopened.why))?;
     let database = quote_identifier(name);
-    let sql = format!("CREATE DATABASE {database} TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'");
+    let sql = format!(
+        "CREATE DATABASE {database} TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'"
+    );
     match login.run(&[Command::own(sql)]).await {
         Ok(_) => {
             tracing::info!("database {database} was made for the journal and the audit log");
@@ -406,7 +428,9 @@ async fn create(setup: &Setup, name: &str) -> Result<(), Trouble> {
             user: quote_identifier(&user(&mut login).await?),
             why: error.to_string(),
         }),
-        Err(error) => Err(Trouble::Other(format!("CREATE DATABASE {database}: {error}"))),
+        Err(error) => Err(Trouble::Other(format!(
+            "CREATE DATABASE {database}: {error}"
+        ))),
     }
 }
 
@@ -448,7 +472,9 @@ impl Database {
 
     /// Everybody may connect.
     pub(super) async fn is_open(&self, login: &mut Login) -> Result<bool, Trouble> {
-        Ok(says_true(&ask(login, Command::own(statements::IS_OPEN_SQL)).await?))
+        Ok(says_true(
+            &ask(login, Command::own(statements::IS_OPEN_SQL)).await?,
+        ))
     }
 
     /// Nobody else has anything in it.
@@ -493,7 +519,10 @@ impl Database {
                 Command::own("BEGIN"),
                 Command::own(statements::MIGRATION_LOCK_SQL),
             ];
-            let replies = login.run(&lock).await.map_err(|error| self.explained(&error))?;
+            let replies = login
+                .run(&lock)
+                .await
+                .map_err(|error| self.explained(&error))?;
             let is_ours = says_true(replies.get(1..).unwrap_or_default());
             // Whoever had the lock before may have made it.
             if is_ours && self.version(login).await? == found {
@@ -537,7 +566,10 @@ impl Database {
             MIGRATIONS.len()
         )));
         batch.push(Command::own("COMMIT"));
-        login.run(&batch).await.map_err(|error| self.explained(&error))?;
+        login
+            .run(&batch)
+            .await
+            .map_err(|error| self.explained(&error))?;
         Ok(())
     }
 

@@ -96,11 +96,7 @@ pub async fn open(
 ///
 /// # Errors
 /// As [`open`].
-pub(super) async fn open_as(
-    config: &Config,
-    url: &str,
-    database: &str,
-) -> Result<Login, Unopened> {
+pub(super) async fn open_as(config: &Config, url: &str, database: &str) -> Result<Login, Unopened> {
     let mut login = checked_url("operator.logins", url).map_err(Unopened::other)?;
     let upstream = upstream(&login, &config.upstream).map_err(Unopened::other)?;
     let own = login.get_options().unwrap_or_default();

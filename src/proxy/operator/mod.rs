@@ -3,6 +3,7 @@
 pub mod inspect;
 pub mod journal;
 mod login;
+pub mod orphans;
 pub mod recovery;
 mod reserve;
 pub mod side;

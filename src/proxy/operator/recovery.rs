@@ -7,6 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::sync::oneshot;
+
+use super::orphans::{Lease, Returned};
 use super::side::{self, Ground};
 use crate::audit::event::{ErrorEntry, Event};
 use crate::audit::log;
@@ -79,7 +82,10 @@ async fn take_over(shared: &Shared, id: i64, claim: i64) {
         Ok(Some(claimed)) => claimed,
         Ok(None) => return, // somebody else was first, or it has ended
         Err(why) => {
-            tracing::error!(plan = id, "a plan that nobody works on can't be taken over: {why}");
+            tracing::error!(
+                plan = id,
+                "a plan that nobody works on can't be taken over: {why}"
+            );
             return;
         }
     };
@@ -105,7 +111,9 @@ async fn take_over(shared: &Shared, id: i64, claim: i64) {
         relations: event.relations.iter().map(|one| one.name.clone()).collect(),
     };
     let asked = Arc::clone(&stop);
-    let plan = shared.plans.begin(info, Arc::new(move || asked.store(true, Ordering::Release)));
+    let plan = shared
+        .plans
+        .begin(info, Arc::new(move || asked.store(true, Ordering::Release)));
     let orphan = Orphan {
         shared,
         entry,
@@ -115,7 +123,10 @@ async fn take_over(shared: &Shared, id: i64, claim: i64) {
         stop,
     };
     if let Err(why) = orphan.bring_to_its_end().await {
-        tracing::error!(plan = id, "a plan that was taken over is let go again: {why}");
+        tracing::error!(
+            plan = id,
+            "a plan that was taken over is let go again: {why}"
+        );
     }
 }
 
@@ -150,19 +161,73 @@ impl Orphan<'_> {
                 self.end(ending);
                 return Ok(());
             }
-            match self.attempt(&mut course, fate).await {
+            let attempt = match self.attempt(&mut course, fate).await {
+                None => {
+                    let Some((again, attempt)) = self.lend(&mut course, fate).await else {
+                        return Ok(()); // whoever comes next takes it over
+                    };
+                    self = again;
+                    attempt
+                }
+                attempt => attempt,
+            };
+            match attempt {
                 Some(ending) if !ending.progress.owes => {
                     self.end(ending);
                     return Ok(());
                 }
+                Some(_) if self.closes_within(TRY_AGAIN).await => return Ok(()),
                 Some(_) | None => {}
             }
-            let mut phase = self.shared.phase.clone();
-            let closing = phase.wait_for(|phase| *phase == Phase::Closing);
-            if tokio::time::timeout(TRY_AGAIN, closing).await.is_ok() {
-                return Ok(()); // whoever comes next takes it over
-            }
         }
+    }
+
+    async fn closes_within(&self, time: Duration) -> bool {
+        let mut phase = self.shared.phase.clone();
+        let closing = phase.wait_for(|phase| *phase == Phase::Closing);
+        tokio::time::timeout(time, closing).await.is_ok()
+    }
+
+    /// Offers the plan to the next session of its role's, for a while; `None` when it is lost, or the program ends.
+    async fn lend(self, course: &mut Course, fate: Fate) -> Option<(Self, Option<Ending>)> {
+        let (back, returned) = oneshot::channel();
+        let id = self.entry.id();
+        let (orphans, mut phase) = (self.shared.orphans.clone(), self.shared.phase.clone());
+        orphans.offer(Lease {
+            entry: self.entry,
+            record: self.record.clone(),
+            course: *course,
+            fate,
+            back,
+        });
+        let closing = async move { drop(phase.wait_for(|phase| *phase == Phase::Closing).await) };
+        let mut returned = Box::pin(returned);
+        let came = tokio::select! {
+            came = &mut returned => Some(came),
+            () = tokio::time::sleep(TRY_AGAIN) => None,
+            () = closing => None,
+        };
+        let came = match came {
+            Some(came) => came,
+            None => match orphans.withdraw(id) {
+                Some(lease) => {
+                    let again = Orphan {
+                        entry: lease.entry,
+                        ..self
+                    };
+                    return (*again.shared.phase.borrow() != Phase::Closing)
+                        .then_some((again, None));
+                }
+                None => returned.await, // somebody is at it
+            },
+        };
+        let Returned {
+            entry,
+            course: now,
+            outcome,
+        } = came.ok()?;
+        *course = now;
+        Some((Orphan { entry, ..self }, ended(outcome)))
     }
 
     /// A concurrent build goes on when its client is killed, and ends by itself. One that idles has nobody who would
@@ -196,7 +261,10 @@ impl Orphan<'_> {
     async fn terminate(&self, backend: &crate::journal::record::Backend) {
         let command = statements::terminate(backend.pid, &backend.start);
         if let Err(why) = self.journal().ask(command).await {
-            tracing::warn!(pid = backend.pid, "a server process that nobody is connected to can't be ended: {why}");
+            tracing::warn!(
+                pid = backend.pid,
+                "a server process that nobody is connected to can't be ended: {why}"
+            );
         }
     }
 
@@ -232,7 +300,10 @@ impl Orphan<'_> {
         let mut session = match opened {
             Ok(session) => session,
             Err(why) => {
-                tracing::warn!(plan = self.plan.number(), "a schema change is left half done: {why}");
+                tracing::warn!(
+                    plan = self.plan.number(),
+                    "a schema change is left half done: {why}"
+                );
                 self.plan.set_stage(Stage::AwaitsSession { why });
                 return None;
             }
@@ -254,19 +325,7 @@ impl Orphan<'_> {
         };
         let outcome = resume(&mut session, &self.record.steps, (*course, fate), run).await;
         *course = session.course;
-        match outcome.result {
-            Ok(_) => Some(Ending {
-                outcome: "done",
-                error: None,
-                progress: outcome.progress,
-            }),
-            Err(RunError::Sql(fields)) => Some(Ending {
-                outcome: "failed",
-                error: Some(*fields),
-                progress: outcome.progress,
-            }),
-            Err(RunError::Gone | RunError::Stale) => None,
-        }
+        ended(outcome)
     }
 
     fn end(self, ending: Ending) {
@@ -290,6 +349,20 @@ impl Orphan<'_> {
         self.entry.end(&outcome, &event);
         self.shared.audit.record_here(event);
     }
+}
+
+/// How a plan ended that was brought to its end; `None` when it wasn't.
+fn ended(outcome: runner::Outcome) -> Option<Ending> {
+    let (word, error) = match outcome.result {
+        Ok(_) => ("done", None),
+        Err(RunError::Sql(fields)) => ("failed", Some(*fields)),
+        Err(RunError::Gone | RunError::Stale) => return None,
+    };
+    Some(Ending {
+        outcome: word,
+        error,
+        progress: outcome.progress,
+    })
 }
 
 /// How a plan ended for which nothing is to be done on the server.

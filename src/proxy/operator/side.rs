@@ -75,7 +75,8 @@ pub async fn open<'a>(
             let mut login = login::open(&setup.config, "lockkeeper", Some(database)).await?;
             let become_it = Command::own(format!("SET ROLE {}", quote_identifier(role)));
             login.run(&[become_it]).await.map_err(|error| {
-                format!("the operator can't take {role}'s place ({error}): GRANT {role} to it, or name a login of {role}'s in operator.logins")
+                format!("the operator can't take {role}'s place ({error}): GRANT {role} TO the operator's role, or name a \
+                     login of {role}'s in operator.logins")
             })?;
             let asked = login.run(&[Command::own(TRIGGERS_SQL)]).await;
             if asked.is_ok_and(|replies| says_true(&replies)) {
@@ -87,12 +88,20 @@ pub async fn open<'a>(
             login
         }
     };
-    const PATH_SQL: &str = "SELECT pg_catalog.set_config('search_path', $1::pg_catalog.text, false)";
+    const PATH_SQL: &str =
+        "SELECT pg_catalog.set_config('search_path', $1::pg_catalog.text, false)";
     let path = Command::with(PATH_SQL, vec![record.search_path.clone()]);
-    login.run(&[path]).await.map_err(|error| error.to_string())?;
-    let asked = login.run(&[Command::own("SELECT pg_catalog.pg_backend_pid()")]).await;
+    login
+        .run(&[path])
+        .await
+        .map_err(|error| error.to_string())?;
+    let asked = login
+        .run(&[Command::own("SELECT pg_catalog.pg_backend_pid()")])
+        .await;
     let pid = asked.map_err(|error| error.to_string())?;
-    let pid = pid.first().and_then(|reply| reply.rows.first()?.first()?.as_deref()?.parse().ok());
+    let pid = pid
+        .first()
+        .and_then(|reply| reply.rows.first()?.first()?.as_deref()?.parse().ok());
     Ok(SideSession {
         login,
         pid: pid.unwrap_or(0),
@@ -135,7 +144,11 @@ pub fn drops_only(sql: &str) -> bool {
         Statement::AlterTable(alter) => alter.only_takes_away(),
         _ => false,
     };
-    text.exact && text.statements.iter().all(|one| is_harmless(&one.statement))
+    text.exact
+        && text
+            .statements
+            .iter()
+            .all(|one| is_harmless(&one.statement))
 }
 
 /// Whether somebody's code runs with every schema change here: event triggers that aren't a

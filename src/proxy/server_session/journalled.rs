@@ -36,6 +36,17 @@ impl ServerSession<'_> {
         std::mem::take(&mut self.entries)
     }
 
+    /// Takes a plan of somebody else's on, to bring it to its end.
+    pub(in crate::proxy) fn adopt(&mut self, entry: Entry, course: Course) {
+        self.entries = vec![entry];
+        self.course = course;
+    }
+
+    /// How far the plan is, as written down last.
+    pub(in crate::proxy) fn course(&self) -> Course {
+        self.course
+    }
+
     /// Enters the plan behind all others, or says anew what it is.
     ///
     /// # Errors
@@ -103,7 +114,9 @@ impl ServerSession<'_> {
     pub(in crate::proxy) fn unrecorded(&mut self, why: &NoRecord) -> Result<(), RunError> {
         match why {
             NoRecord::TakenOver => {
-                tracing::error!("another lockkeeper has taken a schema change over: this one lets go of it");
+                tracing::error!(
+                    "another lockkeeper has taken a schema change over: this one lets go of it"
+                );
                 self.is_taken_over = true;
                 Err(RunError::Gone)
             }

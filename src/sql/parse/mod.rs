@@ -29,8 +29,9 @@ use thiserror::Error;
 pub use self::condition::{conditions_of, implies_not_null, same_condition};
 
 use self::source::Source;
-use super::lexer::LexicalMode;
+use super::lexer::{Lexer, LexicalMode, Token, TokenKind};
 use super::name::Name;
+use super::redact;
 use super::statement::{ObjectKind, OtherDdl, OtherKind, Scope, Statement};
 
 /// One statement of a text.
@@ -98,15 +99,28 @@ pub fn utility_statements(text: &str) -> Result<Vec<bool>, ParseError> {
     Ok(pg_query::is_utility_stmt(text)?)
 }
 
-/// The first words of a statement without its constants, for those who may not be allowed to see
-/// them. Of what can't be read, and of statements that may hold a password, only the command.
+/// The first words of a statement without its constants and comments, for those who may not be allowed to
+/// see them; it may be cut anywhere. Of what can't be read only the command.
 pub fn without_constants(text: &str) -> String {
     const LONGEST: usize = 80;
-    let command = || text.split_whitespace().next().unwrap_or_default();
-    let mentions_password = text.to_ascii_lowercase().contains("password");
+    let command = || {
+        let (mut lexer, mut first) = (Lexer::new(LexicalMode::default()), None);
+        let mut note = |token: Token| {
+            first.get_or_insert(token);
+        };
+        lexer.feed(text.as_bytes(), &mut note);
+        lexer.finish(&mut note);
+        match first {
+            Some(Token {
+                kind: TokenKind::Word(word),
+                ..
+            }) => word.as_str().to_ascii_uppercase(),
+            Some(_) | None => String::new(),
+        }
+    };
     let normal = match pg_query::normalize(text) {
-        Ok(normal) if !mentions_password => normal,
-        Ok(_) | Err(_) => command().to_owned(),
+        Ok(normal) => redact::redacted(&normal, true).trim().to_owned(),
+        Err(_) => command(),
     };
     let clipped = crate::sql::name::clip(&normal, LONGEST);
     if clipped.len() < normal.len() {

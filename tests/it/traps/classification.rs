@@ -63,7 +63,10 @@ fn several_statements_in_one_query() {
                 &[FAILED, FAILED],
             ),
             query("BEGIN; CREATE TABLE t(a int); COMMIT", &[SEVERAL]),
-            query("BEGIN; CREATE TABLE t(a int); ROLLBACK", &["CREATE TABLE rolled back: several statements in one query"]),
+            query(
+                "BEGIN; CREATE TABLE t(a int); ROLLBACK",
+                &["CREATE TABLE rolled back: several statements in one query"],
+            ),
             trap(
                 "a syntax error behind a schema change",
                 vec![(q("CREATE TABLE t(a int); SELEC"), 1)],

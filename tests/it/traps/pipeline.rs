@@ -181,7 +181,7 @@ fn statements_that_want_a_transaction_of_their_own() {
                     (q("SELECT 1; VACUUM base"), 1),
                     (q("CREATE INDEX CONCURRENTLY i ON base(a); SELECT 1"), 1),
                 ],
-                &["CREATE INDEX committed: several statements in one query"],
+                &["CREATE INDEX failed: several statements in one query"],
             ),
         ]);
     });
