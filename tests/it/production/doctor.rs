@@ -324,7 +324,7 @@ impl Operated {
         findings
     }
 
-    /// The superuser does what a finding with these words says, in a database: the statements behind `run`, or all of it.
+    /// The superuser does what a finding with these words says, in a database: its statements up to an `or`.
     #[track_caller]
     fn obeys(&self, findings: &[Value], words: &str, database: &str) {
         let found = findings
