@@ -282,8 +282,8 @@ pub fn xid_of(pid: u32) -> Command {
     Command::with(SQL, vec![pid.to_string()])
 }
 
-/// The newest events, oldest first, for people: time, user, database, tag, outcome, relations, text, error. Those of one
-/// user, or all. Both follow an index to the limit.
+/// The newest events, oldest first, for people: time, user, database, tag, outcome, relations, text, error. Those of
+/// one user, or all. Both follow an index to the limit.
 pub fn recent_events(user: Option<&str>, limit: u32, max_text: usize) -> Command {
     let own = if user.is_some() {
         "WHERE event ->> 'user' = $1::text"
@@ -297,7 +297,8 @@ pub fn recent_events(user: Option<&str>, limit: u32, max_text: usize) -> Command
             FROM jsonb_path_query(event, '$.relations[*].name') r (name)),
            left(event ->> 'sql', {max_text}),
            left((event #>> '{{error,sqlstate}}') || ': ' || (event #>> '{{error,message}}'), {max_text})
-         FROM (SELECT id, at, outcome, event FROM lockkeeper.audit_log {own} ORDER BY at DESC, id DESC LIMIT {limit}) newest
+         FROM (SELECT id, at, outcome, event FROM lockkeeper.audit_log {own}
+               ORDER BY at DESC, id DESC LIMIT {limit}) newest
          ORDER BY at, id"
     );
     Command::with(sql, user.map(str::to_owned).into_iter().collect())

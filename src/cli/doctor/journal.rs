@@ -20,8 +20,8 @@ const PAGE: &str = "docs/operator.md";
 /// Looks as the operator, who can log in.
 pub(super) async fn examine(report: &mut Report, config: &Config) {
     if config.operator.database.is_empty() {
-        let message = "operator.database is empty: nothing is written down of plans, so that nobody finishes what a killed \
-                       lockkeeper leaves, and several lockkeepers have queues of their own";
+        let message = "operator.database is empty: nothing is written down of plans, so that nobody finishes what a \
+                       killed lockkeeper leaves, and several lockkeepers have queues of their own";
         return report.warn(JOURNAL, message, &format!("name a database ({PAGE})"));
     }
     own_database(report, config).await;
@@ -138,8 +138,8 @@ fn recovery(report: &mut Report, config: &Config, owners: &Owners) {
         let remedy = remedy(config, owners, role, owner);
         let role = quote_identifier(role);
         let message = format!(
-            "{role} owns tables in {}, and {operator} can't take its place: what {role} began isn't finished or taken back \
-             when a lockkeeper is killed",
+            "{role} owns tables in {}, and {operator} can't take its place: what {role} began isn't finished or taken \
+             back when a lockkeeper is killed",
             some(&owner.databases)
         );
         report.warn(RECOVERY, message, &remedy);
@@ -152,11 +152,11 @@ fn recovery(report: &mut Report, config: &Config, owners: &Owners) {
         let message = format!("the same of {more} more roles");
         report.warn(RECOVERY, message, &format!("as above ({PAGE})"));
     }
-    if helpless.is_empty() && !owners.roles.is_empty() {
-        let message = format!(
-            "all {} roles that own tables can be acted for",
-            owners.roles.len()
-        );
+    if helpless.is_empty() {
+        let message = match owners.roles.len() {
+            0 => "no role owns tables yet".to_owned(),
+            count => format!("all {count} roles that own tables can be acted for"),
+        };
         report.ok(RECOVERY, message);
     }
     if !owners.unseen.is_empty() {

@@ -151,8 +151,8 @@ const DATABASES_SQL: &str = "
 SELECT d.datname FROM pg_database d
 WHERE d.datallowconn AND NOT d.datistemplate AND d.datname <> $1::text ORDER BY 1 LIMIT $2::int";
 
-/// Who owns tables here, other than those that extensions have brought. SET ROLE takes membership; from version 16 on that
-/// `WITH SET` (`member_can_set_role` of `src/backend/utils/adt/acl.c`).
+/// Who owns tables here, other than those that extensions have brought. SET ROLE takes membership; from version 16 on
+/// that `WITH SET` (`member_can_set_role` of `src/backend/utils/adt/acl.c`).
 const OWNERS_SQL: &str = "
 SELECT r.rolname, r.rolsuper, pg_has_role(r.oid, CASE
          WHEN current_setting('server_version_num')::int >= 160000 THEN 'SET' ELSE 'MEMBER' END)

@@ -337,16 +337,16 @@ impl Trouble {
         Some(match self {
             Trouble::Login(_) | Trouble::Other(_) => return None,
             Trouble::MayNotCreate { database, user, .. } => format!(
-                "as a superuser run CREATE DATABASE {database} OWNER {user}; REVOKE ALL ON DATABASE {database} FROM PUBLIC; \
-                 or ALTER ROLE {user} CREATEDB;"
+                "as a superuser run CREATE DATABASE {database} OWNER {user}; REVOKE ALL ON DATABASE {database} FROM \
+                 PUBLIC; or ALTER ROLE {user} CREATEDB;"
             ),
             Trouble::MayNotMakeSchema { database, user, .. } => {
                 format!("as a superuser run ALTER DATABASE {database} OWNER TO {user};")
             }
             Trouble::MayNotWrite { user, .. } => format!(
-                "as a superuser run in that database ALTER SCHEMA lockkeeper OWNER TO {user}; ALTER TABLE lockkeeper.plan \
-                 OWNER TO {user}; ALTER TABLE lockkeeper.audit_log OWNER TO {user}; ALTER SEQUENCE lockkeeper.slot OWNER \
-                 TO {user};"
+                "as a superuser run in that database ALTER SCHEMA lockkeeper OWNER TO {user}; ALTER TABLE \
+                 lockkeeper.plan OWNER TO {user}; ALTER TABLE lockkeeper.audit_log OWNER TO {user}; ALTER SEQUENCE \
+                 lockkeeper.slot OWNER TO {user};"
             ),
             Trouble::Strangers { user, .. } => format!(
                 "drop that or make {user} its owner, or name another database as operator.database"

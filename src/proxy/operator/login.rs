@@ -23,8 +23,13 @@ pub const NO_LOOK: &str =
     "locks are asked for without looking first, and concurrent builds aren't watched";
 
 /// What the operator's sessions run with: nothing that a role's defaults say can hold it up.
-const OPTIONS: &str = "-c statement_timeout=0 -c lock_timeout=0 -c idle_session_timeout=0 \
+const OPTIONS: &str = "-c statement_timeout=0 -c lock_timeout=0 \
                        -c default_transaction_read_only=off -c jit=off -c search_path=pg_catalog";
+
+/// The same for what came with version 14: before, whoever names it isn't let in.
+const NEWER_OPTIONS_SQL: &str = "
+SELECT pg_catalog.set_config(s.name, '0', false) FROM pg_catalog.pg_settings s
+WHERE s.name = 'idle_session_timeout'";
 
 /// A URL that is one.
 ///
@@ -89,7 +94,7 @@ pub async fn open(
     let own = login.get_options().unwrap_or_default();
     login.options(format!("{own} {OPTIONS}"));
     login.application_name(application);
-    connect_as(&login, &upstream, config.limits.startup_time).await
+    undisturbed(connect_as(&login, &upstream, config.limits.startup_time).await?).await
 }
 
 /// A connection by a URL of `operator.logins`, in a database.
@@ -103,7 +108,13 @@ pub(super) async fn open_as(config: &Config, url: &str, database: &str) -> Resul
     login.options(format!("{own} {OPTIONS}"));
     login.dbname(database);
     login.application_name("lockkeeper");
-    connect_as(&login, &upstream, config.limits.startup_time).await
+    undisturbed(connect_as(&login, &upstream, config.limits.startup_time).await?).await
+}
+
+async fn undisturbed(mut login: Login) -> Result<Login, Unopened> {
+    let asked = login.run(&[Command::own(NEWER_OPTIONS_SQL)]).await;
+    asked.map_err(|error| Unopened::other(error.to_string()))?;
+    Ok(login)
 }
 
 /// Why there is no connection.

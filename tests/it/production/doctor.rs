@@ -58,7 +58,7 @@ fn a_server_that_trusts() {
         assert_found(&findings, "ok", "upstream.tls", "no TLS to the server");
         assert_found(&findings, "warn", "auth", "without a password");
         assert_found(&findings, "ok", "operator", "has its rights");
-        assert_found(&findings, "ok", "recovery", "can be acted for");
+        assert_found(&findings, "ok", "recovery", "");
         let settings = [
             ("upstream.address", upstream.as_str()),
             ("auth.allow_trust", "true"),
@@ -324,7 +324,7 @@ impl Operated {
         findings
     }
 
-    /// The superuser does what a finding with these words says, in a database: the statements behind `run`, or all of it.
+    /// The superuser does what a finding with these words says, in a database: its statements up to an `or`.
     #[track_caller]
     fn obeys(&self, findings: &[Value], words: &str, database: &str) {
         let found = findings

@@ -51,7 +51,7 @@ fn the_pages_say_whether_it_can_be_written() {
         );
         program.session().run("ALTER TABLE t ADD COLUMN b int");
         let mut own = Wire::session(&place(&server), "lockkeeper");
-        own.run("ALTER TABLE lockkeeper.plan RENAME TO elsewhere");
+        own.run("ALTER SCHEMA lockkeeper RENAME TO elsewhere");
         let refused = program.session().query("ALTER TABLE t ADD COLUMN c int");
         assert_eq!(sqlstate(&refused), "LK003");
         until("journal: can't be written");
@@ -59,7 +59,7 @@ fn the_pages_say_whether_it_can_be_written() {
             metric(&program, "lockkeeper_journal_ready").as_deref(),
             Some("0")
         );
-        own.run("ALTER TABLE lockkeeper.elsewhere RENAME TO plan");
+        own.run("ALTER SCHEMA elsewhere RENAME TO lockkeeper");
         until("journal: open");
 
         let off = Program::start_with(&server, &[("OPERATOR__DATABASE", "")]);
