@@ -408,8 +408,8 @@ pub fn no_record(why: &str) -> ErrorFields {
             "LK003",
             format!("the schema change can't be recorded, so it isn't done: {why}"),
         ),
-        "Nothing was changed by this step. `lockkeeper doctor` looks at what is wrong; audit.on_failure = \"continue\" lets \
-         schema changes run without a record.",
+        "Nothing was changed by this step. `lockkeeper doctor` looks at what is wrong; audit.on_failure = \"continue\" \
+         lets schema changes run without a record.",
     )
 }
 

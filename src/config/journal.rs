@@ -86,8 +86,8 @@ impl JournalSettings {
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         if self.takeover < Duration::from_millis(500) || self.takeover > Duration::from_secs(3600) {
             return Err(ConfigError::BadValue(
-                "`journal.takeover` must be between 500ms and 1h: so long may a lockkeeper be silent before another one \
-                 takes its plans over"
+                "`journal.takeover` must be between 500ms and 1h: so long may a lockkeeper be silent before another \
+                 one takes its plans over"
                     .to_owned(),
             ));
         }

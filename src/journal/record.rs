@@ -87,8 +87,8 @@ pub fn recorded_steps(plan: &Plan, may_hold_secret: bool) -> Vec<Step> {
     steps
 }
 
-/// What is the same for the same statement, and tells nothing of it (SHA-256): in the same database, by the same role, on the same
-/// relations, in the same schema.
+/// What is the same for the same statement, and tells nothing of it (SHA-256): in the same database, by the same
+/// role, on the same relations, in the same schema.
 pub fn twin(
     (database, role): (u32, &str),
     relations: &[Option<u32>],

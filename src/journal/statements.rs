@@ -189,7 +189,8 @@ pub fn leave_slot(id: i64) -> Command {
 
 /// Who is before a plan in the queues of its relations: number, words, and whether it is the same statement.
 pub fn ahead(id: i64) -> Command {
-    const SQL: &str = "SELECT o.id, o.plan ->> 'what', coalesce(o.plan ->> 'twin' = own.plan ->> 'twin' AND (o.plan -> 'online')::bool, false)
+    const SQL: &str = "SELECT o.id, o.plan ->> 'what',
+          coalesce(o.plan ->> 'twin' = own.plan ->> 'twin' AND (o.plan -> 'online')::bool, false)
         FROM lockkeeper.plan own JOIN lockkeeper.plan o
           ON o.ended IS NULL AND o.id < own.id AND o.keys && own.keys
         WHERE own.id = $1::bigint ORDER BY o.id";
@@ -244,7 +245,8 @@ pub fn orphans(system: &str, silent_ms: u128) -> Command {
 pub fn claim(id: i64, claim: i64) -> Command {
     const SQL: &str = "WITH mine AS (UPDATE lockkeeper.plan SET claim = claim + 1, heartbeat = clock_timestamp()
           WHERE id = $1::bigint AND claim = $2::bigint AND ended IS NULL RETURNING id, claim, audit, plan)
-        SELECT mine.claim, mine.plan, mine.audit, a.event FROM mine LEFT JOIN lockkeeper.audit_log a ON a.id = mine.audit";
+        SELECT mine.claim, mine.plan, mine.audit, a.event
+        FROM mine LEFT JOIN lockkeeper.audit_log a ON a.id = mine.audit";
     Command::with(SQL, of(id, claim))
 }
 
@@ -260,7 +262,7 @@ pub fn backend_state(pid: u32, start: &str) -> Command {
 /// Ends a server process, if it is still the same one.
 pub fn terminate(pid: u32, start: &str) -> Command {
     const SQL: &str = "SELECT pg_terminate_backend(a.pid) FROM pg_stat_activity a
-        WHERE a.pid = $1::int AND a.backend_start = $2::text::timestamptz";
+        WHERE a.pid = $1::int AND a.backend_start = nullif($2::text, '')::timestamptz";
     Command::with(SQL, vec![pid.to_string(), start.to_owned()])
 }
 

@@ -223,7 +223,8 @@ fn a_failure_is_everybody_s_and_a_cancel_is_not() {
         let mut cancel = Wire::connect(proxy.place());
         cancel.send(&crate::wire::cancel_request(&wires[0].key));
         eventually("what it left is being dropped", || {
-            let drops = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'DROP INDEX CONC%' AND state = 'active'";
+            let drops = "SELECT count(*) FROM pg_stat_activity
+                         WHERE query LIKE 'DROP INDEX CONC%' AND state = 'active'";
             direct.value(drops) == "1"
         });
         blocker.run("COMMIT");
@@ -271,7 +272,8 @@ fn a_build_that_has_lost_its_client_goes_on_for_a_while() {
         until_it_builds(&mut direct, 1);
         drop(third);
         let began = Instant::now();
-        let building = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'CREATE%INDEX CONC%' AND state = 'active'";
+        let building = "SELECT count(*) FROM pg_stat_activity
+                        WHERE query LIKE 'CREATE%INDEX CONC%' AND state = 'active'";
         eventually("it is cancelled", || direct.value(building) == "0");
         assert!(
             began.elapsed() > Duration::from_secs(2),
@@ -345,7 +347,10 @@ fn a_client_s_transaction_decides_and_a_lost_one_is_looked_up() {
         };
         all("committed, rolled back");
         // The reply to COMMIT is lost: whether it was done is asked of the server.
-        direct.run("CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(2); RETURN NULL; END'");
+        direct.run(
+            "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql
+                    AS 'BEGIN PERFORM pg_sleep(2); RETURN NULL; END'",
+        );
         direct.run("CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON u DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
                     EXECUTE FUNCTION slow()");
         wire.run("BEGIN");

@@ -457,7 +457,8 @@ impl Database {
         if !self.is_open(login).await? {
             return Ok(());
         }
-        // Two at once are in each other's way (XX000): whoever comes second finds it done. Who doesn't own it is told below.
+        // Two at once are in each other's way (XX000): whoever comes second finds it done. Who doesn't own it is told
+        // below.
         let _ = login.run(&[Command::own(revoke)]).await;
         for _ in 0..20 {
             if !self.is_open(login).await? {
