@@ -38,8 +38,8 @@ impl OperatorSettings {
         if ["postgres", "template0", "template1"].contains(&self.database.as_str()) {
             return Err(ConfigError::BadValue(format!(
                 "`operator.database` is {:?}: it must be a database of lockkeeper's own, to which nobody else may \
-                 connect, such as \"lockkeeper\", which is made at first use. (The database in which the console's clients log \
-                 in is `console.login_database`.)",
+                 connect, such as \"lockkeeper\", which is made at first use. (The database in which the console's \
+                 clients log in is `console.login_database`.)",
                 self.database
             )));
         }

@@ -75,8 +75,8 @@ pub async fn open<'a>(
             let mut login = login::open(&setup.config, "lockkeeper", Some(database)).await?;
             let become_it = Command::own(format!("SET ROLE {}", quote_identifier(role)));
             login.run(&[become_it]).await.map_err(|error| {
-                format!("the operator can't take {role}'s place ({error}): GRANT {role} TO the operator's role, or name \
-                     a login of {role}'s in operator.logins")
+                format!("the operator can't take {role}'s place ({error}): GRANT {role} TO the operator's role, or \
+                     name a login of {role}'s in operator.logins")
             })?;
             let asked = login.run(&[Command::own(TRIGGERS_SQL)]).await;
             if asked.is_ok_and(|replies| says_true(&replies)) {
