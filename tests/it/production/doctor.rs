@@ -431,7 +431,7 @@ fn its_own_database_in_others_hands() {
         let findings = here.assert_found(
             "fail",
             "journal",
-            "looker may not write to audit_log, plan, slot",
+            "looker may not write to audit_log, audit_relation, plan, slot",
         );
         here.obeys(&findings, "may not write", "lockkeeper");
         here.assert_found("ok", "journal", "is lockkeeper's alone");
