@@ -374,6 +374,8 @@ impl Proxy {
         config.upstream.address = format!("127.0.0.1:{upstream}");
         config.http.address = String::new();
         config.guard.mode = mode;
+        // Some of its files look at all databases, and at every lock.
+        config.operator.database = String::new();
         config.policy.rules = nothing_refused();
         let (stop, stopped) = oneshot::channel();
         let (tell, told) = mpsc::channel();
