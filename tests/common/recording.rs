@@ -374,7 +374,7 @@ fn relations(question: &Command) -> Vec<Vec<Option<String>>> {
         let (schema, name) = name.split_once('.').unwrap_or(("public", name));
         let (at, oid) = ((at + 1).to_string(), (at + 1000).to_string());
         let found = [
-            "1", "5", "1000", "f", &at, &oid, schema, name, "t", "f", "t",
+            "1", "5", "1000", "f", "somebody", "public", &at, &oid, schema, name, "t", "f", "t",
         ];
         found.map(|text| Some(text.to_owned())).to_vec()
     };
