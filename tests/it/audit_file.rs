@@ -382,6 +382,10 @@ fn the_history_is_read_from_the_database_by_indexes() {
         for sql in statements.filter(|sql| !sql.trim().is_empty()) {
             wire.run(sql);
         }
+        // What filling the tables has read is counted once their session has ended.
+        drop(wire);
+        std::thread::sleep(Duration::from_secs(2));
+        let mut wire = Wire::session(&place(shared()), &name);
         let mut read_so_far = || -> u64 {
             std::thread::sleep(Duration::from_secs(1)); // until the counts of sessions that have ended are in
             wire.value(READ).parse().unwrap()
