@@ -337,6 +337,6 @@ fn packed(keys: &[Key]) -> String {
 }
 
 /// A value of ours in JSON; it has no keys that aren't text, so that can't fail.
-fn json(value: &impl serde::Serialize) -> String {
+pub(super) fn json(value: &impl serde::Serialize) -> String {
     serde_json::to_string(value).unwrap_or_else(|_| "null".to_owned())
 }

@@ -9,7 +9,7 @@ use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::record::{Outcome, Record};
-use super::statements::{self, Audit};
+use super::statements::{self, Audit, json};
 use crate::audit::event::{Event, search_names};
 use crate::exec::places::{Applicant, Key};
 use crate::exec::session::{Command, Reply, says_true};
@@ -560,8 +560,4 @@ fn number(replies: &[Reply], at: usize) -> Option<i64> {
         .as_deref()?
         .parse()
         .ok()
-}
-
-fn json(value: &impl serde::Serialize) -> String {
-    serde_json::to_string(value).unwrap_or_else(|_| "null".to_owned())
 }

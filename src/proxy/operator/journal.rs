@@ -135,10 +135,7 @@ impl Keeper {
     /// Runs one command. A connection that turns out to be dead is opened again for the next one: whether this one
     /// has run isn't known.
     async fn run(&mut self, command: &Command) -> Result<Vec<Reply>, String> {
-        let had_login = self.login.as_ref().is_some_and(|login| !login.is_closed());
-        if !had_login {
-            self.login = None;
-        }
+        self.login = self.login.take().filter(|login| !login.is_closed());
         self.ensure().await?;
         let Some(login) = self.login.as_mut() else {
             return Err("the operator isn't logged in".to_owned());

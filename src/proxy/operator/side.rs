@@ -79,7 +79,8 @@ pub async fn open<'a>(
                      name a login of {role}'s in operator.logins")
             })?;
             let asked = login.run(&[Command::own(TRIGGERS_SQL)]).await;
-            if asked.is_ok_and(|replies| says_true(&replies)) {
+            let asked = asked.map_err(|error| error.to_string())?;
+            if says_true(&asked) {
                 return Err(format!(
                     "database {database} has event triggers that aren't a superuser's: name a login of {role}'s in \
                      operator.logins"
