@@ -1,6 +1,7 @@
 //! lockkeeper is killed at every step of every family of plans, before, while and after it runs and while it is taken
 //! back, on a real server. Another instance, one that runs already (R) or one that is started afterwards (S), then ends
-//! what it has left: nothing is half done, nothing is left, each step ran once, and there is one record of it.
+//! what it has left: nothing is half done, nothing is left, each step ran once, and there is one record of it. The same
+//! where it is stopped (P) or its line to the server is cut (C), another one ends the plan, and then it comes back.
 //!
 //! A lockkeeper that is killed is a process: this program, run again. `make test` runs a sample; the variables that
 //! choose another are those of the interruptions: `LOCKKEEPER_TEST_CELLS`, `LOCKKEEPER_TEST_SEED`,
@@ -27,6 +28,8 @@ mod family;
 #[allow(dead_code)]
 #[path = "it/harness.rs"]
 mod harness;
+#[path = "kills/link.rs"]
+mod link;
 #[path = "interruptions/matrix.rs"]
 mod matrix;
 #[allow(dead_code)]

@@ -1,6 +1,6 @@
-//! One kill at one point of a statement's plan, and what is there when another instance has ended what it left.
+//! One kill at one point of a statement's plan, and what is there when another instance has ended what it left. Instead
+//! of being killed it can be paused, too.
 
-use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -9,9 +9,10 @@ use lockkeeper::exec::session::Moment;
 
 use crate::child::Child;
 use crate::client::{Answer, Client};
-use crate::course::{Course, WAYS_TO_BLOCK, Worker, difference, one_reply, slow_and_safe};
+use crate::course::{Course, Sent, WAYS_TO_BLOCK, Worker, difference, one_reply, slow_and_safe};
 use crate::family::{Family, given};
 use crate::harness::Proxy;
+use crate::link::Link;
 use crate::matrix::{Cell, Deed};
 use crate::snapshot::Snapshot;
 use crate::wire::{Frame, commands, sqlstate, tags};
@@ -23,22 +24,39 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// How long what holds a killed client's statement up stays, so that the others find that still at work.
 const HOLD: Duration = Duration::from_millis(1500);
 
-/// Who ends what is left.
+/// What becomes of it, and who ends what is left.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Recovery {
-    /// An instance that is there already.
+    /// It is killed; an instance that is there already.
     Running,
-    /// One that is started afterwards.
+    /// It is killed; one that is started afterwards.
     Started,
+    /// It is stopped, and goes on when an instance that is there already has ended the plan.
+    Paused,
+    /// The same with its line to the server, which is cut, and whole again afterwards.
+    Cut,
+}
+
+impl Recovery {
+    fn is_killed(self) -> bool {
+        matches!(self, Recovery::Running | Recovery::Started)
+    }
 }
 
 impl Deed for Recovery {
-    const ALL: &'static [Recovery] = &[Recovery::Running, Recovery::Started];
+    const ALL: &'static [Recovery] = &[
+        Recovery::Running,
+        Recovery::Started,
+        Recovery::Paused,
+        Recovery::Cut,
+    ];
 
     fn letter(self) -> char {
         match self {
             Recovery::Running => 'R',
             Recovery::Started => 'S',
+            Recovery::Paused => 'P',
+            Recovery::Cut => 'C',
         }
     }
 }
@@ -73,8 +91,9 @@ fn attempt(
     let Cell { family, point, by } = cell;
     worker.direct.ok(&given(family));
     let earlier = records(worker, family);
-    worker.proxy = (by == Recovery::Running).then(|| start(worker));
-    let mut child = Child::start(worker.server.port());
+    worker.proxy = (by != Recovery::Started).then(|| start(worker));
+    let link = Link::to(worker.server.port());
+    let mut child = Child::start(link.port());
     let (mut wire, socket) = worker.session_at(child.place());
     wire.run("SET lock_timeout = '40s'; SET application_name = 'a client'");
     let mut sent = child.send((wire, socket), family.sql);
@@ -88,11 +107,15 @@ fn attempt(
             return None;
         }
     }
-    let mut problems = Vec::new();
-    let sessions = sessions(worker, &child);
-    let is_in = |session: &String| session.starts_with(&format!("{} ", sent.pid));
-    assert!(sessions.iter().any(is_in), "{} of {sessions:?}", sent.pid);
-    assert!(child.kill(), "it had ended before");
+    let sessions = sessions(worker, &link);
+    let pid = format!("{} ", sent.pid);
+    let is_in = |session: &String| session.starts_with(&pid);
+    assert!(sessions.iter().any(is_in), "{pid}of {sessions:?}");
+    match by {
+        Recovery::Running | Recovery::Started => assert!(child.kill(), "it had ended before"),
+        Recovery::Paused => child.stop(true),
+        Recovery::Cut => link.cut(true),
+    }
     drop(held);
     if by == Recovery::Started {
         worker.proxy = Some(start(worker));
@@ -101,16 +124,58 @@ fn attempt(
         thread::sleep(HOLD);
         worker.blocker.ok("ROLLBACK");
     }
-    let (_, frames) = sent.answer.join().unwrap();
-    if !one_reply(&frames).is_empty() {
-        problems.push(format!("answered {}", tags(&frames)));
+    let mut problems = never_ended(worker);
+    match by {
+        Recovery::Running | Recovery::Started => {}
+        Recovery::Paused => child.stop(false),
+        Recovery::Cut => link.cut(false),
     }
-    if let Some(left) = left_sessions(worker, &sessions) {
+    let answer = answer(sent);
+    if by.is_killed() && !answer.is_empty() {
+        problems.push(format!("answered {answer}"));
+    }
+    if !by.is_killed() {
+        problems.extend(comes_back(worker, family, course, &child, &answer));
+    }
+    // One that lives keeps its operator's session.
+    let is_client = |session: &&String| by.is_killed() || is_in(session);
+    let gone: Vec<String> = sessions.iter().filter(is_client).cloned().collect();
+    if let Some(left) = left_sessions(worker, &gone) {
         problems.push(format!("sessions are left: {left}"));
     }
     problems.extend(judge(worker, family, course, done_already, &earlier));
     worker.proxy = None;
     Some(problems)
+}
+
+/// What the client has been told in the end; a plan that isn't over goes on.
+fn answer(mut sent: Sent) -> String {
+    while sent.next().is_some() {}
+    let (_, frames) = sent.finish();
+    one_reply(&frames)
+}
+
+/// An instance that was away knows that its plan isn't its own any more: it tells its client so, and serves others.
+fn comes_back(
+    worker: &mut Worker<'_>,
+    family: &Family,
+    course: &Course,
+    child: &Child,
+    answer: &str,
+) -> Vec<String> {
+    let mut problems = Vec::new();
+    let mut lacks = || worker.snapshot().difference(&course.finished, family.sql);
+    match answer {
+        "E" | "EZ" => {}
+        "CZ" => problems.extend(lacks().map(|lacks| format!("told of success: {lacks}"))),
+        other => problems.push(format!("answered {other:?}")),
+    }
+    let (mut wire, _) = worker.session_at(child.place());
+    let frames = wire.query("SELECT 1");
+    if one_reply(&frames) != "TDCZ" {
+        problems.push(format!("doesn't serve any more: {}", tags(&frames)));
+    }
+    problems
 }
 
 fn start(worker: &Worker<'_>) -> Proxy {
@@ -129,31 +194,16 @@ fn within(mut is_so: impl FnMut() -> bool) -> bool {
     true
 }
 
-/// The server's sessions with a process of this machine: process and time of start.
-fn sessions(worker: &mut Worker<'_>, child: &Child) -> Vec<String> {
-    let ports = ports(child.pid(), worker.server.port());
+/// The sessions at the other end of a line: process and time of start.
+fn sessions(worker: &mut Worker<'_>, link: &Link) -> Vec<String> {
+    let ports: Vec<String> = link.ports().iter().map(u16::to_string).collect();
     worker.direct.column(&format!(
         "SELECT concat_ws(' ', pid, backend_start) FROM pg_stat_activity WHERE client_port IN ({})",
         ports.join(", ")
     ))
 }
 
-/// The ports of a process's connections to a port, as Linux tells of them.
-fn ports(process: u32, to: u16) -> Vec<String> {
-    let files = fs::read_dir(format!("/proc/{process}/fd")).unwrap();
-    let files = files.filter_map(|file| fs::read_link(file.ok()?.path()).ok());
-    let sockets: Vec<String> = files.map(|file| file.display().to_string()).collect();
-    let table = fs::read_to_string(format!("/proc/{process}/net/tcp")).unwrap();
-    let connections = table.lines().skip(1).filter_map(|line| {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        let port = |at: usize| u16::from_str_radix(words.get(at)?.rsplit_once(':')?.1, 16).ok();
-        let socket = format!("socket:[{}]", words.get(9)?);
-        (port(2)? == to && sockets.contains(&socket)).then_some(port(1)?)
-    });
-    connections.map(|port| port.to_string()).collect()
-}
-
-/// Which of the killed lockkeeper's sessions don't end.
+/// Which of the sessions don't end.
 fn left_sessions(worker: &mut Worker<'_>, sessions: &[String]) -> Option<String> {
     let sql = format!(
         "SELECT string_agg(concat_ws(' ', pid, state, query), ', ') FROM pg_stat_activity
@@ -181,6 +231,15 @@ fn records(worker: &mut Worker<'_>, family: &Family) -> Vec<[String; 2]> {
         .collect()
 }
 
+/// Waits until another instance has ended the plan.
+fn never_ended(worker: &Worker<'_>) -> Vec<String> {
+    let mut journal = Client::connect(worker.server.port(), "lockkeeper", "postgres");
+    let unfinished = "SELECT count(*) FROM lockkeeper.plan WHERE ended IS NULL";
+    let is_ended = within(|| journal.value(unfinished) == "0");
+    let problem = (!is_ended).then(|| "the plan is never ended".to_owned());
+    problem.into_iter().collect()
+}
+
 /// What another instance has made of it.
 fn judge(
     worker: &mut Worker<'_>,
@@ -190,11 +249,6 @@ fn judge(
     earlier: &[[String; 2]],
 ) -> Vec<String> {
     let mut problems = Vec::new();
-    let mut journal = Client::connect(worker.server.port(), "lockkeeper", "postgres");
-    let unfinished = "SELECT count(*) FROM lockkeeper.plan WHERE ended IS NULL";
-    if !within(|| journal.value(unfinished) == "0") {
-        problems.push("the plan is never ended".to_owned());
-    }
     let now = worker.snapshot();
     let (from_before, from_finished) = (
         now.difference(&course.before, family.sql),

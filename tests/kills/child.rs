@@ -15,6 +15,7 @@ use std::time::Duration;
 use lockkeeper::exec::failpoint::Failpoints;
 use lockkeeper::exec::session::{Moment, Point};
 use lockkeeper::server::Server;
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::course::{Held, Sent};
 use crate::harness::{Killed, block_on, clean_command, settings};
@@ -104,11 +105,6 @@ impl Child {
         &self.place
     }
 
-    /// Its process.
-    pub(crate) fn pid(&self) -> u32 {
-        self.process.0.id()
-    }
-
     /// Sends a statement over a session of its, once; its plan is held at each point.
     pub(crate) fn send(&mut self, session: (Wire, TcpStream), sql: &str) -> Sent {
         let points = self.points.take().expect("sent once");
@@ -118,6 +114,13 @@ impl Child {
             Some(Held::new(point, GoesOn(Arc::clone(&stdin))))
         });
         Sent::new(&self.place, session, points, sql)
+    }
+
+    /// Stops it where it stands, or has it go on.
+    pub(crate) fn stop(&self, stops: bool) {
+        let pid = Pid::from_child(&self.process.0);
+        let signal = if stops { Signal::STOP } else { Signal::CONT };
+        kill_process(pid, signal).unwrap();
     }
 
     /// Kills it; whether it was there to be killed.
