@@ -1,0 +1,1 @@
+# The models of the day would stand here. Only the migrations are run, and they carry their own.

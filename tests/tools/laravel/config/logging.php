@@ -1,0 +1,7 @@
+<?php
+
+// A failure is printed; nothing else is to be written.
+return [
+    'default' => 'none',
+    'channels' => ['none' => ['driver' => 'monolog', 'handler' => Monolog\Handler\NullHandler::class]],
+];

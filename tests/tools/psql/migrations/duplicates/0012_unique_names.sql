@@ -1,0 +1,3 @@
+CREATE UNIQUE INDEX users_name_key ON users (name);
+
+INSERT INTO schema_history (version) VALUES ('0012');

@@ -1,0 +1,9 @@
+CREATE TABLE events (
+    id BIGSERIAL PRIMARY KEY,
+    user_id BIGINT,
+    kind TEXT NOT NULL,
+    payload JSONB NOT NULL DEFAULT '{}'::jsonb,
+    created_at TIMESTAMPTZ NOT NULL DEFAULT NOW()
+);
+CREATE TABLE settings (id SERIAL PRIMARY KEY, key TEXT NOT NULL, value TEXT);
+CREATE TABLE legacy_codes (id SERIAL PRIMARY KEY, code INTEGER NOT NULL, label TEXT);

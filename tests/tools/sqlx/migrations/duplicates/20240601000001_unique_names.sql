@@ -1,0 +1,1 @@
+CREATE UNIQUE INDEX idx_users_name ON users (name);
