@@ -70,8 +70,8 @@ fn a_relayed_transaction_costs_two_reads_and_two_writes() {
             .args(["-D", "-f", "-q", "-s", "64", "-o"])
             .arg(&file);
         command.args([PROGRAM, "serve"]);
-        // What the journal asks now and then isn't the sessions' cost.
-        let settings = [("RUNTIME__THREADS", "1"), ("OPERATOR__DATABASE", "")];
+        // What the operator asks now and then isn't the sessions' cost.
+        let settings = [("RUNTIME__THREADS", "1"), ("OPERATOR__URL", "")];
         let mut program = Program::start_as(command, shared(), &settings);
         let mut wire = program.session();
         wire.run("SELECT 1");
