@@ -4,8 +4,9 @@ CREATE SCHEMA lockkeeper;
 -- A row for each schema change, in the order of the queue.
 CREATE TABLE lockkeeper.plan (
   id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-  -- The fencing number: who holds an older one has lost the plan.
-  claim bigint NOT NULL DEFAULT 1,
+  -- The fencing number: who holds an older one has lost the plan. It begins anywhere, so that a plan of a journal that
+  -- was dropped meanwhile, or of a backup of it, isn't taken for the one that has its number now.
+  claim bigint NOT NULL DEFAULT floor(pg_catalog.random() * 1000000000000)::bigint,
   heartbeat timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
   -- The relations that it queues for: OID of the database << 32 | OID.
   keys bigint[] NOT NULL,

@@ -66,7 +66,7 @@ pub fn begin(keys: &[Key], record: &Record, relations: &[String], event: &str) -
          SELECT $1::bigint[], begun.id, $4::jsonb || jsonb_build_object('backend', jsonb_build_object(
            'pid', $5::int, 'start', coalesce((SELECT a.backend_start::text FROM pg_stat_activity a
                                               WHERE a.pid = $5::int), '')))
-         FROM begun RETURNING id, audit",
+         FROM begun RETURNING id, audit, claim",
         named("begun", "$2")
     );
     let parameters = vec![

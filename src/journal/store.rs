@@ -170,12 +170,13 @@ impl Journal {
         let command = statements::begin(keys, record, &relations, &json(event));
         for _ in 0..MAX_ENTRIES {
             let replies = self.ask(command.clone()).await?;
-            if let (Some(id), Some(audit)) = (number(&replies, 0), number(&replies, 1)) {
+            let numbers = [0, 1, 2].map(|at| number(&replies, at));
+            if let [Some(id), Some(audit), Some(claim)] = numbers {
                 self.held().insert(id);
                 return Ok(Entry {
                     journal: self.clone(),
                     id,
-                    claim: 1,
+                    claim,
                     audit,
                     steps: record.steps.clone(),
                     steps_changed: false,

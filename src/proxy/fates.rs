@@ -166,8 +166,13 @@ impl Fates {
         });
         match tag {
             b"BEGIN" | b"START TRANSACTION" => self.in_block = true,
-            b"COMMIT" | b"PREPARE TRANSACTION" => {
+            b"COMMIT" => {
                 self.settle_until(at, |_| Fate::Committed);
+                self.block_ends();
+            }
+            // Whoever ends it may do that from anywhere, at any time.
+            b"PREPARE TRANSACTION" => {
+                self.settle_until(at, |_| Fate::Unknown);
                 self.block_ends();
             }
             b"ROLLBACK" if self.open.is_empty() => {}
@@ -241,12 +246,15 @@ impl Fates {
 
     fn ready(&mut self, status: TransactionStatus) {
         let round = self.now.round;
+        // Its end would have been told by a COMMIT or ROLLBACK: the COMMIT has failed.
+        let is_lost = self.in_block && status == TransactionStatus::Idle;
         self.in_block = status != TransactionStatus::Idle;
         if status == TransactionStatus::Idle {
             self.savepoints.clear();
             self.settle_all(|one| {
                 let is_over = one.at.round <= round;
                 is_over.then_some(match one.stands {
+                    _ if is_lost => Fate::RolledBack,
                     Stands::Alone => Fate::Done,
                     Stands::WithOthers | Stands::ByItself => Fate::Committed,
                 })
@@ -433,6 +441,29 @@ mod tests {
         assert_eq!(session.settled(), [(4, "failed")]);
         session.query("COMMIT", &["ROLLBACK"], Idle);
         assert_eq!(session.settled(), [(3, "rolled back")]);
+    }
+
+    #[test]
+    fn a_commit_that_fails_commits_nothing() {
+        let mut session = Session::new();
+        session.query("BEGIN", &["BEGIN"], InBlock);
+        session.query("CREATE a", &["CREATE TABLE"], InBlock);
+        session.query("COMMIT", &["!"], Idle);
+        assert_eq!(session.settled(), [(1, "rolled back")]);
+        let tags = ["BEGIN", "CREATE TABLE", "!"];
+        session.query("BEGIN; CREATE a; COMMIT", &tags, Idle);
+        assert_eq!(session.settled(), [(2, "rolled back")]);
+        session.query("CREATE a", &["CREATE TABLE"], Idle);
+        assert_eq!(session.settled(), [(3, "done")]);
+    }
+
+    #[test]
+    fn what_is_prepared_is_neither_committed_nor_rolled_back() {
+        let mut session = Session::new();
+        session.query("BEGIN", &["BEGIN"], InBlock);
+        session.query("CREATE a", &["CREATE TABLE"], InBlock);
+        session.query("PREPARE TRANSACTION 'x'", &["PREPARE TRANSACTION"], Idle);
+        assert_eq!(session.settled(), [(1, "unknown")]);
     }
 
     #[test]

@@ -370,12 +370,6 @@ impl<'a> ServerSession<'a> {
 
     /// Relays what the client must see though a plan runs; keeps what the plan asked for.
     fn take_in(&mut self, message: &Message, batch: &[Command], answers: &mut Answers) {
-        if let Some((_, locks)) = &self.locks_until
-            && answers.replies.len() >= *locks
-        {
-            self.locks_until = None;
-            self.locked_at = Some(Instant::now());
-        }
         let relay = match message.header.tag {
             b'A' | b'S' => true,
             b'N' => {
@@ -404,6 +398,12 @@ impl<'a> ServerSession<'a> {
                     tag,
                     ..std::mem::take(&mut answers.current)
                 });
+                if let Some((_, locks)) = &self.locks_until
+                    && answers.replies.len() >= *locks
+                {
+                    self.locks_until = None;
+                    self.locked_at = Some(Instant::now());
+                }
                 false
             }
             b'E' => {
@@ -548,7 +548,12 @@ impl crate::exec::session::Session for ServerSession<'_> {
         if std::mem::take(&mut self.forgets_unnamed) {
             frontend::put_forget_unnamed(&mut buffer);
         }
-        for command in batch {
+        // Before what works under the locks: that they have been had is told at once, and not at its end.
+        let locks = self.locks_until.as_ref().map(|(_, locks)| *locks);
+        for (at, command) in batch.iter().enumerate() {
+            if locks == Some(at) {
+                frontend::put_flush(&mut buffer);
+            }
             let parameters: Vec<&str> = command.parameters.iter().map(String::as_str).collect();
             frontend::put_command(&mut buffer, &command.sql, &parameters);
         }

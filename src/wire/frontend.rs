@@ -2,7 +2,7 @@
 //! itself.
 
 use bytes::BytesMut;
-use pgwire::messages::extendedquery::{Bind, Close, Execute, Parse, Sync};
+use pgwire::messages::extendedquery::{Bind, Close, Execute, Flush, Parse, Sync};
 use pgwire::messages::simplequery::Query;
 
 use super::{put, split_cstr};
@@ -79,6 +79,11 @@ pub fn put_command(buffer: &mut BytesMut, sql: &str, parameters: &[&str]) {
     put(buffer, &Execute::new(name(), 0));
     put(buffer, &Close::new(b'P', name()));
     put(buffer, &Close::new(b'S', name()));
+}
+
+/// Appends a Flush: what was answered so far comes now, and not with the end of the batch.
+pub fn put_flush(buffer: &mut BytesMut) {
+    put(buffer, &Flush::new());
 }
 
 /// Appends what a Query does before anything else: it destroys the unnamed statement and portal.

@@ -81,6 +81,26 @@ fn comments_are_granted_to_those_who_are_listed() {
     });
 }
 
+/// The budget is for the lock: what an allowed statement does under it takes as long as it takes.
+#[test]
+fn what_is_allowed_may_take_longer_than_the_budget() {
+    limited(|| {
+        let proxy = Proxy::start(shared(), |config, _| {
+            config.policy.may_override = vec!["postgres".to_owned()];
+            config.guard.small_table = bytesize::ByteSize::b(0);
+            config.locks.budget = std::time::Duration::from_millis(20);
+            config.locks.deadline = std::time::Duration::from_secs(5);
+        });
+        let mut wire = proxy.session(&with_table());
+        wire.run("INSERT INTO t SELECT n, n FROM generate_series(1, 200000) n");
+        let comment = "/* lockkeeper: allow(create-index-blocks-writes) because nobody writes */";
+        let frames = wire.query(&format!("{comment} CREATE INDEX ON t (a)"));
+        assert_eq!(sqlstate(&frames), "", "{frames:?}");
+        let events = proxy.events();
+        assert_eq!(events.last().unwrap()["attempts"], 1);
+    });
+}
+
 #[test]
 fn comments_of_others_and_unclear_ones_have_no_effect() {
     limited(|| {

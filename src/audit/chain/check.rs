@@ -109,8 +109,10 @@ pub struct Checked {
     pub more_problems: u64,
     /// The hashes of end events.
     ends: HashSet<Hash>,
-    /// What start events say of the file that their program has left.
-    left: HashSet<Hash>,
+    /// What start events say of the file that their program has left, by their lines.
+    left: Vec<(u64, Hash)>,
+    /// The hashes of all lines.
+    seen: HashSet<Hash>,
 }
 
 /// How a file follows another.
@@ -141,11 +143,21 @@ impl Checked {
                 before: last,
             });
         }
-        Ok(if self.left.contains(&last) {
+        Ok(if self.left.iter().any(|(_, left)| *left == last) {
             Joint::Whole
         } else {
             Joint::Overhang
         })
+    }
+
+    /// Start events of a program that has left a file with a line which is neither in these files nor in this one.
+    pub fn strays<'a>(&'a self, before: &'a [Checked]) -> impl Iterator<Item = (u64, Hash)> + 'a {
+        let is_known = move |left: &Hash| {
+            let mut files = before.iter().chain([self]);
+            files.any(|file| file.seen.contains(left))
+        };
+        let left = self.left.iter().copied();
+        left.filter(move |(_, left)| *left != Hash::NONE && !is_known(left))
     }
 
     fn add(&mut self, line: u64, wrong: Wrong) {
@@ -202,6 +214,12 @@ impl Check {
         self.checked.lines += 1;
         let number = self.checked.lines;
         let Some((open, hash)) = opened(line) else {
+            // What is torn is never whole: its hash would have been its last member.
+            let is_whole = line.starts_with(b"{")
+                && serde_json::from_slice::<serde::de::IgnoredAny>(line).is_ok();
+            if is_whole && self.checked.chained > 0 {
+                self.checked.add(number, Wrong::NoHash);
+            }
             let bytes = u64::try_from(line.len()).unwrap_or(u64::MAX);
             self.gap = Some(match self.gap {
                 None => Gap {
@@ -288,7 +306,9 @@ impl Check {
         if checked.is_ended {
             checked.ends.insert(hash);
         }
-        checked.left.extend(members.left);
+        checked.seen.insert(hash);
+        let line = checked.lines;
+        checked.left.extend(members.left.map(|left| (line, left)));
         if let Some(time) = members.time {
             checked.first_time.get_or_insert_with(|| time.clone());
             checked.last_time = Some(time);

@@ -78,9 +78,20 @@ fn texts_of_statements_are_no_hashes() {
 }
 
 #[test]
+fn what_is_whole_was_never_torn() {
+    let (whole, last) = file(Hash::NONE, &[object("a")]);
+    let mut bytes = [&whole, &b"{\"sql\":\"DROP TABLE forged\"}\n"[..]].concat();
+    let tail = Tail::of(&bytes, true).unwrap();
+    seal(&last, &start(last, tail.torn_bytes), &mut bytes);
+    let problems = checked(&bytes).problems;
+    let wrong: Vec<(u64, Wrong)> = problems.iter().map(|one| (one.line, one.wrong)).collect();
+    assert_eq!(wrong, [(3, Wrong::NoHash)]);
+}
+
+#[test]
 fn what_is_torn_is_accounted_for_by_the_next_start() {
     let (whole, last) = file(Hash::NONE, &[object("a")]);
-    for torn in ["{\"time\":\"20", "{", "{\"a\":1}\n{\"b\":", ""] {
+    for torn in ["{\"time\":\"20", "{", "{\"a\":1\n{\"b\":", ""] {
         let mut bytes = [&whole, torn.as_bytes()].concat();
         let tail = Tail::of(&bytes, true).unwrap();
         assert_eq!(tail.last, Some(last));

@@ -75,17 +75,23 @@ pub(super) fn time(text: &str) -> Result<Timestamp, String> {
 /// # Errors
 /// It can't be one.
 pub(super) fn outcome(text: &str) -> Result<String, String> {
+    const WORDS: [&str; 9] = [
+        "done",
+        "failed",
+        "refused",
+        "observed",
+        "committed",
+        "rolled back",
+        "unknown",
+        "passed",
+        RUNNING,
+    ];
     let word = text.trim().to_lowercase().replace(['_', '-'], " ");
-    if word.is_empty()
-        || !word
-            .chars()
-            .all(|letter| letter.is_ascii_lowercase() || letter == ' ')
-    {
-        return Err(
-            "write a word such as done, failed, refused, passed, observed or running".to_owned(),
-        );
+    if WORDS.contains(&word.as_str()) {
+        Ok(word)
+    } else {
+        Err(format!("write one of {}", WORDS.join(", ")))
     }
-    Ok(word)
 }
 
 /// A relation's name, written as in SQL.

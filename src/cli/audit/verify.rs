@@ -38,7 +38,8 @@ pub(super) fn main(flags: &Flags) -> ExitCode {
 fn verify(flags: &Flags) -> Result<(String, bool), String> {
     let mut report = String::new();
     let mut is_whole = true;
-    let mut before: Option<(&Path, Checked)> = None;
+    let mut before: Vec<Checked> = Vec::new();
+    let mut previous: Option<&Path> = None;
     for (at, path) in flags.files.iter().enumerate() {
         let checkpoint = flags.from.filter(|_| at == 0);
         let checked = check(path, checkpoint)?;
@@ -52,11 +53,21 @@ fn verify(flags: &Flags) -> Result<(String, bool), String> {
             );
             broken(&mut report, &why);
         }
-        if let Some((previous, before)) = &before {
+        if let (Some(previous), Some(before)) = (previous, before.last()) {
             is_whole &= join(&mut report, (previous, before), (path, &checked));
         }
+        for (line, left) in checked.strays(&before) {
+            is_whole = false;
+            let name = path.display();
+            let why = format!(
+                "{name}:{line}: a program goes on here that had left a file with the line of hash {left}, which is in \
+                 none of these: it was taken away, or the file before this one is to be named too"
+            );
+            broken(&mut report, &why);
+        }
         if checked.last.is_some() {
-            before = Some((path, checked));
+            previous = Some(path);
+            before.push(checked);
         }
     }
     Ok((report, is_whole))

@@ -43,7 +43,18 @@ pub async fn serve(
     };
     connection.ensure().await;
     let mut last_look: Option<Instant> = None;
-    while let Some(question) = questions.recv().await {
+    loop {
+        // Nobody asks while there is no login.
+        let question = tokio::select! {
+            question = questions.recv() => question,
+            () = tokio::time::sleep(RETRY), if connection.login.is_none() => {
+                connection.ensure().await;
+                continue;
+            }
+        };
+        let Some(question) = question else {
+            return;
+        };
         if question.answer.is_closed() {
             continue;
         }

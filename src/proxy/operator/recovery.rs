@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::orphans::{Lease, Returned};
 use super::side::{self, Ground};
@@ -30,6 +30,8 @@ use crate::wire::backend::ErrorFields;
 
 /// How often it is looked whether a server process has ended.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
+/// How often it is looked whether a client's transaction has ended.
+const LOOK_SELDOM: Duration = Duration::from_secs(1);
 /// How long after a failure it is tried again.
 const TRY_AGAIN: Duration = Duration::from_secs(30);
 /// Plans that are brought to their end at once.
@@ -55,9 +57,9 @@ pub async fn serve(shared: Shared) {
             drop(set);
             let (shared, busy, permits) = (shared.clone(), Arc::clone(&busy), Arc::clone(&permits));
             tokio::spawn(async move {
-                let _permit = permits.acquire_owned().await; // never closed
+                let permit = permits.acquire_owned().await.ok(); // never closed
                 if *shared.phase.borrow() != Phase::Closing {
-                    take_over(&shared, id, claim).await;
+                    take_over(&shared, id, claim, permit).await;
                 }
                 let mut set = busy.lock().unwrap_or_else(PoisonError::into_inner);
                 set.remove(&id);
@@ -77,7 +79,7 @@ struct Orphan<'a> {
     stop: Arc<AtomicBool>,
 }
 
-async fn take_over(shared: &Shared, id: i64, claim: i64) {
+async fn take_over(shared: &Shared, id: i64, claim: i64, permit: Option<OwnedSemaphorePermit>) {
     let claimed = match shared.journal.claim(id, claim).await {
         Ok(Some(claimed)) => claimed,
         Ok(None) => return, // somebody else was first, or it has ended
@@ -122,7 +124,13 @@ async fn take_over(shared: &Shared, id: i64, claim: i64) {
         plan,
         stop,
     };
-    if let Err(why) = orphan.bring_to_its_end().await {
+    let ended = if let Course::Client { .. } = orphan.record.course {
+        drop(permit); // a prepared transaction may stay for days
+        orphan.learn_its_end().await
+    } else {
+        orphan.bring_to_its_end().await
+    };
+    if let Err(why) = ended {
         tracing::error!(
             plan = id,
             "a plan that was taken over is let go again: {why}"
@@ -150,6 +158,16 @@ impl Ending {
 impl Orphan<'_> {
     fn journal(&self) -> &Journal {
         &self.shared.journal
+    }
+
+    /// What has become of a schema change in a client's own transaction: nothing is to be done about it.
+    async fn learn_its_end(self) -> Result<(), NoRecord> {
+        let course = self.record.course;
+        let fate = self.fate(course).await?;
+        if let Some(ending) = without_session(&self.record, course, fate) {
+            self.end(ending);
+        }
+        Ok(())
     }
 
     async fn bring_to_its_end(mut self) -> Result<(), NoRecord> {
@@ -277,7 +295,11 @@ impl Orphan<'_> {
             match self.journal().value(statements::fate(xid)).await {
                 Ok(Some(fate)) if fate == "committed" => return Ok(Fate::Committed),
                 Ok(Some(fate)) if fate == "aborted" => return Ok(Fate::Aborted),
-                Ok(Some(_)) => tokio::time::sleep(LOOK_AGAIN).await, // still in progress
+                // Still in progress.
+                Ok(Some(_)) if matches!(course, Course::Client { .. }) => {
+                    tokio::time::sleep(LOOK_SELDOM).await;
+                }
+                Ok(Some(_)) => tokio::time::sleep(LOOK_AGAIN).await,
                 Ok(None) => return Ok(Fate::Unknown),
                 Err(NoRecord::Failed(why)) if why.contains(IN_THE_FUTURE) => {
                     return Ok(Fate::Unknown);

@@ -35,7 +35,7 @@ fn the_pages_say_whether_it_can_be_written() {
             program
                 .get("/ready")
                 .1
-                .contains("run CREATE DATABASE lockkeeper OWNER looker;")
+                .contains("run CREATE DATABASE lockkeeper OWNER looker TEMPLATE template0")
         );
         assert_eq!(
             metric(&program, "lockkeeper_journal_ready").as_deref(),
