@@ -91,6 +91,16 @@ pub fn not_in_this_transaction(tag: &str, plan: &str) -> ErrorFields {
     }
 }
 
+/// What is put off to the COMMIT of a transaction has failed there.
+pub fn at_commit(mut failure: ErrorFields) -> ErrorFields {
+    let told = "The transaction is rolled back: its schema changes were to run at its COMMIT, and one of them failed.";
+    failure.detail = match failure.detail.is_empty() {
+        true => told.to_owned(),
+        false => format!("{told}\n{}", failure.detail),
+    };
+    failure
+}
+
 /// A statement of a string that the policy queues.
 pub fn queued_in_string(sqlstate: &str, tag: &str) -> ErrorFields {
     with_hint(

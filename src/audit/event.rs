@@ -35,6 +35,9 @@ pub struct Event {
     /// Why it passed without being guarded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub because: Option<Word>,
+    /// Where it had its place in the client's transaction: `late`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub place: Option<Word>,
     /// `enforce`, `observe` or `off`.
     pub mode: Word,
     /// Relations, as `schema.name` where facts are known, else as written.

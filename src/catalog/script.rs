@@ -44,6 +44,13 @@ impl Script {
         }
     }
 
+    /// From now on a relation is as the script leaves it.
+    pub fn follow(&mut self, relation: &Relation) {
+        if self.followed.insert(relation.qualified()) {
+            self.shadow.add(relation.clone());
+        }
+    }
+
     /// The script sets something; only what changes how its statements are read counts.
     pub fn set(&mut self, setting: Setting) {
         if setting.name == settings::ALL {

@@ -3,6 +3,7 @@
 pub mod backfill;
 pub mod course;
 pub mod effects;
+pub mod placement;
 pub mod words;
 
 use std::fmt;

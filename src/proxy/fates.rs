@@ -272,6 +272,12 @@ impl Fates {
         !self.settled.is_empty()
     }
 
+    /// The open transaction was rolled back by lockkeeper itself.
+    pub fn rolled_back(&mut self) {
+        self.settle_all(|_| Some(Fate::RolledBack));
+        self.block_ends();
+    }
+
     /// The session ends: what was open is rolled back, unless its end was under way.
     pub fn ended(&mut self, is_idle: bool) {
         let fate = if is_idle {

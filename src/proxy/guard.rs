@@ -6,6 +6,7 @@ mod observe;
 mod orphans;
 mod record;
 mod strings;
+mod transaction;
 mod window;
 
 use std::cell::Cell;
@@ -20,7 +21,8 @@ use super::server_session::{ServerSession, flush_client};
 use super::session::{Session, SessionError};
 use super::turn::{self, Filing, Turn, Twin};
 use crate::audit::event::{Who, recorded_sql};
-use crate::catalog::{Facts, SessionFacts};
+use crate::catalog::script::Script;
+use crate::catalog::{Depth, FactRequest, Facts, SessionFacts};
 use crate::config::{CancelBlockers, Config, Mode};
 use crate::error::{self, Interrupt};
 use crate::exec::acquire::{QUERY_CANCELED, is_about_locks};
@@ -38,7 +40,6 @@ use crate::sql::name::{Name, clip, one_line, quote_identifier};
 use crate::sql::parse::Parsed;
 use crate::sql::redact;
 use crate::wire::backend::{self, ErrorFields};
-use crate::wire::pipeline::TransactionStatus;
 
 use self::explain::explain_failure;
 use self::observe::observe;
@@ -73,6 +74,9 @@ pub(in crate::proxy) enum Ending {
 /// # Errors
 /// [`SessionError`] when the client can't be answered any more.
 pub async fn handle(session: &mut Session, intercept: Intercept) -> Result<(), SessionError> {
+    if intercept.in_transaction {
+        return transaction::handle(session, &intercept).await;
+    }
     let Some(parsed) = intercept.text.only_statement().cloned() else {
         return strings::handle(session, &intercept).await;
     };
@@ -141,7 +145,7 @@ async fn answer(
     }
     if intercept.by == By::Query {
         session.inspector.query_answered();
-        backend::put_ready_for_query(&mut buffer, TransactionStatus::Idle);
+        backend::put_ready_for_query(&mut buffer, session.inspector.pipeline.status());
     }
     session.client.queue(&buffer);
     session.recheck();
@@ -151,16 +155,7 @@ async fn answer(
 /// The facts, the verdict, the plan.
 async fn enforce(session: &mut Session, intercept: &Intercept, parsed: &Parsed) -> Ending {
     let mut server = ServerSession::new(session);
-    let case = Case {
-        intercept,
-        parsed,
-        // With its semicolon and all: an error may speak of it.
-        source: intercept.text.text.clone(),
-        told: Cell::new(false),
-        is_last: Cell::new(false),
-        place: Cell::new(None),
-        wait: Wait::default(),
-    };
+    let case = Case::new(intercept, parsed);
     let event = event_of(server.session(), &intercept.text, parsed);
     server.begin_plan(event.into());
     if intercept.by == By::Execute {
@@ -329,42 +324,68 @@ struct Case<'a> {
     wait: Wait,
 }
 
-impl Case<'_> {
+/// A statement with its facts and what is to be done about it.
+struct Judged {
+    facts: Facts,
+    judgement: Judgement,
+    limits: Limits,
+}
+
+impl<'a> Case<'a> {
+    fn new(intercept: &'a Intercept, parsed: &'a Parsed) -> Case<'a> {
+        Case {
+            intercept,
+            parsed,
+            // With its semicolon and all: an error may speak of it.
+            source: intercept.text.text.clone(),
+            told: Cell::new(false),
+            is_last: Cell::new(false),
+            place: Cell::new(None),
+            wait: Wait::default(),
+        }
+    }
+
     /// Facts, verdict, plan, once.
     async fn judge_and_run(&self, server: &mut ServerSession<'_>) -> Ending {
+        let Judged {
+            facts,
+            judgement,
+            limits,
+        } = match self.judge(server, None).await {
+            Ok(judged) => judged,
+            Err(ending) => return ending,
+        };
+        if matches!(judgement.verdict, Verdict::Queue(_)) {
+            let setup = server.session().worker.setup();
+            let policy = &setup.config.policy;
+            let waited = self.wait_for_window(server, policy, &facts, &judgement, limits);
+            if let Some(ending) = waited.await {
+                return ending;
+            }
+        }
+        self.carry_out(server, &facts, judgement, limits).await
+    }
+
+    /// Facts and verdict, with what the statements before it would have done.
+    async fn judge(
+        &self,
+        server: &mut ServerSession<'_>,
+        before: Option<&mut Script>,
+    ) -> Result<Judged, Ending> {
         server.stage(Stage::Judging);
         let setup = server.session().worker.setup();
         let config = &setup.config;
         let limits = limits(config);
-        let request = rules::facts_needed(&self.parsed.statement);
-        let facts = match facts::ask(server, &request, limits).await {
-            Ok(facts) => facts,
-            Err(FactsError::Run(RunError::Gone)) => {
-                let _ = self.never_began(server, error::server_gone());
-                return Ending::Gone;
-            }
-            Err(FactsError::Run(RunError::Sql(fields)))
-                if is_about_locks(&fields.sqlstate)
-                    || server.interrupt().is_some()
-                    || fields.sqlstate == QUERY_CANCELED =>
-            {
-                return self.never_began(server, *fields);
-            }
-            Err(FactsError::Run(RunError::Stale)) => return Ending::Again,
-            Err(FactsError::Unexpected(what)) => {
-                // The catalog changes while it is read.
-                tracing::debug!(what, "facts that make no sense");
-                return Ending::Again;
-            }
-            Err(FactsError::Run(RunError::Sql(fields))) => {
-                let may_change = fields.sqlstate != INSUFFICIENT_PRIVILEGE && !self.is_last.get();
-                match facts::without(server, &request, self.parsed, &fields, limits).await {
-                    Some(_) if may_change => return Ending::Again,
-                    // What the server can't tell, it will say itself about the statement.
-                    facts => facts.unwrap_or_default(),
-                }
-            }
-        };
+        let mut request = rules::facts_needed(&self.parsed.statement);
+        if before.is_some() {
+            request.depth = Depth::Full;
+        }
+        let mut facts = self.facts(server, &request, limits).await?;
+        if let Some(script) = before
+            && facts.relations.len() == request.relations.len()
+        {
+            facts = script.laid_over(facts, &request);
+        }
         server.obey(&facts.session.client_min_messages);
         let limits = within(limits, &facts.session, server.set_aside_so_far());
         server.obey_timeout(limits.statement_timeout);
@@ -392,14 +413,48 @@ impl Case<'_> {
             let rule = judgement.rule().map(|rule| rule.name);
             plan.judged(judgement.verdict.as_str(), rule, known_relations(&facts));
         }
-        if matches!(judgement.verdict, Verdict::Queue(_))
-            && let Some(ending) = self
-                .wait_for_window(server, &config.policy, &facts, &judgement, limits)
-                .await
-        {
-            return ending;
+        Ok(Judged {
+            facts,
+            judgement,
+            limits,
+        })
+    }
+
+    /// The facts, or how it ends without them.
+    async fn facts(
+        &self,
+        server: &mut ServerSession<'_>,
+        request: &FactRequest,
+        limits: Limits,
+    ) -> Result<Facts, Ending> {
+        match facts::ask(server, request, limits).await {
+            Ok(facts) => Ok(facts),
+            Err(FactsError::Run(RunError::Gone)) => {
+                let _ = self.never_began(server, error::server_gone());
+                Err(Ending::Gone)
+            }
+            Err(FactsError::Run(RunError::Sql(fields)))
+                if is_about_locks(&fields.sqlstate)
+                    || server.interrupt().is_some()
+                    || fields.sqlstate == QUERY_CANCELED =>
+            {
+                Err(self.never_began(server, *fields))
+            }
+            Err(FactsError::Run(RunError::Stale)) => Err(Ending::Again),
+            Err(FactsError::Unexpected(what)) => {
+                // The catalog changes while it is read.
+                tracing::debug!(what, "facts that make no sense");
+                Err(Ending::Again)
+            }
+            Err(FactsError::Run(RunError::Sql(fields))) => {
+                let may_change = fields.sqlstate != INSUFFICIENT_PRIVILEGE && !self.is_last.get();
+                match facts::without(server, request, self.parsed, &fields, limits).await {
+                    Some(_) if may_change => Err(Ending::Again),
+                    // What the server can't tell, it will say itself about the statement.
+                    facts => Ok(facts.unwrap_or_default()),
+                }
+            }
         }
-        self.carry_out(server, &facts, judgement, limits).await
     }
 
     /// Whether other facts make the same plan, on the same relations.

@@ -6,12 +6,14 @@ use super::fates::{self, Fates, Position, Stands};
 use super::long_text::LongText;
 use super::mode::SessionMode;
 use super::names::Names;
+use super::transaction::Transaction;
 use crate::metrics::Metrics;
 use crate::sql::cache::{ClassCache, Source};
 use crate::sql::classify::{self, Class, Classified, LexicalSettings, Text};
 use crate::sql::comment::{self, ModeChange};
 use crate::sql::encoding::ClientEncoding;
 use crate::sql::parse::Parsed;
+use crate::sql::parse::ordinary::{Kind, kind};
 use crate::sql::statement::Statement;
 use crate::wire::frame::{BadFrame, HEADER_BYTES, Header, whole_body};
 use crate::wire::pipeline::{Pipeline, TransactionStatus};
@@ -70,7 +72,7 @@ fn classify_as(text: &[u8], settings: Option<LexicalSettings>) -> Classified {
     }
 }
 
-/// A schema change that is to be guarded.
+/// A schema change that is to be guarded, or something that could notice one that is put off.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Intercept {
     /// The message that runs it.
@@ -81,6 +83,8 @@ pub struct Intercept {
     pub text: Arc<Text>,
     /// The prepared statement that is the text, when the message is `EXECUTE` of it.
     pub prepared: Option<String>,
+    /// The client has a transaction open.
+    pub in_transaction: bool,
 }
 
 /// The message that runs a schema change.
@@ -90,6 +94,8 @@ pub enum By {
     Query,
     /// Execute.
     Execute,
+    /// Parse, or anything else that only could notice what is put off.
+    Other,
 }
 
 /// A schema change that went on to the server as it came.
@@ -127,6 +133,8 @@ impl Guarding {
 const LOCKS_NOTHING: &str = "it takes no lock on what exists";
 /// Why one does that nobody has seen in whole.
 const TOO_LONG: &str = "the text is longer than guard.max_text";
+/// Why one does that the server refuses in any case.
+const IN_FAILED: &str = "in a failed transaction";
 /// Why one does on a connection that speaks no extended protocol, in which plans run.
 pub const REPLICATION: &str = "a replication connection";
 
@@ -207,6 +215,10 @@ pub struct Inspector {
     pub modes_set: Vec<String>,
     /// What becomes of schema changes that went on.
     pub fates: Fates,
+    /// What the open transaction has put off.
+    pub transaction: Transaction,
+    /// Why the message at the front is to be reported.
+    report_because: Option<&'static str>,
 }
 
 impl Inspector {
@@ -218,6 +230,27 @@ impl Inspector {
     /// Lets the message at the front pass.
     pub fn pass_next(&mut self) {
         self.pass_next = true;
+    }
+
+    /// Lets the message at the front pass, and reports its schema changes.
+    pub fn report_next(&mut self, because: &'static str) {
+        self.report_because = Some(because);
+    }
+
+    /// A schema change has its place in the open transaction: the number under which it is followed.
+    pub fn follow(&mut self) -> Option<u64> {
+        let at = Position {
+            round: self.pipeline.rounds_answered(),
+            command: 0,
+        };
+        self.fates.sent(at, Stands::WithOthers)
+    }
+
+    /// lockkeeper itself has rolled the open transaction back.
+    pub fn rolled_back(&mut self) {
+        self.fates.rolled_back();
+        self.transaction.ended();
+        self.names.transaction_ended(self.pipeline.syncs_answered());
     }
 
     /// Throws everything away up to the next Sync.
@@ -256,7 +289,10 @@ impl Inspector {
         }
         let span = match header.tag {
             b'Q' | b'P' => self.text(header, input, tools),
-            b'B' | b'E' | b'C' if !self.names.is_empty() => self.named(header, input, tools),
+            b'B' | b'E' | b'C' if !self.names.is_empty() || self.puts_off() => {
+                self.named(header, input, tools)
+            }
+            b'F' if self.puts_off() => self.hold(header, By::Other, None),
             _ => self.forward(header, input),
         };
         if matches!(span, Span::Forward(_)) {
@@ -264,6 +300,31 @@ impl Inspector {
             self.pass_next = false;
         }
         Ok(span)
+    }
+
+    /// Whether a message of the transaction's could notice that something hasn't run yet.
+    fn puts_off(&self) -> bool {
+        !self.transaction.is_empty()
+            && !self.pass_next
+            && self.pipeline.status() == TransactionStatus::InTransaction
+    }
+
+    /// Something is put off that a message could notice; it waits for what was sent before.
+    fn hold(&self, header: Header, by: By, text: Option<Arc<Text>>) -> Span {
+        let is_answered = match by {
+            By::Query => self.pipeline.is_idle(),
+            By::Execute | By::Other => self.pipeline.is_synced(),
+        };
+        if !is_answered && !self.pipeline.is_skipping() {
+            return Span::Wait;
+        }
+        Span::Stop(Intercept {
+            by,
+            frame_bytes: header.frame_bytes(),
+            text: text.unwrap_or_default(),
+            prepared: None,
+            in_transaction: true,
+        })
     }
 
     /// More of a frame whose beginning has gone on.
@@ -314,6 +375,9 @@ impl Inspector {
     /// A Query or Parse.
     fn text(&mut self, header: Header, input: &[u8], tools: &mut Tools<'_>) -> Span {
         if header.body_bytes() > tools.max_text {
+            if self.puts_off() {
+                return self.hold(header, By::Other, None);
+            }
             return self.long_text(header, input);
         }
         let Some(body) = whole_body(input, header) else {
@@ -354,15 +418,25 @@ impl Inspector {
         }
         let modes = self.mode_changes(text, class);
         let answer = self.mode.next_answer();
+        let puts_off = self.puts_off();
         let span = match (name, classified) {
+            (None, Classified::Plain { class, .. }) if puts_off => {
+                self.hold(header, By::Query, Some(plain_text(text, class)))
+            }
             (None, Classified::Plain { .. }) => self.forward(header, input),
             (None, Classified::Interesting(text)) => self.query(header, input, text, tools),
+            (Some(_), Classified::Plain { class, .. }) if puts_off => {
+                self.hold(header, By::Other, Some(plain_text(text, class)))
+            }
             (Some(name), classified) => {
                 let span = self.forward(header, input);
-                self.parsed(name, classified);
+                self.parsed(name, text, classified);
                 span
             }
         };
+        if !self.transaction.is_empty() && name.is_none() && matches!(span, Span::Forward(_)) {
+            self.note_control(text, class);
+        }
         if is_first_look && matches!(span, Span::Forward(_) | Span::Stop(_)) {
             tools.metrics.classified(class, Some(source));
         }
@@ -376,6 +450,15 @@ impl Inspector {
             self.fickle |= header.tag == b'P' || classify::mentions_prepare(text);
         }
         span
+    }
+
+    /// A text goes on that may begin or end a part of the transaction.
+    fn note_control(&mut self, text: &[u8], class: Class) {
+        if class == Class::Transaction
+            && let Kind::Control(control) = kind(&String::from_utf8_lossy(text), self.lexical.mode)
+        {
+            self.transaction.sent(&control);
+        }
     }
 
     /// What a text says of `lockkeeper.mode`.
@@ -457,11 +540,17 @@ impl Inspector {
     /// A Query that holds a schema change, or an EXECUTE of one.
     fn query(&mut self, header: Header, input: &[u8], text: Arc<Text>, tools: &Tools<'_>) -> Span {
         let Some(runs) = self.resolve(&text) else {
+            if self.puts_off() {
+                return self.hold(header, By::Query, Some(text));
+            }
             return self.go_on_with(header, input, &text);
         };
         let because = match () {
-            () if self.pass_next => None,
+            () if self.pass_next => self.report_because.take(),
             () if !self.mode.is_settled() => return Span::Wait,
+            () if tools.guarding != Guarding::Stop && self.puts_off() => {
+                return self.hold(header, By::Other, None);
+            }
             () if tools.guarding == Guarding::Nothing => None,
             () if tools.guarding != Guarding::Stop => tools.guarding.reason(),
             () if self.pipeline.batch().messages > 0 || self.pipeline.is_copying_in() => {
@@ -471,6 +560,13 @@ impl Inspector {
             () if self.uncertain => {
                 self.uncertain = false; // everything is answered: the settings are known again
                 return Span::Wait;
+            }
+            () if self.pipeline.status() == TransactionStatus::Failed => Some(IN_FAILED),
+            () if self.pipeline.status() == TransactionStatus::InTransaction
+                && runs.text.exact
+                && runs.prepared.is_none() =>
+            {
+                return self.hold(header, By::Query, Some(runs.text));
             }
             () if self.pipeline.status() != TransactionStatus::Idle => Some("in a transaction"),
             () if runs.text.statements.len() > 1
@@ -485,6 +581,7 @@ impl Inspector {
                     frame_bytes: header.frame_bytes(),
                     text: runs.text,
                     prepared: runs.prepared,
+                    in_transaction: false,
                 });
             }
         };
@@ -542,7 +639,17 @@ impl Inspector {
             _ => {
                 let portal = frontend::execute_portal(available);
                 match portal.and_then(|portal| self.names.portal(portal)) {
-                    Some(text) => self.execute(header, input, &text, tools),
+                    Some(text) if text.class != Class::Ddl && self.puts_off() => {
+                        self.hold(header, By::Execute, Some(text))
+                    }
+                    Some(text) => {
+                        let span = self.execute(header, input, &text, tools);
+                        if !self.transaction.is_empty() && matches!(span, Span::Forward(_)) {
+                            self.note_control(text.text.as_bytes(), text.class);
+                        }
+                        span
+                    }
+                    None if self.puts_off() => self.hold(header, By::Other, None),
                     None => self.forward(header, input),
                 }
             }
@@ -565,24 +672,31 @@ impl Inspector {
             return self.go_on_with(header, input, text);
         };
         let because = match () {
-            () if self.pass_next => None,
+            () if self.pass_next => self.report_because.take(),
             () if !self.mode.is_settled() => return Span::Wait,
             () if tools.guarding == Guarding::Nothing => None,
             () if tools.guarding != Guarding::Stop => tools.guarding.reason(),
             () if self.pipeline.batch().executes > 0 => Some("in a pipeline"),
             () if !runs.may_hurt() => Some(LOCKS_NOTHING),
             () if !self.pipeline.is_synced() => return Span::Wait,
-            () if self.pipeline.status() != TransactionStatus::Idle => Some("in a transaction"),
+            () if self.pipeline.status() == TransactionStatus::Failed => Some(IN_FAILED),
+            () if self.pipeline.status() == TransactionStatus::InTransaction
+                && !(runs.text.exact && runs.prepared.is_none()) =>
+            {
+                Some("in a transaction")
+            }
             () if runs.text.statements.len() > 1 => Some("several statements in one query"),
             () => match ends_with_sync(input.get(header.frame_bytes()..).unwrap_or_default()) {
                 None => return Span::NeedMore,
                 Some(false) => Some("in a pipeline"),
                 Some(true) => {
+                    let status = self.pipeline.status();
                     return Span::Stop(Intercept {
                         by: By::Execute,
                         frame_bytes: header.frame_bytes(),
                         text: runs.text,
                         prepared: runs.prepared,
+                        in_transaction: status == TransactionStatus::InTransaction,
                     });
                 }
             },
@@ -601,8 +715,15 @@ impl Inspector {
     }
 
     /// A Parse was sent: remembers a schema change by its name, forgets the name's former one.
-    fn parsed(&mut self, name: &[u8], classified: Classified) {
+    fn parsed(&mut self, name: &[u8], text: &[u8], classified: Classified) {
         let text = match classified {
+            // What ends a transaction may be prepared once and run often.
+            Classified::Plain { class, .. }
+                if class == Class::Transaction || !self.transaction.is_empty() =>
+            {
+                let text = plain_text(text, class);
+                self.names.has_room_for(&text).then_some(text)
+            }
             Classified::Interesting(text) if self.names.has_room_for(&text) => Some(text),
             Classified::Interesting(text) => {
                 self.announce(&text);
@@ -719,6 +840,7 @@ impl Inspector {
                     self.uncertain = false;
                 }
                 if self.pipeline.status() == TransactionStatus::Idle {
+                    self.transaction.ended();
                     self.names.transaction_ended(self.pipeline.syncs_answered());
                 }
             }
@@ -732,6 +854,7 @@ impl Inspector {
                 self.announced = self.announced.saturating_sub(1);
             }
             b'C' => match backend::command_tag(body) {
+                b"COMMIT" => self.transaction.ended(), // another one may have begun
                 b"DEALLOCATE" => self.names.deallocated(),
                 b"DEALLOCATE ALL" | b"DISCARD ALL" => self.names.forget_statements(),
                 _ => {}
@@ -755,6 +878,17 @@ impl Inspector {
             _ => {}
         }
     }
+}
+
+/// A text of ordinary traffic.
+fn plain_text(text: &[u8], class: Class) -> Arc<Text> {
+    Arc::new(Text {
+        class,
+        text: String::from_utf8_lossy(text).into_owned(),
+        exact: std::str::from_utf8(text).is_ok(),
+        statements: Vec::new(),
+        changes_lexical_settings: true,
+    })
 }
 
 /// Whether the messages after an Execute end its batch: Sync, behind any number of Close. `None`

@@ -20,5 +20,6 @@ pub mod session;
 pub mod setup;
 pub mod startup;
 pub mod tls;
+mod transaction;
 mod turn;
 pub mod worker;

@@ -4,6 +4,7 @@
 mod held;
 mod journalled;
 mod watched;
+mod within;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -32,6 +33,7 @@ use crate::plan::{Limits, Notices, Step};
 use crate::wire::backend::{self, ErrorFields};
 use crate::wire::frame::{HEADER_BYTES, Header};
 use crate::wire::frontend;
+use crate::wire::pipeline::TransactionStatus;
 use crate::wire::startup::cancel_request;
 
 /// How much a client may send ahead while a plan runs, in bytes; then it is no longer read, and no
@@ -47,6 +49,7 @@ const MAX_ROWS: usize = 10_000;
 
 pub(super) use self::held::{Held, Inserted};
 use self::watched::Watched;
+pub(super) use self::within::{SETTINGS, Within};
 
 /// The server session of a [`Session`], for the time of one statement.
 pub struct ServerSession<'a> {
@@ -103,6 +106,8 @@ pub struct ServerSession<'a> {
     /// When the locks of the last batch had been taken, and for how long they were held.
     locked_at: Option<Instant>,
     lock_hold: Duration,
+    /// The client's own transaction, in which the plan runs.
+    within: Option<Within>,
 }
 
 /// The facts that a plan was made of, to see whether the same plan would be made now.
@@ -166,7 +171,30 @@ impl<'a> ServerSession<'a> {
             unwanted: None,
             locked_at: None,
             lock_hold: Duration::ZERO,
+            within: None,
         }
+    }
+
+    /// The plan runs in the client's own transaction from now on: what would be one of its own is a savepoint there.
+    pub(super) fn enter(&mut self, within: Within) {
+        self.within = Some(within);
+    }
+
+    /// It runs by itself again.
+    pub(super) fn leave(&mut self) {
+        self.within = None;
+    }
+
+    /// What would be committed is rolled back, or not any more.
+    pub(super) fn rehearses(&mut self, rehearses: bool) {
+        if let Some(within) = &mut self.within {
+            within.rehearses(rehearses);
+        }
+    }
+
+    /// Whether it runs in the client's own transaction.
+    pub(super) fn is_within(&self) -> bool {
+        self.within.is_some()
     }
 
     /// A plan was made of the facts of a request; the same would be of those that are the same so.
@@ -516,31 +544,9 @@ impl<'a> ServerSession<'a> {
     }
 }
 
-/// Why a wait ended.
-enum Wake {
-    /// The server sent something.
-    Server,
-    /// The client has gone, or lockkeeper ends.
-    Interrupt(Interrupt),
-    /// What runs has had its time.
-    OutOfTime,
-    /// An operator stops the plan.
-    Stopped,
-    /// The client is to be told.
-    Told(String, String),
-}
-
-#[derive(Default)]
-struct Answers {
-    replies: Vec<Reply>,
-    current: Reply,
-    /// The current command's Bind is complete.
-    is_bound: bool,
-    error: Option<Message>,
-}
-
-impl crate::exec::session::Session for ServerSession<'_> {
-    async fn run(&mut self, batch: &[Command]) -> Result<Vec<Reply>, RunError> {
+impl ServerSession<'_> {
+    /// Runs commands as they are, in one round trip.
+    async fn run_batch(&mut self, batch: &[Command]) -> Result<Vec<Reply>, RunError> {
         self.is_between_commands();
         self.is_about_to_work(batch).await;
         self.out_of_time = false;
@@ -573,6 +579,9 @@ impl crate::exec::session::Session for ServerSession<'_> {
                 }
             };
             if message.header.tag == b'Z' {
+                let status = message.body().first().copied().unwrap_or_default();
+                let status = TransactionStatus::from_byte(status);
+                self.session.inspector.pipeline.set_status(status);
                 break;
             }
             self.take_in(&message, batch, &mut answers);
@@ -596,7 +605,41 @@ impl crate::exec::session::Session for ServerSession<'_> {
             None => Ok(answers.replies),
         }
     }
+}
 
+/// Why a wait ended.
+enum Wake {
+    /// The server sent something.
+    Server,
+    /// The client has gone, or lockkeeper ends.
+    Interrupt(Interrupt),
+    /// What runs has had its time.
+    OutOfTime,
+    /// An operator stops the plan.
+    Stopped,
+    /// The client is to be told.
+    Told(String, String),
+}
+
+#[derive(Default)]
+struct Answers {
+    replies: Vec<Reply>,
+    current: Reply,
+    /// The current command's Bind is complete.
+    is_bound: bool,
+    error: Option<Message>,
+}
+
+impl crate::exec::session::Session for ServerSession<'_> {
+    async fn run(&mut self, batch: &[Command]) -> Result<Vec<Reply>, RunError> {
+        let Some(within) = &mut self.within else {
+            return self.run_batch(batch).await;
+        };
+        let (commands, last) = within.translated(batch);
+        let mut replies = self.run_batch(&commands).await?;
+        let mut take = |at: usize| replies.get_mut(at).map(std::mem::take);
+        Ok(last.into_iter().filter_map(&mut take).collect())
+    }
     async fn is_as_judged(&mut self) -> bool {
         let Some(mut judged) = self.judged.take() else {
             return true;

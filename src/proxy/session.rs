@@ -193,6 +193,11 @@ impl Session {
         end
     }
 
+    /// What becomes of a schema change is recorded when it is known.
+    pub fn follow(&mut self, number: u64, following: guard::Following) {
+        self.following.insert(number, following);
+    }
+
     /// Records what became of schema changes that went on as they came.
     fn note_fates(&mut self) {
         for one in self.inspector.fates.settled() {

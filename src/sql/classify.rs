@@ -46,9 +46,10 @@ impl Default for LexicalSettings {
 }
 
 /// What a whole text is; of several statements the one furthest down this list counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Class {
     /// No statement at all.
+    #[default]
     Empty,
     /// SELECT, INSERT, UPDATE, DELETE, MERGE, VALUES.
     Query,
@@ -124,7 +125,7 @@ impl Classified {
 }
 
 /// A text that holds a schema change, or may run one.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Text {
     /// What it is.
     pub class: Class,

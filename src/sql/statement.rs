@@ -190,6 +190,18 @@ impl Statement {
         }
     }
 
+    /// The relations that it makes, or gives a name, where that isn't among those that it names.
+    pub fn makes(&self) -> Vec<Name> {
+        match self {
+            Statement::Rename(rename) => vec![Name {
+                schema: None,
+                name: rename.new_name.clone(),
+            }],
+            Statement::Other(other) => other.creates.iter().cloned().collect(),
+            _ => Vec::new(),
+        }
+    }
+
     /// Whether the parser has read it: of a text that it hasn't, nothing is logged or recorded.
     pub fn is_readable(&self) -> bool {
         !matches!(self, Statement::Unreadable { .. })

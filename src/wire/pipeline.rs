@@ -78,6 +78,11 @@ impl Pipeline {
         self.status
     }
 
+    /// A plan's own round has ended in this status.
+    pub fn set_status(&mut self, status: TransactionStatus) {
+        self.status = status;
+    }
+
     /// What was sent since the last Sync.
     pub fn batch(&self) -> Batch {
         self.batch

@@ -32,6 +32,7 @@ mod strings;
 mod syscalls;
 mod temporary;
 mod tls;
+mod transactions;
 mod traps;
 mod two_instances;
 mod waits;

@@ -38,9 +38,13 @@ asked AS (
         WHEN c.oid IS NULL THEN '"changing"'::pg_catalog.jsonb ELSE pg_catalog.jsonb_build_object(
         'oid', c.oid::pg_catalog.int8, 'schema', n.nspname, 'name', c.relname, 'kind', c.relkind,
         'temporary', c.relpersistence = 't',
-        'created_here', c.xmin::pg_catalog.text =
-            coalesce((pg_catalog.pg_current_xact_id_if_assigned()::pg_catalog.text::pg_catalog.int8
-                      % 4294967296)::pg_catalog.text, ''),
+        -- by a row that is made with the relation and never written anew: a savepoint has a number of its own
+        'created_here', CASE WHEN pg_catalog.pg_current_xact_id_if_assigned() IS NULL THEN false ELSE EXISTS (
+            SELECT FROM pg_catalog.pg_locks l
+            WHERE l.locktype = 'transactionid' AND l.pid = pg_catalog.pg_backend_pid() AND l.transactionid = coalesce(
+                (SELECT s.xmin FROM pg_catalog.pg_attribute s WHERE s.attrelid = c.oid AND s.attnum = -1),
+                (SELECT s.xmin FROM pg_catalog.pg_index s WHERE s.indexrelid = c.oid),
+                (SELECT s.xmin FROM pg_catalog.pg_type s WHERE s.oid = c.reltype), c.xmin)) END,
         'owned', coalesce(pg_catalog.pg_has_role(c.relowner, 'USAGE'), false),
         'owner', CASE WHEN pg_catalog.pg_get_userbyid(c.relowner) <> current_user
             THEN pg_catalog.pg_get_userbyid(c.relowner) END,

@@ -14,6 +14,7 @@ use crate::exec::runner::Progress;
 use crate::journal::record::{Backend, Outcome, Record, VERSION};
 use crate::journal::store::{ClientEntry, Entry};
 use crate::metrics;
+use crate::plan::Step;
 use crate::plan::course::Course;
 use crate::proxy::fates::{Fate, Followed};
 use crate::proxy::inspect::Passed;
@@ -239,6 +240,45 @@ pub fn record_passed(session: &Session, passed: &Passed) -> Vec<(u64, Following)
         following.push((*number, Following { event, text, entry }));
     }
     following
+}
+
+/// A schema change that has its place in a client's transaction, with which it stands or falls.
+pub(super) struct Placed<'a> {
+    pub(super) judgement: &'a Judgement,
+    pub(super) facts: &'a Facts,
+    pub(super) place: &'static str,
+    pub(super) steps: &'a [Step],
+}
+
+/// Records it when it is known what becomes of the transaction.
+pub(super) fn follow(
+    session: &mut Session,
+    text: &Arc<Text>,
+    parsed: &Parsed,
+    placed: &Placed<'_>,
+) {
+    let shown = |sql: &String| recorded_sql(sql, &parsed.statement);
+    let steps = placed.steps.iter();
+    let statements = steps.flat_map(|step| std::iter::once(&step.sql).chain(&step.also));
+    let mut event = Event {
+        verdict: placed.judgement.verdict.as_str().into(),
+        rule: placed.judgement.rule().map(|rule| rule.name.into()),
+        place: Some(placed.place.into()),
+        executed: statements.map(shown).collect(),
+        ..event_of(session, text, parsed)
+    };
+    let known = known_relations(placed.facts);
+    if !known.is_empty() {
+        event.relations = known;
+    }
+    let Some(number) = session.inspector.follow() else {
+        session.worker.shared.audit.record(event);
+        return;
+    };
+    let journal = &session.worker.shared.journal;
+    let entry = journal.follow_client(client_record(&event), &event);
+    let text = Arc::clone(text);
+    session.follow(number, Following { event, text, entry });
 }
 
 /// What is written down of a schema change in a client's own transaction.

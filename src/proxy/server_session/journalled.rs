@@ -192,6 +192,12 @@ impl ServerSession<'_> {
     /// Writes down how far the plan is.
     pub(super) async fn note_course(&mut self, course: Course) -> Result<(), RunError> {
         let is_undo = matches!(course, Course::Undo { .. });
+        let course = if self.is_within() {
+            let xid = course.xid();
+            Course::Client { xid }
+        } else {
+            course
+        };
         self.course = course;
         let mut noted = Ok(());
         for entry in &mut self.entries {

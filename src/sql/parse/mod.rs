@@ -12,6 +12,7 @@ mod create_table;
 mod expression;
 mod index;
 mod object;
+pub mod ordinary;
 mod other;
 mod plpgsql;
 pub mod settings;

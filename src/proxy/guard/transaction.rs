@@ -1,0 +1,291 @@
+//! A message of the client's own transaction: a schema change, for which a place is found there, or something that
+//! could notice that one is put off.
+
+mod late;
+mod notices;
+
+use super::record::{Ended, Placed, event_of, follow};
+use super::{Case, Ending, Judged, MAX_JUDGEMENTS, answer, named};
+use crate::catalog::script::Script;
+use crate::catalog::shadow::Shadow;
+use crate::config::Mode;
+use crate::error;
+use crate::exec::session::{Command, RunError, Session as _};
+use crate::plan::placement::{self, Placement};
+use crate::proxy::inspect::{By, Intercept};
+use crate::proxy::server_session::{SETTINGS, ServerSession, Within};
+use crate::proxy::session::{Session, SessionError};
+use crate::proxy::transaction::Late;
+use crate::rules::other::NO_WINDOW;
+use crate::rules::{Judgement, Verdict};
+use crate::sql::classify::Class;
+use crate::sql::parse::Parsed;
+use crate::sql::parse::ordinary::{Control, Kind, kind};
+use crate::wire::backend::ErrorFields;
+
+/// Why a schema change of a transaction runs as it came.
+const NOT_READ_COMMITTED: &str = "in a transaction that isn't READ COMMITTED, or READ ONLY";
+const AS_SENT: &str = "in a transaction";
+const SEVERAL: &str = "several statements in one query of a transaction";
+
+/// Guards the message that the relay stopped at.
+///
+/// # Errors
+/// [`SessionError`] when the client can't be answered any more.
+pub(super) async fn handle(
+    session: &mut Session,
+    intercept: &Intercept,
+) -> Result<(), SessionError> {
+    let mode = session.mode(&session.worker.setup().config);
+    let is_guarded = mode == Mode::Enforce && !session.mode_depends_on_role();
+    let is_ddl = intercept.text.class == Class::Ddl;
+    if is_ddl && !is_guarded && session.inspector.transaction.is_empty() {
+        return passes(session, intercept, AS_SENT).await;
+    }
+    let mut server = ServerSession::new(session);
+    let ended = guard(&mut server, intercept, is_guarded).await;
+    let ending = named(&server, ended);
+    if let Ending::Failed(_) = &ending {
+        // The server's transaction shall be as failed as the client's.
+        let has_failed = abort(&mut server).await;
+        if has_failed.is_err() {
+            return answer(session, intercept, Ending::Gone).await;
+        }
+    }
+    answer(session, intercept, ending).await
+}
+
+/// It goes on as it came, and is recorded.
+async fn passes(
+    session: &mut Session,
+    intercept: &Intercept,
+    because: &'static str,
+) -> Result<(), SessionError> {
+    session.inspector.report_next(because);
+    answer(session, intercept, Ending::GoesOn).await
+}
+
+async fn guard(server: &mut ServerSession<'_>, intercept: &Intercept, guarded: bool) -> Ending {
+    if intercept.by != By::Query && server.session().inspector.pipeline.batch().messages > 0 {
+        match server.end_batch().await {
+            Ok(true) => {}
+            Ok(false) => {
+                server.session().inspector.discard_until_sync();
+                return Ending::GoesOn;
+            }
+            Err(_) => return Ending::Gone,
+        }
+    }
+    if intercept.by == By::Query {
+        server.came_by_query();
+    }
+    let is_guardable = match enter(server).await {
+        Ok(is_guardable) => is_guardable,
+        Err(RunError::Sql(fields)) => return Ending::Failed(fields),
+        Err(RunError::Gone | RunError::Stale) => return Ending::Gone,
+    };
+    if intercept.text.class != Class::Ddl {
+        return ordinary(server, intercept).await;
+    }
+    let because = match intercept.text.only_statement() {
+        None => Some(SEVERAL),
+        Some(_) if !is_guardable => Some(NOT_READ_COMMITTED),
+        Some(_) if !guarded => Some(AS_SENT),
+        Some(parsed) if !parsed.statement.may_hurt() => Some(AS_SENT),
+        Some(_) => None,
+    };
+    match (because, intercept.text.only_statement()) {
+        (None, Some(parsed)) => schema_change(server, intercept, parsed).await,
+        (because, _) => as_sent(server, intercept, because.unwrap_or(AS_SENT)).await,
+    }
+}
+
+/// Learns of the client's transaction what plans must know that run in it; whether they may.
+async fn enter(server: &mut ServerSession<'_>) -> Result<bool, RunError> {
+    // SHOW takes no snapshot.
+    let names = SETTINGS
+        .into_iter()
+        .chain(["transaction_isolation", "transaction_read_only"]);
+    let batch: Vec<Command> = names
+        .map(|name| Command::own(format!("SHOW {name}")))
+        .collect();
+    let replies = server.run(&batch).await?;
+    let values: Vec<String> = replies
+        .into_iter()
+        .filter_map(|reply| reply.rows.into_iter().next()?.into_iter().next()?)
+        .collect();
+    let (settings, rest) = values.split_at(SETTINGS.len().min(values.len()));
+    server.enter(Within::new(settings));
+    Ok(rest == ["read committed", "off"])
+}
+
+/// A failed statement of lockkeeper's leaves the server's transaction as one of the client's does.
+async fn abort(server: &mut ServerSession<'_>) -> Result<(), RunError> {
+    use crate::wire::pipeline::TransactionStatus;
+    if server.session().inspector.pipeline.status() != TransactionStatus::InTransaction {
+        return Ok(());
+    }
+    const SQL: &str = "ROLLBACK TO SAVEPOINT \"lockkeeper has refused a statement\"";
+    match server.run(&[Command::own(SQL)]).await {
+        Err(RunError::Gone) => Err(RunError::Gone),
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+/// A schema change that runs as it came; what it could notice runs before it.
+async fn as_sent(
+    server: &mut ServerSession<'_>,
+    intercept: &Intercept,
+    because: &'static str,
+) -> Ending {
+    let transaction = &server.session().inspector.transaction;
+    let is_apart =
+        intercept.text.statements.len() == 1 && !transaction.is_named_in(&intercept.text.text);
+    if !(transaction.is_empty() || is_apart)
+        && let Err(ending) = late::run_now(server).await
+    {
+        return ending;
+    }
+    server.session().inspector.report_next(because);
+    Ending::GoesOn
+}
+
+/// What is no schema change, while one is put off.
+async fn ordinary(server: &mut ServerSession<'_>, intercept: &Intercept) -> Ending {
+    let lexical = server.session().inspector.lexical.mode;
+    let text = &intercept.text;
+    let kind = if text.exact && intercept.by != By::Other || text.class == Class::Query {
+        kind(&text.text, lexical)
+    } else {
+        Kind::Other
+    };
+    let ran = match &kind {
+        Kind::Control(Control::Commit { .. }) => late::run_at_commit(server).await,
+        Kind::Control(Control::Prepare) => late::run_now(server).await,
+        Kind::Control(_) => Ok(()),
+        kind => match notices::notices(server, &text.text, kind).await {
+            Ok(false) => Ok(()),
+            Ok(true) => late::run_now(server).await,
+            Err(RunError::Sql(fields)) => Err(Ending::Failed(fields)),
+            Err(RunError::Gone | RunError::Stale) => Err(Ending::Gone),
+        },
+    };
+    ran.err().unwrap_or(Ending::GoesOn)
+}
+
+/// Judges a schema change, and finds a place for it.
+async fn schema_change(
+    server: &mut ServerSession<'_>,
+    intercept: &Intercept,
+    parsed: &Parsed,
+) -> Ending {
+    let case = Case::new(intercept, parsed);
+    let event = event_of(server.session(), &intercept.text, parsed);
+    server.begin_plan(event.into());
+    for judgements in 0..MAX_JUDGEMENTS {
+        case.is_last.set(judgements + 1 == MAX_JUDGEMENTS);
+        let mut script = script(server);
+        let before = (!server.session().inspector.transaction.is_empty()).then_some(&mut script);
+        match case.judge(server, before).await {
+            Ok(judged) => return case.place(server, judged).await,
+            Err(Ending::Again) => {}
+            Err(ending) => return ending,
+        }
+    }
+    case.never_began(server, error::stale())
+}
+
+/// The catalog as what is put off will leave it.
+fn script(server: &mut ServerSession<'_>) -> Script {
+    let mut script = Script::new(Shadow::new(crate::catalog::SessionFacts::default()));
+    for late in server.session().inspector.transaction.late() {
+        for relation in &late.facts {
+            script.follow(relation);
+        }
+        script.shadow.apply(&late.statement);
+    }
+    script
+}
+
+impl Case<'_> {
+    /// Does what was judged, in the client's transaction.
+    async fn place(&self, server: &mut ServerSession<'_>, judged: Judged) -> Ending {
+        let Judged {
+            facts,
+            judgement,
+            limits,
+        } = judged;
+        let steps = match &judgement.verdict {
+            Verdict::Pass(plan) | Verdict::Rewrite(plan) => plan.steps.clone(),
+            Verdict::Queue(plan) => {
+                let setup = server.session().worker.setup();
+                if !setup.config.policy.windows.is_open(jiff::Timestamp::now()) {
+                    let fields = error::queued_in_string(NO_WINDOW, self.parsed.statement.tag());
+                    return self.refused(server, &judgement, &facts, fields);
+                }
+                plan.steps.clone()
+            }
+            Verdict::Untouched => return as_sent(server, self.intercept, AS_SENT).await,
+            Verdict::Reject(_) | Verdict::NoOp(_) => {
+                return match self.plan_of(server, &facts, &judgement) {
+                    Err(ending) => ending,
+                    Ok(_) => Ending::GoesOn,
+                };
+            }
+        };
+        let has_room = server.session().inspector.transaction.has_room();
+        match placement::of(&self.parsed.statement, &steps, &facts) {
+            Placement::Late if has_room => {}
+            Placement::Late | Placement::Inside => {
+                return as_sent(server, self.intercept, AS_SENT).await;
+            }
+        }
+        if let Err(error) = late::rehearse(server, &steps, &facts, limits).await {
+            return match error {
+                RunError::Sql(fields) => {
+                    let ended = Ended {
+                        outcome: "failed",
+                        error: Some(&fields),
+                        elapsed: server.elapsed(),
+                        ..Ended::default()
+                    };
+                    self.record(server, &judgement, Some(&facts), &ended);
+                    Ending::Failed(fields)
+                }
+                RunError::Gone | RunError::Stale => Ending::Gone,
+            };
+        }
+        let placed = Placed {
+            judgement: &judgement,
+            facts: &facts,
+            place: "late",
+            steps: &steps,
+        };
+        follow(server.session(), &self.intercept.text, self.parsed, &placed);
+        let statement = self.parsed.statement.clone();
+        server.session().inspector.transaction.put_off(Late {
+            steps,
+            names: placement::names(&statement, &facts),
+            facts: facts.relations.into_iter().flatten().collect(),
+            statement,
+        });
+        Ending::Done(self.parsed.statement.tag().to_owned())
+    }
+
+    fn refused(
+        &self,
+        server: &mut ServerSession<'_>,
+        judgement: &Judgement,
+        facts: &crate::catalog::Facts,
+        fields: ErrorFields,
+    ) -> Ending {
+        let ended = Ended {
+            outcome: "refused",
+            error: Some(&fields),
+            elapsed: server.elapsed(),
+            ..Ended::default()
+        };
+        self.record(server, judgement, Some(facts), &ended);
+        Ending::Failed(Box::new(fields))
+    }
+}

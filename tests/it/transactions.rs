@@ -1,0 +1,281 @@
+//! Schema changes in the client's own transaction: what only changes the catalog is put off to its COMMIT, and nobody
+//! could tell but by the locks.
+
+use bytesize::ByteSize;
+
+use crate::harness::{Proxy, database, limited, place, shared};
+use crate::wire::{Wire, b, c, column, commands, d, e, h, p, pbe, q, s, sqlstate, tags};
+
+/// A proxy to which every table is large, a database with tables, and a session in it through the proxy.
+struct Setup {
+    proxy: Proxy,
+    database: String,
+}
+
+impl Setup {
+    fn new() -> Setup {
+        let proxy = Proxy::start(shared(), |config, _| {
+            config.guard.small_table = ByteSize::b(0);
+        });
+        let database = database();
+        Wire::session(&place(shared()), &database).run(
+            "CREATE TABLE users (id int PRIMARY KEY, email text, age int);
+             INSERT INTO users SELECT n, 'u' || n, n FROM generate_series(1, 100) n;
+             CREATE TABLE ledger (version int);
+             CREATE VIEW adults AS SELECT * FROM users WHERE age > 17",
+        );
+        Setup { proxy, database }
+    }
+
+    fn session(&self) -> Wire {
+        self.proxy.session(&self.database)
+    }
+
+    fn direct(&self) -> Wire {
+        Wire::session(&place(shared()), &self.database)
+    }
+
+    /// The modes of the locks that a session holds on `users`.
+    fn locks(&self, pid: u32) -> String {
+        self.direct().value(&format!(
+            "SELECT coalesce(string_agg(DISTINCT mode, ' ' ORDER BY mode), '') FROM pg_locks
+             WHERE pid = {pid} AND relation = 'users'::regclass"
+        ))
+    }
+
+    /// The columns of `users`, as everybody sees them.
+    fn columns(&self) -> String {
+        self.direct().value(
+            "SELECT string_agg(attname, ' ' ORDER BY attnum) FROM pg_attribute
+             WHERE attrelid = 'users'::regclass AND attnum > 0 AND NOT attisdropped",
+        )
+    }
+
+    /// What was recorded: place, command and outcome.
+    fn events(&self) -> Vec<String> {
+        let events = self.proxy.events();
+        let words = events.iter().map(|event| {
+            let word = |name: &str| event[name].as_str().unwrap_or("-").to_owned();
+            format!("{} {} {}", word("place"), word("tag"), word("outcome"))
+        });
+        words.collect()
+    }
+}
+
+const ADD: &str = "ALTER TABLE users ADD COLUMN c int";
+const WAS: &str = "id email age";
+const IS: &str = "id email age c";
+
+#[test]
+fn what_only_changes_the_catalog_is_put_off() {
+    limited(|| {
+        let setup = Setup::new();
+        let mut wire = setup.session();
+        wire.run("BEGIN");
+        assert_eq!(tags(&wire.query(ADD)), "CZ");
+        assert_eq!(setup.locks(wire.pid()), "");
+        wire.run("INSERT INTO ledger VALUES (1)");
+        wire.run("UPDATE ledger SET version = version + 1 WHERE version = 1");
+        assert_eq!(setup.locks(wire.pid()), "");
+        assert_eq!(setup.columns(), WAS);
+        assert_eq!(commands(&wire.query("COMMIT")), ["COMMIT"]);
+        assert_eq!(setup.columns(), IS);
+        assert_eq!(wire.value("SELECT version FROM ledger"), "2");
+        assert_eq!(setup.events(), ["late ALTER TABLE committed"]);
+    });
+}
+
+#[test]
+fn a_rollback_forgets_it_and_so_does_one_to_a_savepoint() {
+    limited(|| {
+        let setup = Setup::new();
+        let mut wire = setup.session();
+        wire.run("BEGIN");
+        wire.run(ADD);
+        assert_eq!(commands(&wire.query("ROLLBACK")), ["ROLLBACK"]);
+        wire.run("BEGIN");
+        wire.run("SAVEPOINT a");
+        wire.run("ALTER TABLE users ADD COLUMN d int");
+        wire.run("ROLLBACK TO a");
+        wire.run(ADD);
+        wire.run("RELEASE a");
+        wire.run("COMMIT");
+        assert_eq!(setup.columns(), IS);
+        assert_eq!(
+            setup.events(),
+            [
+                "late ALTER TABLE rolled back",
+                "late ALTER TABLE rolled back",
+                "late ALTER TABLE committed"
+            ]
+        );
+    });
+}
+
+#[test]
+fn what_could_notice_finds_it_done() {
+    limited(|| {
+        let setup = Setup::new();
+        for (sql, expected) in [
+            ("SELECT count(c) FROM users", "0"),
+            ("SELECT count(*) FROM adults", "83"),
+            (
+                "SELECT count(*) FROM pg_attribute WHERE attname = 'c' AND attrelid = 'users'::regclass",
+                "1",
+            ),
+            ("UPDATE users SET c = 7 WHERE id = 1 RETURNING c", "7"),
+        ] {
+            let mut wire = setup.session();
+            wire.run("BEGIN");
+            wire.run(ADD);
+            assert_eq!(wire.value(sql), expected, "{sql}");
+            assert!(
+                setup.locks(wire.pid()).contains("AccessExclusiveLock"),
+                "{sql}"
+            );
+            wire.run("ROLLBACK");
+            assert_eq!(setup.columns(), WAS);
+        }
+    });
+}
+
+#[test]
+fn several_are_run_in_their_order() {
+    limited(|| {
+        let setup = Setup::new();
+        let mut wire = setup.session();
+        wire.run("BEGIN");
+        for sql in [
+            ADD,
+            "ALTER TABLE users ALTER COLUMN c SET DEFAULT 5",
+            "ALTER TABLE users RENAME COLUMN c TO d",
+            "ALTER TABLE users RENAME TO people",
+            "ALTER TABLE people DROP COLUMN age CASCADE",
+        ] {
+            assert_eq!(tags(&wire.query(sql)).replace('N', ""), "CZ", "{sql}");
+        }
+        wire.run("INSERT INTO ledger VALUES (1)");
+        assert_eq!(commands(&wire.query("COMMIT")), ["COMMIT"]);
+        assert_eq!(
+            setup.direct().value(
+                "SELECT string_agg(attname, ' ' ORDER BY attnum) FROM pg_attribute
+                 WHERE attrelid = 'people'::regclass AND attnum > 0 AND NOT attisdropped"
+            ),
+            "id email d"
+        );
+    });
+}
+
+#[test]
+fn what_the_server_refuses_is_refused_at_once() {
+    limited(|| {
+        let setup = Setup::new();
+        for (sql, expected) in [
+            ("ALTER TABLE users ADD COLUMN email text", "42701"),
+            ("ALTER TABLE users DROP COLUMN nothing", "42703"),
+            ("ALTER TABLE nothing ADD COLUMN a int", "42P01"),
+            ("ALTER TABLE users ADD COLUMN a nothing", "42704"),
+        ] {
+            let mut wire = setup.session();
+            wire.run("BEGIN");
+            wire.run(ADD);
+            assert_eq!(sqlstate(&wire.query(sql)), expected, "{sql}");
+            assert_eq!(sqlstate(&wire.query("SELECT 1")), "25P02", "{sql}");
+            assert_eq!(commands(&wire.query("COMMIT")), ["ROLLBACK"], "{sql}");
+            assert_eq!(setup.columns(), WAS);
+        }
+    });
+}
+
+#[test]
+fn an_error_at_commit_rolls_back_and_says_so() {
+    limited(|| {
+        let setup = Setup::new();
+        let mut wire = setup.session();
+        wire.run("BEGIN");
+        wire.run(ADD);
+        wire.run("INSERT INTO ledger VALUES (1)");
+        setup.direct().run(ADD); // somebody else was faster
+        let frames = wire.query("COMMIT");
+        assert_eq!(sqlstate(&frames), "42701");
+        let error = frames.iter().find(|frame| frame.tag == b'E').unwrap();
+        assert!(
+            error.field(b'D').contains("rolled back"),
+            "{}",
+            error.show()
+        );
+        assert_eq!(wire.value("SELECT count(*) FROM ledger"), "0");
+        wire.run("BEGIN");
+        wire.run("INSERT INTO ledger VALUES (1)");
+        wire.run("COMMIT");
+        assert_eq!(setup.events(), ["late ALTER TABLE rolled back"]);
+    });
+}
+
+#[test]
+fn the_extended_protocol_does_the_same() {
+    limited(|| {
+        let setup = Setup::new();
+        let mut wire = setup.session();
+        // As asyncpg does: prepared, described, flushed; then run.
+        wire.run("BEGIN");
+        wire.send(&[p("a", ADD), d(b'S', "a"), h()].concat());
+        assert_eq!(
+            tags(&wire.ask(&[b("", "a", &[]), e("", 0), s()].concat())),
+            "1tn2CZ"
+        );
+        assert_eq!(setup.locks(wire.pid()), "");
+        let insert = [
+            p("", "INSERT INTO ledger VALUES (1)"),
+            b("", "", &[]),
+            e("", 0),
+            s(),
+        ];
+        assert_eq!(tags(&wire.ask(&insert.concat())), "12CZ");
+        assert_eq!(setup.columns(), WAS);
+        let frames = wire.ask(&[pbe("COMMIT"), s()].concat());
+        assert_eq!(commands(&frames), ["COMMIT"]);
+        assert_eq!(setup.columns(), IS);
+        // As pgjdbc does: COMMIT is prepared once and run often.
+        wire.ask(&[p("S_1", "COMMIT"), s()].concat());
+        wire.run("BEGIN");
+        let drop = "ALTER TABLE users DROP COLUMN c";
+        let frames = wire.ask(&[p("", drop), b("", "", &[]), d(b'P', ""), e("", 0), s()].concat());
+        assert_eq!(tags(&frames), "12nCZ");
+        assert_eq!(setup.columns(), IS);
+        let frames = wire.ask(&[b("", "S_1", &[]), e("", 1), s()].concat());
+        assert_eq!(tags(&frames), "2CZ");
+        assert_eq!(setup.columns(), WAS);
+        // Something that would notice, in one batch, parsed before the column is there.
+        wire.run("BEGIN");
+        wire.ask(&[pbe(ADD), s()].concat());
+        let frames = wire.ask(&[pbe("SELECT count(c) FROM users"), s()].concat());
+        assert_eq!(column(&frames), ["0"]);
+        wire.run("ROLLBACK");
+        let _ = c(b'P', "");
+        let _ = q("");
+    });
+}
+
+#[test]
+fn nobody_waits_behind_it_while_the_transaction_is_open() {
+    limited(|| {
+        let setup = Setup::new();
+        let mut wire = setup.session();
+        wire.run("BEGIN");
+        wire.run(ADD);
+        let mut other = setup.session();
+        other.run("SET lock_timeout = '100ms'");
+        other.run("INSERT INTO users VALUES (1000, 'x', 1)");
+        // A reader that stays is waited for at the end, with nobody behind.
+        let mut reader = setup.direct();
+        reader.run("BEGIN");
+        reader.run("SELECT count(*) FROM users");
+        wire.send(&q("COMMIT"));
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        other.run("UPDATE users SET age = 5 WHERE id = 1000");
+        reader.run("COMMIT");
+        assert_eq!(commands(&wire.until_ready()), ["COMMIT"]);
+        assert_eq!(setup.columns(), IS);
+    });
+}
