@@ -67,6 +67,8 @@ pub(in crate::proxy) enum Ending {
     Observed,
     /// Another lockkeeper has taken it over: the session ends.
     TakenOver,
+    /// The client has its answer.
+    Told,
 }
 
 /// Guards the schema change that the relay stopped at.
@@ -117,6 +119,10 @@ async fn answer(
     match ending {
         Ending::GoesOn | Ending::Observed => {
             session.inspector.pass_next();
+            session.recheck();
+            return flush_client(session).await;
+        }
+        Ending::Told => {
             session.recheck();
             return flush_client(session).await;
         }
@@ -686,6 +692,7 @@ impl<'a> Case<'a> {
             | Ending::Done(_)
             | Ending::Again
             | Ending::Observed
+            | Ending::Told
             | Ending::TakenOver => None,
         };
         let outcome = if word == "done" { "done" } else { "failed" };

@@ -13,7 +13,7 @@ use crate::sql::classify::{self, Class, Classified, LexicalSettings, Text};
 use crate::sql::comment::{self, ModeChange};
 use crate::sql::encoding::ClientEncoding;
 use crate::sql::parse::Parsed;
-use crate::sql::parse::ordinary::{Kind, kind};
+use crate::sql::parse::ordinary::{Control, Kind, kind};
 use crate::sql::statement::Statement;
 use crate::wire::frame::{BadFrame, HEADER_BYTES, Header, whole_body};
 use crate::wire::pipeline::{Pipeline, TransactionStatus};
@@ -133,8 +133,8 @@ impl Guarding {
 const LOCKS_NOTHING: &str = "it takes no lock on what exists";
 /// Why one does that nobody has seen in whole.
 const TOO_LONG: &str = "the text is longer than guard.max_text";
-/// Why one does that the server refuses in any case.
-const IN_FAILED: &str = "in a failed transaction";
+/// Why one does whose place is in the client's transaction.
+const IN_TRANSACTION: &str = "in a transaction";
 /// Why one does on a connection that speaks no extended protocol, in which plans run.
 pub const REPLICATION: &str = "a replication connection";
 
@@ -219,6 +219,8 @@ pub struct Inspector {
     pub transaction: Transaction,
     /// Why the message at the front is to be reported.
     report_because: Option<&'static str>,
+    /// So many BEGIN have been run since the last Sync.
+    begins: u32,
 }
 
 impl Inspector {
@@ -235,6 +237,19 @@ impl Inspector {
     /// Lets the message at the front pass, and reports its schema changes.
     pub fn report_next(&mut self, because: &'static str) {
         self.report_because = Some(because);
+    }
+
+    /// A statement of a string has been sent by a plan, of which it may be that it is to be reported.
+    pub fn sent_by_plan(&mut self, text: &Arc<Text>) {
+        if let Some(because) = self.report_because.take() {
+            let followed = vec![(0, self.follow())];
+            let text = Arc::clone(text);
+            self.passed.push(Passed {
+                text,
+                because,
+                followed,
+            });
+        }
     }
 
     /// A schema change has its place in the open transaction: the number under which it is followed.
@@ -360,6 +375,7 @@ impl Inspector {
             b'H' => self.pipeline.sent_flush(),
             b'S' => {
                 self.discarding = false;
+                self.begins = 0;
                 self.mode.sent();
                 self.pipeline.sent_sync();
             }
@@ -434,7 +450,7 @@ impl Inspector {
                 span
             }
         };
-        if !self.transaction.is_empty() && name.is_none() && matches!(span, Span::Forward(_)) {
+        if name.is_none() && matches!(span, Span::Forward(_)) && !self.transaction.is_empty() {
             self.note_control(text, class);
         }
         if is_first_look && matches!(span, Span::Forward(_) | Span::Stop(_)) {
@@ -453,11 +469,16 @@ impl Inspector {
     }
 
     /// A text goes on that may begin or end a part of the transaction.
-    fn note_control(&mut self, text: &[u8], class: Class) {
-        if class == Class::Transaction
-            && let Kind::Control(control) = kind(&String::from_utf8_lossy(text), self.lexical.mode)
-        {
-            self.transaction.sent(&control);
+    fn note_control(&mut self, text: &[u8], class: Class) -> Option<Control> {
+        if class != Class::Transaction {
+            return None;
+        }
+        match kind(&String::from_utf8_lossy(text), self.lexical.mode) {
+            Kind::Control(control) => {
+                self.transaction.sent(&control);
+                Some(control)
+            }
+            Kind::Ordinary(_) | Kind::Setting(_) | Kind::Other => None,
         }
     }
 
@@ -561,14 +582,14 @@ impl Inspector {
                 self.uncertain = false; // everything is answered: the settings are known again
                 return Span::Wait;
             }
-            () if self.pipeline.status() == TransactionStatus::Failed => Some(IN_FAILED),
+            () if self.pipeline.status() == TransactionStatus::Failed => Some(IN_TRANSACTION),
             () if self.pipeline.status() == TransactionStatus::InTransaction
                 && runs.text.exact
                 && runs.prepared.is_none() =>
             {
                 return self.hold(header, By::Query, Some(runs.text));
             }
-            () if self.pipeline.status() != TransactionStatus::Idle => Some("in a transaction"),
+            () if self.pipeline.status() != TransactionStatus::Idle => Some(IN_TRANSACTION),
             () if runs.text.statements.len() > 1
                 && !(runs.may_hurt() && runs.text.is_one_transaction()) =>
             {
@@ -644,8 +665,9 @@ impl Inspector {
                     }
                     Some(text) => {
                         let span = self.execute(header, input, &text, tools);
-                        if !self.transaction.is_empty() && matches!(span, Span::Forward(_)) {
-                            self.note_control(text.text.as_bytes(), text.class);
+                        if matches!(span, Span::Forward(_)) {
+                            let control = self.note_control(text.text.as_bytes(), text.class);
+                            self.begins += u32::from(control == Some(Control::Begin));
                         }
                         span
                     }
@@ -676,27 +698,27 @@ impl Inspector {
             () if !self.mode.is_settled() => return Span::Wait,
             () if tools.guarding == Guarding::Nothing => None,
             () if tools.guarding != Guarding::Stop => tools.guarding.reason(),
-            () if self.pipeline.batch().executes > 0 => Some("in a pipeline"),
+            () if self.pipeline.batch().executes > self.begins => Some("in a pipeline"),
             () if !runs.may_hurt() => Some(LOCKS_NOTHING),
             () if !self.pipeline.is_synced() => return Span::Wait,
-            () if self.pipeline.status() == TransactionStatus::Failed => Some(IN_FAILED),
+            () if self.pipeline.status() == TransactionStatus::Failed => Some(IN_TRANSACTION),
             () if self.pipeline.status() == TransactionStatus::InTransaction
                 && !(runs.text.exact && runs.prepared.is_none()) =>
             {
-                Some("in a transaction")
+                Some(IN_TRANSACTION)
             }
             () if runs.text.statements.len() > 1 => Some("several statements in one query"),
             () => match ends_with_sync(input.get(header.frame_bytes()..).unwrap_or_default()) {
                 None => return Span::NeedMore,
                 Some(false) => Some("in a pipeline"),
                 Some(true) => {
-                    let status = self.pipeline.status();
+                    let in_block = self.pipeline.status() == TransactionStatus::InTransaction;
                     return Span::Stop(Intercept {
                         by: By::Execute,
                         frame_bytes: header.frame_bytes(),
                         text: runs.text,
                         prepared: runs.prepared,
-                        in_transaction: status == TransactionStatus::InTransaction,
+                        in_transaction: in_block || self.begins > 0,
                     });
                 }
             },

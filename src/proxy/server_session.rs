@@ -244,6 +244,7 @@ impl<'a> ServerSession<'a> {
         loop {
             let message = self.message().await?;
             if message.header.tag == b'Z' {
+                self.has_status(&message);
                 return Ok(ok);
             }
             ok &= message.header.tag != b'E';
@@ -545,6 +546,13 @@ impl<'a> ServerSession<'a> {
 }
 
 impl ServerSession<'_> {
+    /// A round of the plan's own has ended.
+    fn has_status(&mut self, ready: &Message) {
+        let status = ready.body().first().copied().unwrap_or_default();
+        let status = TransactionStatus::from_byte(status);
+        self.session.inspector.pipeline.set_status(status);
+    }
+
     /// Runs commands as they are, in one round trip.
     async fn run_batch(&mut self, batch: &[Command]) -> Result<Vec<Reply>, RunError> {
         self.is_between_commands();
@@ -579,9 +587,7 @@ impl ServerSession<'_> {
                 }
             };
             if message.header.tag == b'Z' {
-                let status = message.body().first().copied().unwrap_or_default();
-                let status = TransactionStatus::from_byte(status);
-                self.session.inspector.pipeline.set_status(status);
+                self.has_status(&message);
                 break;
             }
             self.take_in(&message, batch, &mut answers);

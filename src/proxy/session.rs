@@ -193,6 +193,14 @@ impl Session {
         end
     }
 
+    /// Records schema changes that went on as they came.
+    pub fn note_passed(&mut self) {
+        for passed in std::mem::take(&mut self.inspector.passed) {
+            let followed = guard::record_passed(self, &passed);
+            self.following.extend(followed);
+        }
+    }
+
     /// What becomes of a schema change is recorded when it is known.
     pub fn follow(&mut self, number: u64, following: guard::Following) {
         self.following.insert(number, following);
@@ -544,10 +552,7 @@ impl Session {
         self.server
             .send(cx, &input[from..at])
             .map_err(SessionError::Server)?;
-        for passed in std::mem::take(&mut self.inspector.passed) {
-            let followed = guard::record_passed(self, &passed);
-            self.following.extend(followed);
-        }
+        self.note_passed();
         if !(self.inspector.modes_set.is_empty() && self.notices.is_empty()) {
             self.note_modes(config);
         }

@@ -70,6 +70,8 @@ pub struct Transaction {
     late: Vec<Late>,
     /// Savepoints, and how many schema changes were put off before each.
     savepoints: Vec<(String, usize)>,
+    /// A schema change has run in it: it may hold locks that stop everybody.
+    holds_locks: bool,
 }
 
 impl Transaction {
@@ -93,7 +95,17 @@ impl Transaction {
         &self.late
     }
 
-    /// All that is put off has run, or is never to.
+    /// A schema change runs in it.
+    pub fn takes_locks(&mut self) {
+        self.holds_locks = true;
+    }
+
+    /// It may hold locks that stop everybody, so that nothing may be waited for any more.
+    pub fn holds_locks(&self) -> bool {
+        self.holds_locks
+    }
+
+    /// All that is put off has run.
     pub fn settled(&mut self) {
         self.late.clear();
         for (_, count) in &mut self.savepoints {
@@ -105,6 +117,7 @@ impl Transaction {
     pub fn ended(&mut self) {
         self.late.clear();
         self.savepoints.clear();
+        self.holds_locks = false;
     }
 
     /// A statement that begins or ends a part of the transaction goes on to the server.
@@ -129,11 +142,8 @@ impl Transaction {
                     self.late.clear();
                 }
             },
-            Control::Begin
-            | Control::Commit { .. }
-            | Control::Rollback { .. }
-            | Control::Prepare
-            | Control::EndPrepared => {}
+            Control::Rollback { .. } => self.ended(),
+            Control::Begin | Control::Commit { .. } | Control::Prepare | Control::EndPrepared => {}
         }
     }
 

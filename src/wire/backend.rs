@@ -29,6 +29,15 @@ pub struct ErrorFields {
 }
 
 impl ErrorFields {
+    /// Makes the position in a statement that in a text in which so many characters stand before it.
+    pub fn shift_position(&mut self, offset: usize) {
+        for (code, value) in &mut self.others {
+            if let (b'P', Ok(position)) = (*code, value.parse::<usize>()) {
+                *value = position.saturating_add(offset).to_string();
+            }
+        }
+    }
+
     /// Reads the body of an ErrorResponse or NoticeResponse.
     pub fn parse(body: &[u8]) -> ErrorFields {
         let mut fields = ErrorFields::default();

@@ -72,7 +72,7 @@ fn one_statement_in_company() {
                     ([pbe("BEGIN"), pbe(DDL), s()].concat(), 1),
                     ([pbe("COMMIT"), s()].concat(), 1),
                 ],
-                &[IN_PIPELINE],
+                &["CREATE TABLE committed: in a transaction"],
             ),
             trap(
                 "Query behind Query in one segment",

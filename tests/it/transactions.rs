@@ -4,7 +4,7 @@
 use bytesize::ByteSize;
 
 use crate::harness::{Proxy, database, limited, place, shared};
-use crate::wire::{Wire, b, c, column, commands, d, e, h, p, pbe, q, s, sqlstate, tags};
+use crate::wire::{Wire, b, column, commands, d, e, h, p, pbe, q, s, sqlstate, tags};
 
 /// A proxy to which every table is large, a database with tables, and a session in it through the proxy.
 struct Setup {
@@ -252,8 +252,13 @@ fn the_extended_protocol_does_the_same() {
         let frames = wire.ask(&[pbe("SELECT count(c) FROM users"), s()].concat());
         assert_eq!(column(&frames), ["0"]);
         wire.run("ROLLBACK");
-        let _ = c(b'P', "");
-        let _ = q("");
+        // As pgjdbc begins: BEGIN in front of the first statement, in one batch.
+        let frames = wire.ask(&[pbe("BEGIN"), pbe(ADD), s()].concat());
+        assert_eq!(tags(&frames), "12C12CZ");
+        assert_eq!(setup.locks(wire.pid()), "");
+        let frames = wire.ask(&[pbe("COMMIT"), s()].concat());
+        assert_eq!(commands(&frames), ["COMMIT"]);
+        assert_eq!(setup.columns(), IS);
     });
 }
 
@@ -277,5 +282,109 @@ fn nobody_waits_behind_it_while_the_transaction_is_open() {
         reader.run("COMMIT");
         assert_eq!(commands(&wire.until_ready()), ["COMMIT"]);
         assert_eq!(setup.columns(), IS);
+    });
+}
+
+/// As dbmate, sqlx and others do: the whole file in one Query, within a transaction.
+#[test]
+fn a_string_of_statements_is_taken_apart() {
+    limited(|| {
+        let setup = Setup::new();
+        let mut wire = setup.session();
+        wire.run("BEGIN");
+        let frames = wire.query(
+            "ALTER TABLE users ADD COLUMN c int; CREATE TABLE more (a int); INSERT INTO more VALUES (1), (2);
+             -- and so on
+             ALTER TABLE users ADD COLUMN d int",
+        );
+        assert_eq!(tags(&frames), "CCCCZ");
+        assert_eq!(
+            commands(&frames),
+            ["ALTER TABLE", "CREATE TABLE", "INSERT 0 2", "ALTER TABLE"]
+        );
+        assert_eq!(setup.locks(wire.pid()), "");
+        wire.run("INSERT INTO ledger VALUES (1)");
+        wire.run("COMMIT");
+        assert_eq!(setup.columns(), "id email age c d");
+        assert_eq!(
+            setup.events(),
+            [
+                "late ALTER TABLE committed",
+                "- CREATE TABLE committed",
+                "late ALTER TABLE committed"
+            ]
+        );
+    });
+}
+
+#[test]
+fn an_error_in_a_string_stands_where_the_server_would_see_it() {
+    limited(|| {
+        let setup = Setup::new();
+        for sql in [
+            "ALTER TABLE users ADD COLUMN c int; SELECT nothing FROM ledger; SELECT 1",
+            "ALTER TABLE users ADD COLUMN c int;\n  ALTER TABLE users ADD COLUMN d nothing; SELECT 1",
+            "SELECT 'ö'; ALTER TABLE users ADD COLUMN c int; SELECT c, nothing FROM users",
+        ] {
+            let play = |mut wire: Wire| {
+                wire.run("BEGIN");
+                let frames = wire.query(sql);
+                let error = frames.iter().find(|frame| frame.tag == b'E').unwrap();
+                let fields = [error.field(b'C'), error.field(b'M'), error.field(b'P')];
+                let answer = (tags(&frames), fields, commands(&frames));
+                (answer, commands(&wire.query("COMMIT")))
+            };
+            assert_eq!(play(setup.session()), play(setup.direct()), "{sql}");
+            assert_eq!(setup.columns(), WAS);
+        }
+    });
+}
+
+/// What works on the table's rows has no later place: it runs at once, when its locks can be had, and what could be put
+/// off runs before it.
+#[test]
+fn what_works_for_long_runs_at_once() {
+    limited(|| {
+        let setup = Setup::new();
+        let mut wire = setup.session();
+        wire.run("BEGIN");
+        wire.run(ADD);
+        assert_eq!(
+            commands(&wire.query("CREATE INDEX users_c ON users (c)")),
+            ["CREATE INDEX"]
+        );
+        assert!(setup.locks(wire.pid()).contains("ShareLock"));
+        wire.run("COMMIT");
+        assert_eq!(setup.columns(), IS);
+        assert_eq!(
+            setup.events(),
+            [
+                "late ALTER TABLE committed",
+                "inside CREATE INDEX committed"
+            ]
+        );
+    });
+}
+
+/// Who has a strong lock waits for no other.
+#[test]
+fn behind_a_strong_lock_nothing_is_waited_for() {
+    limited(|| {
+        let setup = Setup::new();
+        setup
+            .direct()
+            .run("CREATE TABLE orders (id int, total int)");
+        let mut reader = setup.direct();
+        reader.run("BEGIN");
+        reader.run("SELECT count(*) FROM orders");
+        let mut wire = setup.session();
+        wire.run("BEGIN");
+        wire.run(ADD);
+        wire.run("UPDATE users SET c = 1");
+        // Put off, as any other; and then there is no waiting.
+        wire.run("ALTER TABLE orders ADD COLUMN c int");
+        assert_eq!(sqlstate(&wire.query("COMMIT")), "55P03");
+        assert_eq!(wire.value("SELECT count(*) FROM ledger"), "0");
+        assert_eq!(setup.columns(), WAS);
     });
 }

@@ -3,15 +3,19 @@
 
 mod late;
 mod notices;
+mod string;
 
 use super::record::{Ended, Placed, event_of, follow};
 use super::{Case, Ending, Judged, MAX_JUDGEMENTS, answer, named};
+use crate::catalog::Facts;
 use crate::catalog::script::Script;
 use crate::catalog::shadow::Shadow;
 use crate::config::Mode;
 use crate::error;
 use crate::exec::session::{Command, RunError, Session as _};
+use crate::lock::LockMode;
 use crate::plan::placement::{self, Placement};
+use crate::plan::{Limits, Step};
 use crate::proxy::inspect::{By, Intercept};
 use crate::proxy::server_session::{SETTINGS, ServerSession, Within};
 use crate::proxy::session::{Session, SessionError};
@@ -19,6 +23,7 @@ use crate::proxy::transaction::Late;
 use crate::rules::other::NO_WINDOW;
 use crate::rules::{Judgement, Verdict};
 use crate::sql::classify::Class;
+use crate::sql::name::Name;
 use crate::sql::parse::Parsed;
 use crate::sql::parse::ordinary::{Control, Kind, kind};
 use crate::wire::backend::ErrorFields;
@@ -87,26 +92,54 @@ async fn guard(server: &mut ServerSession<'_>, intercept: &Intercept, guarded: b
     if intercept.text.class != Class::Ddl {
         return ordinary(server, intercept).await;
     }
-    let because = match intercept.text.only_statement() {
-        None => Some(SEVERAL),
-        Some(_) if !is_guardable => Some(NOT_READ_COMMITTED),
-        Some(_) if !guarded => Some(AS_SENT),
-        Some(parsed) if !parsed.statement.may_hurt() => Some(AS_SENT),
-        Some(_) => None,
-    };
-    match (because, intercept.text.only_statement()) {
-        (None, Some(parsed)) => schema_change(server, intercept, parsed).await,
-        (because, _) => as_sent(server, intercept, because.unwrap_or(AS_SENT)).await,
+    if let Some(unit) = unit(intercept) {
+        return one(server, &unit, (is_guardable, guarded)).await;
     }
+    if is_guardable && guarded && string::can_be_taken_apart(&intercept.text) {
+        return string::run(server, intercept).await;
+    }
+    as_sent(server, intercept, SEVERAL).await
+}
+
+/// The message, when it holds one statement only.
+fn unit(intercept: &Intercept) -> Option<Unit<'_>> {
+    let parsed = intercept.text.only_statement()?;
+    Some(Unit { intercept, parsed })
+}
+
+/// One schema change of the client's transaction.
+struct Unit<'a> {
+    intercept: &'a Intercept,
+    parsed: &'a Parsed,
+}
+
+async fn one(
+    server: &mut ServerSession<'_>,
+    unit: &Unit<'_>,
+    (is_guardable, guarded): (bool, bool),
+) -> Ending {
+    let setup = server.session().worker.setup();
+    if let Some(why) = server
+        .session()
+        .worker
+        .cannot_record(&setup.config)
+        .filter(|_| guarded)
+    {
+        return Ending::Failed(Box::new(error::no_record(&why)));
+    }
+    let because = match () {
+        () if !is_guardable => NOT_READ_COMMITTED,
+        () if !(guarded && unit.parsed.statement.may_hurt()) => AS_SENT,
+        () => return schema_change(server, unit.intercept, unit.parsed).await,
+    };
+    as_sent(server, unit.intercept, because).await
 }
 
 /// Learns of the client's transaction what plans must know that run in it; whether they may.
 async fn enter(server: &mut ServerSession<'_>) -> Result<bool, RunError> {
     // SHOW takes no snapshot.
-    let names = SETTINGS
-        .into_iter()
-        .chain(["transaction_isolation", "transaction_read_only"]);
-    let batch: Vec<Command> = names
+    let names = ["transaction_isolation", "transaction_read_only"];
+    let batch: Vec<Command> = (names.into_iter().chain(SETTINGS))
         .map(|name| Command::own(format!("SHOW {name}")))
         .collect();
     let replies = server.run(&batch).await?;
@@ -114,9 +147,9 @@ async fn enter(server: &mut ServerSession<'_>) -> Result<bool, RunError> {
         .into_iter()
         .filter_map(|reply| reply.rows.into_iter().next()?.into_iter().next()?)
         .collect();
-    let (settings, rest) = values.split_at(SETTINGS.len().min(values.len()));
+    let (kind, settings) = values.split_at(names.len().min(values.len()));
     server.enter(Within::new(settings));
-    Ok(rest == ["read committed", "off"])
+    Ok(kind == ["read committed", "off"])
 }
 
 /// A failed statement of lockkeeper's leaves the server's transaction as one of the client's does.
@@ -237,23 +270,13 @@ impl Case<'_> {
         match placement::of(&self.parsed.statement, &steps, &facts) {
             Placement::Late if has_room => {}
             Placement::Late | Placement::Inside => {
-                return as_sent(server, self.intercept, AS_SENT).await;
+                return self.inside(server, &judgement, &facts, limits).await;
             }
         }
-        if let Err(error) = late::rehearse(server, &steps, &facts, limits).await {
-            return match error {
-                RunError::Sql(fields) => {
-                    let ended = Ended {
-                        outcome: "failed",
-                        error: Some(&fields),
-                        elapsed: server.elapsed(),
-                        ..Ended::default()
-                    };
-                    self.record(server, &judgement, Some(&facts), &ended);
-                    Ending::Failed(fields)
-                }
-                RunError::Gone | RunError::Stale => Ending::Gone,
-            };
+        match late::rehearse(server, &steps, &facts, limits).await {
+            Ok(()) => {}
+            Err(RunError::Sql(fields)) => return self.failed(server, &judgement, &facts, *fields),
+            Err(RunError::Gone | RunError::Stale) => return Ending::Gone,
         }
         let placed = Placed {
             judgement: &judgement,
@@ -272,11 +295,69 @@ impl Case<'_> {
         Ending::Done(self.parsed.statement.tag().to_owned())
     }
 
+    /// Runs it at once, as it was sent, when its locks can be had.
+    async fn inside(
+        &self,
+        server: &mut ServerSession<'_>,
+        judgement: &Judgement,
+        facts: &Facts,
+        limits: Limits,
+    ) -> Ending {
+        let is_new = |name: &Name| {
+            let mut known = facts.relations.iter().flatten();
+            known.any(|one| one.qualified() == *name && (one.created_here || one.temporary))
+        };
+        let locks = judgement.effects.locks.iter();
+        let strong = locks.filter(|(name, mode)| **mode >= LockMode::Share && !is_new(name));
+        let mut step = Step::brief("as sent", self.source.as_str());
+        for (name, mode) in strong {
+            step = step.locking(name, *mode);
+        }
+        if step.locks.is_empty() {
+            return as_sent(server, self.intercept, AS_SENT).await;
+        }
+        step.takes_long = judgement.effects.takes_long();
+        if let Err(ending) = late::run_now(server).await {
+            return ending;
+        }
+        let steps = [step.clone()];
+        let tag = match late::run_inside(server, step, &facts.session, limits).await {
+            Ok(tag) => tag,
+            Err(RunError::Sql(fields)) => return self.failed(server, judgement, facts, *fields),
+            Err(RunError::Gone | RunError::Stale) => return Ending::Gone,
+        };
+        let placed = Placed {
+            judgement,
+            facts,
+            place: "inside",
+            steps: &steps,
+        };
+        follow(server.session(), &self.intercept.text, self.parsed, &placed);
+        Ending::Done(tag)
+    }
+
+    fn failed(
+        &self,
+        server: &mut ServerSession<'_>,
+        judgement: &Judgement,
+        facts: &Facts,
+        fields: ErrorFields,
+    ) -> Ending {
+        let ended = Ended {
+            outcome: "failed",
+            error: Some(&fields),
+            elapsed: server.elapsed(),
+            ..Ended::default()
+        };
+        self.record(server, judgement, Some(facts), &ended);
+        Ending::Failed(Box::new(fields))
+    }
+
     fn refused(
         &self,
         server: &mut ServerSession<'_>,
         judgement: &Judgement,
-        facts: &crate::catalog::Facts,
+        facts: &Facts,
         fields: ErrorFields,
     ) -> Ending {
         let ended = Ended {

@@ -190,6 +190,62 @@ impl ServerSession<'_> {
     }
 }
 
+/// A part of a string that the client has sent, whose statements are run one by one.
+impl ServerSession<'_> {
+    /// Tells the client something that isn't the server's, and everybody who follows its messages.
+    pub(in crate::proxy) fn say(&mut self, message: impl FnOnce(&mut BytesMut)) {
+        let mut frame = BytesMut::new();
+        message(&mut frame);
+        if let Ok(Some(header)) = Header::parse(&frame) {
+            let body = frame.get(HEADER_BYTES..).unwrap_or_default();
+            self.session.note_server_frame(header, body);
+        }
+        self.session.client.queue(&frame);
+    }
+
+    /// Sends a statement that stands behind so many characters of the client's text, and passes its answer on but for
+    /// ReadyForQuery; whether it succeeded.
+    ///
+    /// # Errors
+    /// [`RunError::Gone`].
+    pub(in crate::proxy) async fn pass_part(
+        &mut self,
+        sql: &str,
+        offset: usize,
+    ) -> Result<bool, RunError> {
+        let mut frame = BytesMut::new();
+        frontend::put_query(&mut frame, sql);
+        self.session.server.queue(&frame);
+        let mut succeeds = true;
+        loop {
+            let mut message = self.message().await?;
+            match message.header.tag {
+                b'Z' => {
+                    self.has_status(&message);
+                    break;
+                }
+                b'E' => {
+                    succeeds = false;
+                    shift_position(&mut message, offset);
+                }
+                b'N' => shift_position(&mut message, offset),
+                _ => {}
+            }
+            self.session
+                .note_server_frame(message.header, message.body());
+            self.session.client.queue(&message.frame);
+            if self.session.client.queued_bytes() > MAX_QUEUED_BYTES {
+                let drained = self.session.client.drain().await;
+                drained.map_err(|_| RunError::Gone)?;
+            }
+        }
+        if let Some(cancelling) = self.cancelling.take() {
+            cancelling.await; // so that a late cancel can't hit what comes next
+        }
+        Ok(succeeds)
+    }
+}
+
 /// Ready when others have waited for that long for a relation that a backend has locked.
 async fn others_waited(operator: Operator, pid: u32, limit: Duration) {
     let mut since: Option<Instant> = None;
@@ -206,14 +262,27 @@ async fn others_waited(operator: Operator, pid: u32, limit: Duration) {
 /// Makes an error's or a NOTICE's position that in the text without what was inserted. All else stays
 /// as the server said it.
 fn put_position_back(message: &mut Message, inserted: &[Inserted]) {
+    with_position(message, |position| {
+        let before = inserted.iter().filter(|own| own.at < position);
+        let chars: usize = before.map(|own| own.chars).sum();
+        position.saturating_sub(chars).max(1)
+    });
+}
+
+/// Makes an error's or a NOTICE's position in a statement that in the whole text.
+fn shift_position(message: &mut Message, offset: usize) {
+    with_position(message, |position| position.saturating_add(offset));
+}
+
+fn with_position(message: &mut Message, moved: impl Fn(usize) -> usize) {
     let mut frame = BytesMut::new();
     frame.extend_from_slice(message.frame.get(..HEADER_BYTES).unwrap_or_default());
     let mut changed = false;
     for field in message.body().split_inclusive(|byte| *byte == 0) {
-        match moved(field, inserted) {
+        match position(field) {
             Some(position) => {
                 changed = true;
-                frame.extend_from_slice(format!("P{position}\0").as_bytes());
+                frame.extend_from_slice(format!("P{}\0", moved(position)).as_bytes());
             }
             None => frame.extend_from_slice(field),
         }
@@ -228,13 +297,10 @@ fn put_position_back(message: &mut Message, inserted: &[Inserted]) {
     }
 }
 
-/// The position that a field holds, where it stood before; `None` when it is another field.
-fn moved(field: &[u8], inserted: &[Inserted]) -> Option<usize> {
+/// The position that a field holds; `None` when it is another field.
+fn position(field: &[u8]) -> Option<usize> {
     let position = field.strip_prefix(b"P")?.strip_suffix(b"\0")?;
-    let position: usize = std::str::from_utf8(position).ok()?.parse().ok()?;
-    let before = inserted.iter().filter(|own| own.at < position);
-    let chars: usize = before.map(|own| own.chars).sum();
-    Some(position.saturating_sub(chars).max(1))
+    std::str::from_utf8(position).ok()?.parse().ok()
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ pub(in crate::proxy) struct Within {
     rehearses: bool,
 }
 
-/// The settings that are put back, and how each is asked for: SHOW takes no snapshot.
+/// The settings that are put back.
 pub(in crate::proxy) const SETTINGS: [&str; 2] = ["lock_timeout", "statement_timeout"];
 
 impl Within {

@@ -51,7 +51,7 @@ pub(super) async fn rehearse(
     server.rehearses(false);
     match tried {
         Err(RunError::Sql(fields)) if is_about_locks(&fields.sqlstate) => Ok(()),
-        tried => tried,
+        tried => tried.map(drop),
     }
 }
 
@@ -122,8 +122,36 @@ async fn run_all(server: &mut ServerSession<'_>) -> Result<(), RunError> {
         place.turn(server, limits, limits.deadline).await?;
     }
     run(server, one, &settings, limits).await?;
-    server.session().inspector.transaction.settled();
+    let transaction = &mut server.session().inspector.transaction;
+    transaction.settled();
+    transaction.takes_locks();
     Ok(())
+}
+
+/// Once locks are held that stop everybody, nothing is waited for: what can't be had at once fails.
+pub(super) fn patience(server: &mut ServerSession<'_>, limits: Limits) -> Limits {
+    let deadline = if server.session().inspector.transaction.holds_locks() {
+        limits.deadline.min(limits.budget)
+    } else {
+        limits.deadline
+    };
+    Limits { deadline, ..limits }
+}
+
+/// Runs a schema change at once, as it was sent, for which no later place is to be had.
+///
+/// # Errors
+/// As of a plan.
+pub(super) async fn run_inside(
+    server: &mut ServerSession<'_>,
+    step: Step,
+    settings: &SessionFacts,
+    limits: Limits,
+) -> Result<String, RunError> {
+    let limits = patience(server, limits);
+    let tag = run(server, step, settings, limits).await?;
+    server.session().inspector.transaction.takes_locks();
+    Ok(tag)
 }
 
 /// The session's settings, and the limits with what the client has set itself.
@@ -136,6 +164,7 @@ async fn settings(server: &mut ServerSession<'_>) -> Result<(SessionFacts, Limit
         Err(FactsError::Unexpected(_)) => SessionFacts::default(),
     };
     let limits = within(limits, &settings, server.set_aside_so_far());
+    let limits = patience(server, limits);
     server.obey(&settings.client_min_messages);
     Ok((settings, limits))
 }
@@ -145,7 +174,7 @@ async fn run(
     step: Step,
     settings: &SessionFacts,
     limits: Limits,
-) -> Result<(), RunError> {
+) -> Result<String, RunError> {
     let relations: Vec<Name> = step
         .locks
         .iter()
@@ -163,7 +192,7 @@ async fn run(
         notice: String::new(),
         steps: vec![step],
     };
-    runner::run(server, &plan, setup).await.result.map(drop)
+    runner::run(server, &plan, setup).await.result
 }
 
 /// Whether all these are ordinary tables without triggers or rules of the user's: reading and writing them is seen by
