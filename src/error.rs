@@ -224,6 +224,27 @@ pub fn others_waited(max_hold: Duration) -> ErrorFields {
     )
 }
 
+/// A transaction whose schema changes others have waited for, for as long as they may.
+pub fn others_waited_for_transaction(max_hold: Duration) -> ErrorFields {
+    let message = format!(
+        "the transaction has failed: others had waited {} for a table that its schema changes have locked",
+        seconds(max_hold)
+    );
+    with_hint(
+        fields("ERROR", "55P03", message),
+        "Commit soon after the schema changes, and do what takes long in another transaction. If they must hold their \
+         locks for longer, raise locks.max_hold.",
+    )
+}
+
+/// The same where the session ends with it.
+pub fn others_waited_fatally(max_hold: Duration) -> ErrorFields {
+    ErrorFields {
+        severity: "FATAL".to_owned(),
+        ..others_waited_for_transaction(max_hold)
+    }
+}
+
 /// Old transactions that a build doesn't start beside.
 pub fn snapshot_stays(waited: Duration, look_age: Duration, lines: &str) -> ErrorFields {
     let message = format!(

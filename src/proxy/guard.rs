@@ -47,6 +47,7 @@ use self::record::{Ended, event_of, known_relations, record};
 use self::window::Wait;
 
 pub use self::record::{Following, record_fate, record_mode, record_passed};
+pub use self::transaction::give_up;
 
 /// How often a statement is judged anew because the catalog has changed meanwhile.
 const MAX_JUDGEMENTS: u32 = 5;
@@ -144,7 +145,7 @@ async fn answer(
         Ending::Failed(fields) => {
             session.client.consume(intercept.frame_bytes);
             backend::put_error(&mut buffer, *fields);
-            if intercept.by == By::Execute {
+            if intercept.by != By::Query {
                 session.inspector.discard_until_sync();
             }
         }

@@ -22,4 +22,5 @@ pub mod startup;
 pub mod tls;
 mod transaction;
 mod turn;
+pub mod walker;
 pub mod worker;

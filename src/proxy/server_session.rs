@@ -33,7 +33,6 @@ use crate::plan::{Limits, Notices, Step};
 use crate::wire::backend::{self, ErrorFields};
 use crate::wire::frame::{HEADER_BYTES, Header};
 use crate::wire::frontend;
-use crate::wire::pipeline::TransactionStatus;
 use crate::wire::startup::cancel_request;
 
 /// How much a client may send ahead while a plan runs, in bytes; then it is no longer read, and no
@@ -47,7 +46,7 @@ const MAX_QUEUED_BYTES: usize = 1 << 20;
 /// Rows of one answer that are kept.
 const MAX_ROWS: usize = 10_000;
 
-pub(super) use self::held::{Held, Inserted};
+pub(super) use self::held::{Held, Inserted, others_waited};
 use self::watched::Watched;
 pub(super) use self::within::{SETTINGS, Within};
 
@@ -108,6 +107,8 @@ pub struct ServerSession<'a> {
     lock_hold: Duration,
     /// The client's own transaction, in which the plan runs.
     within: Option<Within>,
+    /// Settings of that transaction which are taken off, with their values.
+    suspended: Vec<(String, String)>,
 }
 
 /// The facts that a plan was made of, to see whether the same plan would be made now.
@@ -172,29 +173,8 @@ impl<'a> ServerSession<'a> {
             locked_at: None,
             lock_hold: Duration::ZERO,
             within: None,
+            suspended: Vec::new(),
         }
-    }
-
-    /// The plan runs in the client's own transaction from now on: what would be one of its own is a savepoint there.
-    pub(super) fn enter(&mut self, within: Within) {
-        self.within = Some(within);
-    }
-
-    /// It runs by itself again.
-    pub(super) fn leave(&mut self) {
-        self.within = None;
-    }
-
-    /// What would be committed is rolled back, or not any more.
-    pub(super) fn rehearses(&mut self, rehearses: bool) {
-        if let Some(within) = &mut self.within {
-            within.rehearses(rehearses);
-        }
-    }
-
-    /// Whether it runs in the client's own transaction.
-    pub(super) fn is_within(&self) -> bool {
-        self.within.is_some()
     }
 
     /// A plan was made of the facts of a request; the same would be of those that are the same so.
@@ -546,13 +526,6 @@ impl<'a> ServerSession<'a> {
 }
 
 impl ServerSession<'_> {
-    /// A round of the plan's own has ended.
-    fn has_status(&mut self, ready: &Message) {
-        let status = ready.body().first().copied().unwrap_or_default();
-        let status = TransactionStatus::from_byte(status);
-        self.session.inspector.pipeline.set_status(status);
-    }
-
     /// Runs commands as they are, in one round trip.
     async fn run_batch(&mut self, batch: &[Command]) -> Result<Vec<Reply>, RunError> {
         self.is_between_commands();

@@ -20,22 +20,20 @@ use super::guard;
 use super::inspect::{Guarding, Inspector, Intercept, REPLICATION, Span, Tools};
 use super::leg::Leg;
 use super::mode;
+use super::server_session::others_waited;
+use super::walker::ServerWalker;
 use super::worker::{Phase, PhaseWatch, Place, Worker};
 use crate::audit::event::Who;
 use crate::config::{Config, Mode};
 use crate::error;
-use crate::metrics::Metrics;
 use crate::sql::classify::{Class, Classified};
 use crate::wire::backend::{self, ErrorFields};
-use crate::wire::frame::{BadFrame, HEADER_BYTES, Header};
+use crate::wire::frame::{BadFrame, Header};
 use crate::wire::frontend;
 use crate::wire::pipeline::TransactionStatus;
 
 /// Rounds of both directions in one wake-up, before others have their turn.
 const ROUNDS: usize = 8;
-/// The longest body of a server's message that is looked at, in bytes; of longer ones only the
-/// front.
-const MAX_PEEK_BYTES: usize = 4096;
 /// How long a client may take to read what it is told at the end.
 pub(super) const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -78,6 +76,9 @@ pub enum End {
     /// A schema change couldn't be recorded.
     #[error("its schema change can't be recorded")]
     Unrecordable,
+    /// Its transaction has held locks that others waited for.
+    #[error("others waited for its locks")]
+    HeldUp,
 }
 
 /// What the relay stops for.
@@ -91,6 +92,8 @@ pub enum Event {
     ShutDown,
     /// A schema change can't be recorded, and must not go on; why.
     Unrecordable(String),
+    /// Others have waited for too long for what the open transaction's schema changes have locked.
+    HoldsUp,
 }
 
 /// A client and its server session.
@@ -131,7 +134,18 @@ pub struct Session {
     silent_since: Option<Instant>,
     /// Ends when a silent client has had its time; only once lockkeeper ends.
     first_words: Option<Pin<Box<Sleep>>>,
+    /// Ready when others have waited for `locks.max_hold` for the open transaction.
+    holds_up: Option<HoldsUp>,
     place: Place,
+}
+
+/// Ready when others have waited for too long.
+struct HoldsUp(Pin<Box<dyn Future<Output = ()>>>);
+
+impl std::fmt::Debug for HoldsUp {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("HoldsUp")
+    }
 }
 
 impl Session {
@@ -158,6 +172,7 @@ impl Session {
             phase,
             silent_since: Some(Instant::now()),
             first_words: None,
+            holds_up: None,
             place,
         }
     }
@@ -225,6 +240,11 @@ impl Session {
                     self.farewell(error::shutting_down()).await;
                     return Ok(End::ShuttingDown);
                 }
+                Ok(Event::HoldsUp) => {
+                    if let Some(end) = self.give_up().await? {
+                        return Ok(end);
+                    }
+                }
                 Ok(Event::Unrecordable(why)) => {
                     self.farewell(error::no_record_of_passed(&why)).await;
                     return Ok(End::Unrecordable);
@@ -243,6 +263,48 @@ impl Session {
                 Err(failure) => return Err(failure),
             }
         }
+    }
+
+    /// From now on it is looked whether others wait for the open transaction, if a schema change has run in it.
+    pub fn watch_locks(&mut self) {
+        let operator = &self.worker.shared.operator;
+        let is_open = self.inspector.pipeline.status() != TransactionStatus::Idle;
+        if !(is_open && self.inspector.transaction.holds_locks() && operator.is_on()) {
+            self.holds_up = None;
+        } else if self.holds_up.is_none() {
+            let max_hold = self.worker.setup().config.locks.max_hold;
+            let waited = others_waited(operator.clone(), self.who.server_pid, max_hold);
+            self.holds_up = Some(HoldsUp(Box::pin(waited)));
+        }
+    }
+
+    /// Ready when others have waited for the open transaction for too long.
+    fn poll_holds_up(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(HoldsUp(waited)) = &mut self.holds_up else {
+            return Poll::Pending;
+        };
+        if self.inspector.pipeline.status() == TransactionStatus::Idle {
+            self.holds_up = None;
+            return Poll::Pending;
+        }
+        let ready = waited.as_mut().poll(cx);
+        if ready.is_ready() {
+            self.holds_up = None;
+        }
+        ready
+    }
+
+    /// Has the open transaction fail, with which its locks go; where that didn't help, or it is at work, the session
+    /// ends.
+    async fn give_up(&mut self) -> Result<Option<End>, SessionError> {
+        let is_open = self.inspector.pipeline.status() == TransactionStatus::InTransaction;
+        if is_open && self.inspector.is_between_messages() && self.client.unread.is_empty() {
+            guard::give_up(self).await?;
+            return Ok(None);
+        }
+        let max_hold = self.worker.setup().config.locks.max_hold;
+        self.farewell(error::others_waited_fatally(max_hold)).await;
+        Ok(Some(End::HeldUp))
     }
 
     /// What is done about schema changes: as the settings say, or as the client does that may.
@@ -328,6 +390,9 @@ impl Session {
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<Event, SessionError>> {
         if let Poll::Ready(event) = self.poll_relay(cx) {
             return Poll::Ready(event);
+        }
+        if self.poll_holds_up(cx).is_ready() {
+            return Poll::Ready(Ok(Event::HoldsUp));
         }
         match self.phase.poll(cx) {
             Phase::Closing => Poll::Ready(Ok(Event::ShutDown)),
@@ -625,115 +690,4 @@ enum Progress {
     Stuck,
     /// The relay stops.
     Event(Event),
-}
-
-/// Follows the server's frames; everything goes on, only fronts of some bodies are looked at.
-#[derive(Debug, Default)]
-pub struct ServerWalker {
-    /// Bytes of the current body that are still to come.
-    rest: usize,
-    /// An unfinished header.
-    header: Vec<u8>,
-    /// The current frame's type while its body is being gathered.
-    gathering: Option<u8>,
-    /// Its body so far.
-    body: Vec<u8>,
-    /// The SQLSTATE of the server's last message, if that was a FATAL error.
-    fatal: Option<String>,
-}
-
-impl ServerWalker {
-    /// The last frame has ended, and none has begun.
-    fn is_between_frames(&self) -> bool {
-        self.rest == 0 && self.header.is_empty()
-    }
-
-    /// Follows bytes, which may begin and end anywhere.
-    ///
-    /// # Errors
-    /// [`BadFrame`] when the stream can't be followed any further.
-    pub fn walk(
-        &mut self,
-        mut bytes: &[u8],
-        inspector: &mut Inspector,
-        metrics: &Metrics,
-    ) -> Result<(), BadFrame> {
-        let mut messages = 0;
-        while !bytes.is_empty() {
-            if self.rest > 0 {
-                bytes = self.go_on(bytes, inspector, metrics);
-                continue;
-            }
-            let header = match self.next_header(&mut bytes)? {
-                Some(header) => header,
-                None => break,
-            };
-            messages += 1;
-            let body_bytes = header.body_bytes();
-            if let Some(body) = bytes.get(..body_bytes) {
-                self.note(header.tag, body);
-                inspector.received(header.tag, &body[..body.len().min(MAX_PEEK_BYTES)], metrics);
-                bytes = &bytes[body_bytes..];
-                continue;
-            }
-            self.rest = body_bytes;
-            match header.tag {
-                b'Z' | b'S' | b'C' | b'E' => self.gathering = Some(header.tag),
-                tag => inspector.received(tag, &[], metrics),
-            }
-        }
-        metrics.server_messages.increment(messages);
-        Ok(())
-    }
-
-    fn next_header(&mut self, bytes: &mut &[u8]) -> Result<Option<Header>, BadFrame> {
-        if self.header.is_empty()
-            && let Some(header) = Header::parse(bytes)?
-        {
-            *bytes = &bytes[HEADER_BYTES..];
-            return Ok(Some(header));
-        }
-        let missing = (HEADER_BYTES - self.header.len()).min(bytes.len());
-        self.header.extend_from_slice(&bytes[..missing]);
-        *bytes = &bytes[missing..];
-        let header = Header::parse(&self.header)?;
-        if header.is_some() {
-            self.header.clear();
-        }
-        Ok(header)
-    }
-
-    fn go_on<'a>(
-        &mut self,
-        bytes: &'a [u8],
-        inspector: &mut Inspector,
-        metrics: &Metrics,
-    ) -> &'a [u8] {
-        let count = self.rest.min(bytes.len());
-        let (front, after) = bytes.split_at(count);
-        self.rest -= count;
-        if let Some(tag) = self.gathering {
-            let room = MAX_PEEK_BYTES.saturating_sub(self.body.len());
-            self.body.extend_from_slice(&front[..front.len().min(room)]);
-            if self.rest == 0 {
-                let body = std::mem::take(&mut self.body);
-                self.gathering = None;
-                self.note(tag, &body);
-                inspector.received(tag, &body, metrics);
-            }
-        }
-        after
-    }
-
-    fn note(&mut self, tag: u8, body: &[u8]) {
-        match tag {
-            b'E' => {
-                let fields = ErrorFields::parse(body);
-                self.fatal = matches!(fields.severity.as_str(), "FATAL" | "PANIC")
-                    .then_some(fields.sqlstate);
-            }
-            b'N' | b'S' | b'A' => {}
-            _ => self.fatal = None,
-        }
-    }
 }

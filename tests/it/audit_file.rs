@@ -226,14 +226,18 @@ fn what_a_full_disk_refuses_is_written_when_there_is_room() {
         eventually("nothing is left of the half line", || {
             fs::metadata(path).unwrap().len() == before
         });
-        // Schema changes are refused meanwhile, those in a transaction by the session's end; all else goes on.
+        // Schema changes are refused meanwhile, and a transaction fails with them; all else goes on.
         let dropping = "DROP TABLE no_room_for_it";
         assert_eq!(sqlstate(&wire.query(dropping)), "LK003");
         assert_eq!(wire.value("SELECT 7"), "7");
         let mut other = program.session();
         other.run("BEGIN");
-        other.send(&crate::wire::q("CREATE TEMPORARY TABLE mine()"));
-        assert_eq!(sqlstate(&other.until_end()), "LK003");
+        assert_eq!(
+            sqlstate(&other.query("CREATE TEMPORARY TABLE mine()")),
+            "LK003"
+        );
+        assert_eq!(sqlstate(&other.query("SELECT 1")), "25P02");
+        other.run("ROLLBACK");
         limit(None);
         program.until_logged("the audit file is written again", |_| true);
         wire.run(dropping);

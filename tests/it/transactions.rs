@@ -1,6 +1,8 @@
 //! Schema changes in the client's own transaction: what only changes the catalog is put off to its COMMIT, and nobody
 //! could tell but by the locks.
 
+use std::time::Duration;
+
 use bytesize::ByteSize;
 
 use crate::harness::{Proxy, database, limited, place, shared};
@@ -277,7 +279,7 @@ fn nobody_waits_behind_it_while_the_transaction_is_open() {
         reader.run("BEGIN");
         reader.run("SELECT count(*) FROM users");
         wire.send(&q("COMMIT"));
-        std::thread::sleep(std::time::Duration::from_millis(500));
+        std::thread::sleep(Duration::from_millis(500));
         other.run("UPDATE users SET age = 5 WHERE id = 1000");
         reader.run("COMMIT");
         assert_eq!(commands(&wire.until_ready()), ["COMMIT"]);
@@ -386,5 +388,63 @@ fn behind_a_strong_lock_nothing_is_waited_for() {
         assert_eq!(sqlstate(&wire.query("COMMIT")), "55P03");
         assert_eq!(wire.value("SELECT count(*) FROM ledger"), "0");
         assert_eq!(setup.columns(), WAS);
+    });
+}
+
+/// A transaction that sits on its locks while others wait for them fails, and says why.
+#[test]
+fn who_holds_others_up_for_too_long_fails() {
+    limited(|| {
+        let mut setup = Setup::new();
+        setup.proxy = Proxy::start(shared(), |config, _| {
+            config.guard.small_table = ByteSize::b(0);
+            config.locks.max_hold = Duration::from_millis(500);
+        });
+        for (sql, expected) in [("COMMIT", "55P03"), ("SELECT 1", "55P03"), ("ROLLBACK", "")] {
+            let mut wire = setup.session();
+            wire.run("BEGIN");
+            wire.run(ADD);
+            wire.run("UPDATE users SET c = 1");
+            // Nobody waits, and nothing happens.
+            std::thread::sleep(Duration::from_secs(1));
+            wire.run("UPDATE users SET c = 2");
+            let mut other = setup.session();
+            other.run("UPDATE users SET age = 1 WHERE id = 1"); // waits until the locks are gone
+            assert_eq!(setup.locks(wire.pid()), "");
+            let frames = wire.query(sql);
+            assert_eq!(sqlstate(&frames), expected, "{sql}: {frames:?}");
+            wire.query("ROLLBACK");
+            assert_eq!(wire.value("SELECT 2"), "2");
+            assert_eq!(setup.columns(), WAS);
+        }
+    });
+}
+
+/// The client's own timeouts for an idle transaction don't count while it is held, and do afterwards.
+#[test]
+fn timeouts_of_an_idle_transaction_wait_while_it_is_held() {
+    limited(|| {
+        let setup = Setup::new();
+        let mut reader = setup.direct();
+        reader.run("BEGIN");
+        reader.run("SELECT count(*) FROM users");
+        let mut wire = setup.session();
+        wire.run("SET idle_in_transaction_session_timeout = '300ms'");
+        wire.run("BEGIN");
+        wire.run(ADD);
+        wire.send(&q("COMMIT"));
+        std::thread::sleep(Duration::from_secs(2));
+        reader.run("COMMIT");
+        assert_eq!(commands(&wire.until_ready()), ["COMMIT"]);
+        wire.run("BEGIN");
+        wire.run("ALTER TABLE users DROP COLUMN c");
+        assert_eq!(
+            wire.value("SHOW idle_in_transaction_session_timeout"),
+            "300ms"
+        );
+        assert_eq!(wire.value("SHOW lock_timeout"), "0");
+        std::thread::sleep(Duration::from_secs(1));
+        wire.send(&q("SELECT 1"));
+        assert_eq!(sqlstate(&wire.until_end()), "25P03");
     });
 }

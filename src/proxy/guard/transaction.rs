@@ -4,6 +4,7 @@
 mod late;
 mod notices;
 mod string;
+mod timeouts;
 
 use super::record::{Ended, Placed, event_of, follow};
 use super::{Case, Ending, Judged, MAX_JUDGEMENTS, answer, named};
@@ -12,6 +13,7 @@ use crate::catalog::script::Script;
 use crate::catalog::shadow::Shadow;
 use crate::config::Mode;
 use crate::error;
+use crate::exec::runner;
 use crate::exec::session::{Command, RunError, Session as _};
 use crate::lock::LockMode;
 use crate::plan::placement::{self, Placement};
@@ -47,17 +49,64 @@ pub(super) async fn handle(
     if is_ddl && !is_guarded && session.inspector.transaction.is_empty() {
         return passes(session, intercept, AS_SENT).await;
     }
+    let owed = session.inspector.owed_error.take();
     let mut server = ServerSession::new(session);
-    let ended = guard(&mut server, intercept, is_guarded).await;
-    let ending = named(&server, ended);
-    if let Ending::Failed(_) = &ending {
-        // The server's transaction shall be as failed as the client's.
-        let has_failed = abort(&mut server).await;
-        if has_failed.is_err() {
-            return answer(session, intercept, Ending::Gone).await;
-        }
+    if let Some(fields) = owed {
+        let ending = has_failed(&mut server, intercept, fields).await;
+        return answer(session, intercept, ending).await;
     }
+    let ended = guard(&mut server, intercept, is_guarded).await;
+    let mut ending = named(&server, ended);
+    let settled = match &ending {
+        // The server's transaction shall be as failed as the client's.
+        Ending::Failed(_) => abort(&mut server).await,
+        _ => timeouts::resume(&mut server).await,
+    };
+    if settled.is_err() {
+        ending = Ending::Gone;
+    }
+    session.watch_locks();
     answer(session, intercept, ending).await
+}
+
+/// The transaction has failed before, of which the client learns now. Its COMMIT ends it.
+async fn has_failed(
+    server: &mut ServerSession<'_>,
+    intercept: &Intercept,
+    fields: Box<ErrorFields>,
+) -> Ending {
+    let lexical = server.session().inspector.lexical.mode;
+    let commits = matches!(
+        kind(&intercept.text.text, lexical),
+        Kind::Control(Control::Commit { .. })
+    );
+    if commits {
+        if runner::roll_back(server).await.is_err() {
+            return Ending::Gone;
+        }
+        server.session().inspector.rolled_back();
+    }
+    Ending::Failed(fields)
+}
+
+/// Others have waited for so long for what the transaction has locked: it fails, and with it go its locks. The client
+/// learns why at once, and with its next statement.
+///
+/// # Errors
+/// [`SessionError`] when the client can't be answered any more.
+pub async fn give_up(session: &mut Session) -> Result<(), SessionError> {
+    let max_hold = session.worker.setup().config.locks.max_hold;
+    let fields = error::others_waited_for_transaction(max_hold);
+    let mut server = ServerSession::new(session);
+    server.notice(
+        &fields.message,
+        "The transaction has failed, and its locks are gone.",
+    );
+    let aborted = abort(&mut server).await;
+    aborted.map_err(|_| SessionError::Server(std::io::ErrorKind::ConnectionReset.into()))?;
+    session.inspector.owed_error = Some(Box::new(fields));
+    session.watch_locks();
+    crate::proxy::server_session::flush_client(session).await
 }
 
 /// It goes on as it came, and is recorded.
@@ -149,7 +198,11 @@ async fn enter(server: &mut ServerSession<'_>) -> Result<bool, RunError> {
         .collect();
     let (kind, settings) = values.split_at(names.len().min(values.len()));
     server.enter(Within::new(settings));
-    Ok(kind == ["read committed", "off"])
+    let is_guardable = kind == ["read committed", "off"];
+    if is_guardable {
+        timeouts::suspend(server).await?;
+    }
+    Ok(is_guardable)
 }
 
 /// A failed statement of lockkeeper's leaves the server's transaction as one of the client's does.

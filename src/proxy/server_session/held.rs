@@ -247,7 +247,7 @@ impl ServerSession<'_> {
 }
 
 /// Ready when others have waited for that long for a relation that a backend has locked.
-async fn others_waited(operator: Operator, pid: u32, limit: Duration) {
+pub(in crate::proxy) async fn others_waited(operator: Operator, pid: u32, limit: Duration) {
     let mut since: Option<Instant> = None;
     loop {
         tokio::time::sleep(HOLD_INTERVAL).await;

@@ -1,7 +1,9 @@
 //! The client's own transaction as a plan's ground: what would be a transaction of lockkeeper's is a savepoint there,
 //! under which the settings are as they were found.
 
+use super::{Message, ServerSession};
 use crate::exec::session::Command;
+use crate::wire::pipeline::TransactionStatus;
 
 /// The savepoint's name, which nobody else's is.
 const SAVEPOINT: &str = "\"lockkeeper's own\"";
@@ -67,6 +69,47 @@ impl Within {
             "SET LOCAL synchronous_commit = local" => to.push(Command::own("SHOW lock_timeout")),
             _ => to.push(command.clone()),
         }
+    }
+}
+
+impl ServerSession<'_> {
+    /// The plan runs in the client's own transaction from now on: what would be one of its own is a savepoint there.
+    pub(in crate::proxy) fn enter(&mut self, within: Within) {
+        self.within = Some(within);
+    }
+
+    /// It runs by itself again.
+    pub(in crate::proxy) fn leave(&mut self) {
+        self.within = None;
+    }
+
+    /// What would be committed is rolled back, or not any more.
+    pub(in crate::proxy) fn rehearses(&mut self, rehearses: bool) {
+        if let Some(within) = &mut self.within {
+            within.rehearses(rehearses);
+        }
+    }
+
+    /// Whether it runs in the client's own transaction.
+    pub(in crate::proxy) fn is_within(&self) -> bool {
+        self.within.is_some()
+    }
+
+    /// A round of the plan's own has ended.
+    pub(super) fn has_status(&mut self, ready: &Message) {
+        let status = ready.body().first().copied().unwrap_or_default();
+        let status = TransactionStatus::from_byte(status);
+        self.session.inspector.pipeline.set_status(status);
+    }
+
+    /// Settings of the transaction are taken off.
+    pub(in crate::proxy) fn suspended(&mut self, settings: Vec<(String, String)>) {
+        self.suspended = settings;
+    }
+
+    /// They are to be put back.
+    pub(in crate::proxy) fn resumed(&mut self) -> Vec<(String, String)> {
+        std::mem::take(&mut self.suspended)
     }
 }
 
