@@ -434,9 +434,6 @@ impl Inspector {
         let because = match () {
             () if self.pass_next => self.report_because.take(),
             () if !self.mode.is_settled() => return Span::Wait,
-            () if tools.guarding != Guarding::Stop && self.puts_off() => {
-                return self.hold(header, By::Other, None);
-            }
             () if tools.guarding == Guarding::Nothing => None,
             () if tools.guarding != Guarding::Stop => tools.guarding.reason(),
             () if self.pipeline.batch().messages > 0 || self.pipeline.is_copying_in() => {
@@ -471,6 +468,10 @@ impl Inspector {
                 });
             }
         };
+        if self.puts_off() {
+            self.report_because = because;
+            return self.hold(header, By::Other, None);
+        }
         match because {
             Some(because) => {
                 if let Some(why) = (tools.must_refuse)() {
@@ -564,7 +565,7 @@ impl Inspector {
             () if tools.guarding == Guarding::Nothing => None,
             () if tools.guarding != Guarding::Stop => tools.guarding.reason(),
             () if self.pipeline.batch().executes > self.begins => Some("in a pipeline"),
-            () if !runs.may_hurt() => Some(LOCKS_NOTHING),
+            () if !runs.may_hurt() && self.transaction.is_empty() => Some(LOCKS_NOTHING),
             () if !self.pipeline.is_synced() => return Span::Wait,
             () if self.pipeline.status() == TransactionStatus::Failed => Some(IN_TRANSACTION),
             () if self.pipeline.status() == TransactionStatus::InTransaction
@@ -588,6 +589,10 @@ impl Inspector {
                 }
             },
         };
+        if self.puts_off() {
+            self.report_because = because;
+            return self.hold(header, By::Other, None);
+        }
         match because {
             Some(because) => {
                 if let Some(why) = (tools.must_refuse)() {

@@ -6,7 +6,9 @@ use std::time::Duration;
 use bytesize::ByteSize;
 
 use crate::harness::{Proxy, database, limited, place, shared};
-use crate::wire::{Wire, b, column, commands, d, e, h, p, pbe, q, s, sqlstate, tags};
+use crate::wire::{
+    Wire, b, cancel_request, column, commands, d, e, h, p, pbe, q, s, sqlstate, tags,
+};
 
 /// A proxy to which every table is large, a database with tables, and a session in it through the proxy.
 struct Setup {
@@ -446,5 +448,51 @@ fn timeouts_of_an_idle_transaction_wait_while_it_is_held() {
         std::thread::sleep(Duration::from_secs(1));
         wire.send(&q("SELECT 1"));
         assert_eq!(sqlstate(&wire.until_end()), "25P03");
+    });
+}
+
+/// A COMMIT that waits for its locks can be cancelled: then nothing of the transaction is left.
+#[test]
+fn a_commit_that_waits_can_be_cancelled() {
+    limited(|| {
+        let setup = Setup::new();
+        let mut reader = setup.direct();
+        reader.run("BEGIN");
+        reader.run("SELECT count(*) FROM users");
+        let mut wire = setup.session();
+        wire.run("BEGIN");
+        wire.run("INSERT INTO ledger VALUES (1)");
+        wire.run(ADD);
+        wire.send(&q("COMMIT"));
+        wire.until_told_that_it_waits();
+        let mut cancel = Wire::connect(setup.proxy.place());
+        cancel.send(&cancel_request(&wire.key));
+        cancel.until_end();
+        assert_eq!(sqlstate(&wire.until_ready()), "57014");
+        assert_eq!(wire.value("SELECT count(*) FROM ledger"), "0");
+        reader.run("COMMIT");
+        assert_eq!(setup.columns(), WAS);
+    });
+}
+
+/// What isn't guarded in a transaction has what is put off run before it.
+#[test]
+fn prepared_and_unguarded_schema_changes_find_it_done() {
+    limited(|| {
+        let setup = Setup::new();
+        let mut wire = setup.session();
+        wire.run("PREPARE copy AS SELECT 1");
+        wire.run("BEGIN");
+        wire.run(ADD);
+        wire.run("CREATE VIEW of_it AS SELECT c FROM users");
+        wire.run("COMMIT");
+        wire.run("BEGIN");
+        wire.run("ALTER TABLE users ADD COLUMN d int");
+        wire.run("EXECUTE copy");
+        wire.run("CREATE TEMPORARY TABLE kept AS SELECT d FROM users");
+        wire.run("SET LOCAL lockkeeper.mode = 'observe'");
+        wire.run("ALTER TABLE users ADD COLUMN e int");
+        wire.run("COMMIT");
+        assert_eq!(setup.columns(), "id email age c d e");
     });
 }

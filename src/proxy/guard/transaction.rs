@@ -273,7 +273,10 @@ async fn schema_change(
         let mut script = script(server);
         let before = (!server.session().inspector.transaction.is_empty()).then_some(&mut script);
         match case.judge(server, before).await {
-            Ok(judged) => return case.place(server, judged).await,
+            Ok(judged) => match case.place(server, judged).await {
+                Ending::Again => {}
+                ending => return ending,
+            },
             Err(Ending::Again) => {}
             Err(ending) => return ending,
         }
@@ -329,7 +332,8 @@ impl Case<'_> {
         match late::rehearse(server, &steps, &facts, limits).await {
             Ok(()) => {}
             Err(RunError::Sql(fields)) => return self.failed(server, &judgement, &facts, *fields),
-            Err(RunError::Gone | RunError::Stale) => return Ending::Gone,
+            Err(RunError::Gone) => return Ending::Gone,
+            Err(RunError::Stale) => return Ending::Again,
         }
         let placed = Placed {
             judgement: &judgement,
@@ -377,7 +381,8 @@ impl Case<'_> {
         let tag = match late::run_inside(server, step, &facts.session, limits).await {
             Ok(tag) => tag,
             Err(RunError::Sql(fields)) => return self.failed(server, judgement, facts, *fields),
-            Err(RunError::Gone | RunError::Stale) => return Ending::Gone,
+            Err(RunError::Gone) => return Ending::Gone,
+            Err(RunError::Stale) => return Ending::Again,
         };
         let placed = Placed {
             judgement,

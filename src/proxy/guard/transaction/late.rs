@@ -8,6 +8,7 @@ use crate::catalog::{FactRequest, Facts, SessionFacts};
 use crate::error;
 use crate::exec::acquire::is_about_locks;
 use crate::exec::places::Key;
+use crate::exec::registry::PlanInfo;
 use crate::exec::runner::{self, Setup};
 use crate::exec::session::{Command, RunError, Session as _};
 use crate::exec::wanted;
@@ -16,6 +17,7 @@ use crate::plan::{Check, Limits, Notices, Plan, Step};
 use crate::proxy::server_session::ServerSession;
 use crate::proxy::transaction::as_one;
 use crate::sql::name::Name;
+use crate::sql::redact::redacted;
 
 /// Tries a schema change, behind those that are put off already, under a savepoint that is rolled back: what the server
 /// refuses is refused now. Where somebody is in the way, the try is left out.
@@ -63,7 +65,8 @@ pub(super) async fn run_now(server: &mut ServerSession<'_>) -> Result<(), Ending
     match run_all(server).await {
         Ok(()) => Ok(()),
         Err(RunError::Sql(fields)) => Err(Ending::Failed(fields)),
-        Err(RunError::Gone | RunError::Stale) => Err(Ending::Gone),
+        Err(RunError::Stale) => Err(Ending::Failed(Box::new(error::stale()))),
+        Err(RunError::Gone) => Err(Ending::Gone),
     }
 }
 
@@ -76,7 +79,8 @@ pub(super) async fn run_at_commit(server: &mut ServerSession<'_>) -> Result<(), 
     let fields = match run_all(server).await {
         Ok(()) => return Ok(()),
         Err(RunError::Sql(fields)) => fields,
-        Err(RunError::Gone | RunError::Stale) => return Err(Ending::Gone),
+        Err(RunError::Stale) => Box::new(error::stale()),
+        Err(RunError::Gone) => return Err(Ending::Gone),
     };
     server.leave();
     match runner::roll_back(server).await {
@@ -106,6 +110,17 @@ async fn run_all(server: &mut ServerSession<'_>) -> Result<(), RunError> {
         notices: Notices::None,
         ..one
     };
+    if server.plan().is_none() {
+        let info = PlanInfo {
+            who: server.session().who.clone(),
+            tag: "COMMIT".to_owned(),
+            sql: redacted(&one.statements().join("; "), true).into_owned(),
+            verdict: "",
+            rule: None,
+            relations: Vec::new(),
+        };
+        server.begin_plan(info);
+    }
     let (settings, limits) = settings(server).await?;
     let set = wanted::resolve(server, &[&one]).await?;
     let ours = set.wanted.iter().filter(|wanted| wanted.is_ours);
