@@ -96,3 +96,4 @@ soak: ## run what takes too long for every day: gigabytes, kills, all cuts, all 
 	cargo test --locked --release --test judged -- --nocapture
 	LOCKKEEPER_TEST_SECONDS=600 cargo test --locked --release --test integrity -- --nocapture
 	cargo test --locked --release --test soak -- --nocapture --test-threads 1
+	LOCKKEEPER_TEST_CELLS=all LOCKKEEPER_TEST_TRAFFIC=1 cargo test --locked --release --test tools -- --nocapture

@@ -1,10 +1,11 @@
 //! A tool's phases on both sides, and what they leave.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use crate::difference::difference;
-use crate::harness::{Said, place};
+use crate::harness::{Proxy, Said, place};
 use crate::printed::Printed;
 use crate::side::{Side, direct_server, guarded_server, phases, proxy, rows};
 use crate::snapshot::{Rows, data, invalid, schema};
@@ -45,6 +46,7 @@ pub(crate) fn run(tool: &'static str) {
             None,
         ),
     ];
+    sides[0].phase(tool, "create"); // what it needs is built before time is taken
     let mut table = String::new();
     let mut problems = Vec::new();
     for phase in phases(tool) {
@@ -77,8 +79,24 @@ pub(crate) fn run(tool: &'static str) {
             break; // what follows stands on it
         }
     }
-    println!("{}\n{table}", heading());
+    println!("{}\n{table}{}", heading(), deeds(&proxy));
     assert!(problems.is_empty(), "\n{}", problems.join("\n"));
+}
+
+/// What lockkeeper did about the tool's schema changes, and how often.
+fn deeds(proxy: &Proxy) -> String {
+    let mut counts = BTreeMap::new();
+    for event in proxy.events() {
+        let word = |key: &str| event[key].as_str().unwrap_or("-").to_owned();
+        *counts
+            .entry((word("outcome"), word("because")))
+            .or_insert(0) += 1;
+    }
+    assert!(!counts.is_empty(), "lockkeeper has seen no schema change");
+    let lines = counts.iter();
+    lines
+        .map(|((outcome, because), count)| format!("{count:>6} {outcome}: {because}\n"))
+        .collect()
 }
 
 /// Runs a phase, and looks at what it leaves.
@@ -103,7 +121,7 @@ fn outcome(side: &Side, tool: &str, phase: &str) -> Outcome {
         "{tool}, {phase}: rows are missing"
     );
     Outcome {
-        printed: Printed::new(side, &said),
+        printed: Printed::new(side, &said, which),
         schema: schema(side),
         data,
         invalid: invalid(side),

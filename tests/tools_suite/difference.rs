@@ -62,15 +62,19 @@ fn middle(text: &mut String, one: &[&str], other: &[&str]) {
             }
         }
     }
+    let mut equal = Vec::new();
     let (mut a, mut b) = (0, 0);
     while a < one.len() || b < other.len() {
         let both = a < one.len() && b < other.len();
         if both && !is_too_much && one[a] == other[b] {
-            let _ = writeln!(text, "  {}", one[a]);
+            equal.push(one[a]);
             (a, b) = (a + 1, b + 1);
-        } else if a < one.len()
-            && (!both || is_too_much || common[(a + 1) * width + b] >= common[a * width + b + 1])
-        {
+            continue;
+        }
+        show_equal(text, &mut equal);
+        let is_longer_without =
+            both && !is_too_much && common[(a + 1) * width + b] < common[a * width + b + 1];
+        if a < one.len() && !is_longer_without {
             let _ = writeln!(text, "- {}", one[a]);
             a += 1;
         } else {
@@ -78,4 +82,24 @@ fn middle(text: &mut String, one: &[&str], other: &[&str]) {
             b += 1;
         }
     }
+    show_equal(text, &mut equal);
+}
+
+/// Lines between two that differ; of many only the first and the last.
+fn show_equal(text: &mut String, equal: &mut Vec<&str>) {
+    let hidden = AROUND..equal.len().saturating_sub(AROUND).max(AROUND);
+    for (at, line) in equal.drain(..).enumerate() {
+        if !hidden.contains(&at) {
+            let _ = writeln!(text, "  {line}");
+        } else if at == hidden.start {
+            let _ = writeln!(text, "  … {} lines", hidden.len());
+        }
+    }
+}
+
+#[test]
+fn the_lines_that_differ_are_shown() {
+    assert_eq!(difference("a\nb\n", "a\nb\n"), None);
+    let shown = difference("a\nb\nc\nd\n", "a\nc\nx\nd\n").unwrap();
+    assert!(shown.ends_with("\n  a\n- b\n  c\n+ x\n  d\n"), "{shown}");
 }

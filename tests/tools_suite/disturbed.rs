@@ -10,12 +10,15 @@ use crate::harness::{Proxy, eventually, place};
 use crate::side::{Running, Side, direct_server, guarded_server, proxy};
 use crate::snapshot::{Rows, data, invalid, schema};
 use crate::variable;
+use crate::wire::Wire;
 
 /// The phase that is disturbed.
 pub(crate) const PHASE: &str = "alter";
 /// Tools that are disturbed every day, one of each kind: without any lock of its own and all in one transaction, with
 /// an advisory lock and a transaction for each migration, and with a lock in a table.
 const EVERY_DAY: &[&str] = &["psql", "rails", "knex"];
+/// How often it is looked whether a tool is at work: it may be for a moment only.
+const LOOK_AGAIN: Duration = Duration::from_millis(2);
 /// How often a tool is killed.
 const KILLS: usize = 2;
 const ALL_KILLS: usize = 8;
@@ -156,33 +159,38 @@ impl Prepared {
     }
 }
 
-/// Whether a client's session works in the database.
-fn is_anybody_there(side: &Side, condition: &str) -> bool {
+/// Whether a client's session is in the database, as somebody else there sees it.
+fn is_anybody_there(admin: &mut Wire, condition: &str) -> bool {
     let sql = format!(
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() \
          AND backend_type = 'client backend' AND application_name NOT LIKE 'lockkeeper%' AND {condition}"
     );
-    side.admin().value(&sql) != "0"
+    admin.value(&sql) != "0"
 }
 
 /// Waits until the tool has no session any more.
 fn until_alone(side: &Side) {
+    let mut admin = side.admin();
     eventually("the tool's sessions end", || {
-        !is_anybody_there(side, "true")
+        !is_anybody_there(&mut admin, "true")
     });
 }
 
 /// Waits until the tool is in a transaction; `None` if it ended before.
 pub(crate) fn until_at_work(side: &Side, running: &mut Running) -> Option<()> {
-    let mut is_there = false;
-    eventually("the tool is at work", || {
-        is_there = is_anybody_there(side, "xact_start IS NOT NULL");
-        is_there || running.has_ended()
-    });
-    is_there.then_some(())
+    let mut admin = side.admin();
+    loop {
+        if is_anybody_there(&mut admin, "xact_start IS NOT NULL") {
+            return Some(());
+        }
+        if running.has_ended() {
+            return None;
+        }
+        thread::sleep(LOOK_AGAIN);
+    }
 }
 
-/// A moment within a time, another one each time (xorshift), or a little later.
+/// A moment within a time, another one each time (xorshift).
 pub(crate) fn moment(within: Duration) -> Duration {
     static STATE: AtomicU64 = AtomicU64::new(0);
     let seed = || variable("LOCKKEEPER_TEST_SEED").map_or(1, |seed| seed.parse::<u64>().unwrap());
@@ -200,7 +208,7 @@ pub(crate) fn moment(within: Duration) -> Duration {
         Some(next(state))
     });
     let number = next(update.unwrap());
-    within.mul_f64(f64::from(u32::try_from(number % 1000).unwrap()) / 900.0)
+    within.mul_f64(f64::from(u32::try_from(number % 1000).unwrap()) / 1000.0)
 }
 
 /// Two deployments begin at the same time. Whoever comes second may fail: most tools have no lock, and some refuse to

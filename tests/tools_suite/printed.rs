@@ -2,11 +2,19 @@
 
 use crate::harness::Said;
 use crate::side::Side;
+use crate::snapshot::Rows;
 
 /// Is in every line that begins a NOTICE of lockkeeper's, where a tool shows NOTICEs at all.
 const OWN_NOTICE: &str = "NOTICE:  lockkeeper: ";
 /// Begin lines that may follow it.
 const ITS_FIELDS: [&str; 2] = ["DETAIL:  ", "HINT:  "];
+
+/// What rows of the traffic's have a part in, between two words: how many there were, and which of many names that are
+/// there twice PostgreSQL came across first.
+const OF_TRAFFIC: &[(&str, &str)] = &[
+    ("INSERT 0 ", "\n"),
+    ("Key (name)=(Name ", ") is duplicated."),
+];
 
 /// What was printed, to be compared.
 pub(crate) struct Printed {
@@ -18,11 +26,17 @@ pub(crate) struct Printed {
 
 impl Printed {
     /// Of a run on a side.
-    pub(crate) fn new(side: &Side, said: &Said) -> Printed {
+    pub(crate) fn new(side: &Side, said: &Said, which: Rows) -> Printed {
         let (mut text, mut notices) = (format!("{}\n", said.status), 0);
         for (name, output) in [("stdout", &said.out), ("stderr", &said.err)] {
             let (without, count) = without_notices(output);
-            text += &format!("--- {name}\n{}\n", alike(side, &without));
+            let mut output = alike(side, &without);
+            if which == Rows::OfFill {
+                for (front, back) in OF_TRAFFIC {
+                    output = without_numbers(&output, front, back);
+                }
+            }
+            text += &format!("--- {name}\n{output}\n");
             notices += count;
         }
         Printed { text, notices }
@@ -49,6 +63,20 @@ fn alike(side: &Side, output: &str) -> String {
     let output = output.replace(work, "$WORK");
     let output = output.replace(&side.place.port().to_string(), "$PGPORT");
     without_times(&output)
+}
+
+/// A text with `n` for each number between two words.
+fn without_numbers(text: &str, front: &str, back: &str) -> String {
+    let mut parts = text.split(front);
+    let mut left = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let rest = part.trim_start_matches(|c: char| c.is_ascii_digit());
+        let is_between = rest.len() < part.len() && rest.starts_with(back);
+        left.push_str(front);
+        left.push_str(if is_between { "n" } else { "" });
+        left.push_str(if is_between { rest } else { part });
+    }
+    left
 }
 
 /// Durations, in seconds or milliseconds, as `0 ms`. What fills a line up to them goes too: Laravel's dots.
@@ -86,4 +114,32 @@ fn unit(text: &str) -> Option<&str> {
     let units = ["ms", "µs", "s", "seconds"].iter();
     let mut after = units.filter_map(|unit| text.strip_prefix(unit));
     after.find(|after| !after.starts_with(|c: char| c.is_alphanumeric() || c == '_'))
+}
+
+#[test]
+fn times_and_own_notices_are_taken_out_and_nothing_else() {
+    for (printed, left) in [
+        (
+            "took 12.5ms, 3 s and 1 seconds\n",
+            "took 0 ms, 0 ms and 0 ms\n",
+        ),
+        (
+            "0001_create ........ 12ms DONE\n",
+            "0001_create 0 ms DONE\n",
+        ),
+        (
+            "5 rows, v1.2s3, users_1 s, 7 sites\n",
+            "5 rows, v1.2s3, users_1 s, 7 sites\n",
+        ),
+    ] {
+        assert_eq!(without_times(printed), left);
+    }
+    let printed = "INSERT 0 12\nINSERT 0 3 rows\n";
+    assert_eq!(
+        without_numbers(printed, "INSERT 0 ", "\n"),
+        "INSERT 0 n\nINSERT 0 3 rows\n"
+    );
+    let printed = "NOTICE:  one\nDETAIL:  a\nf.sql:1: NOTICE:  lockkeeper: two\nDETAIL:  b\nHINT:  c\nDETAIL: d\n";
+    let left = "NOTICE:  one\nDETAIL:  a\nDETAIL: d\n";
+    assert_eq!(without_notices(printed), (left.to_owned(), 1));
 }
