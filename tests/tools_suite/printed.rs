@@ -10,10 +10,11 @@ const OWN_NOTICE: &str = "NOTICE:  lockkeeper: ";
 const ITS_FIELDS: [&str; 2] = ["DETAIL:  ", "HINT:  "];
 
 /// What rows of the traffic's have a part in, between two words: how many there were, and which of many names that are
-/// there twice PostgreSQL came across first.
+/// there twice PostgreSQL came across first; node-postgres tells how long such a message is.
 const OF_TRAFFIC: &[(&str, &str)] = &[
     ("INSERT 0 ", "\n"),
     ("Key (name)=(Name ", ") is duplicated."),
+    ("  length: ", ",\n"),
 ];
 
 /// What was printed, to be compared.
@@ -86,7 +87,7 @@ fn without_times(output: &str) -> String {
     while let Some(at) = rest.find(|c: char| c.is_ascii_digit()) {
         let (before, number) = rest.split_at(at);
         text.push_str(before);
-        let end = number.find(|c: char| !c.is_ascii_digit() && c != '.');
+        let end = number.find(|c: char| !c.is_ascii_digit() && !matches!(c, '.' | ','));
         let (number, after) = number.split_at(end.unwrap_or(number.len()));
         let is_part = before.ends_with(|c: char| c.is_alphanumeric() || c == '_');
         match unit(after).filter(|_| !is_part) {
@@ -120,7 +121,7 @@ fn unit(text: &str) -> Option<&str> {
 fn times_and_own_notices_are_taken_out_and_nothing_else() {
     for (printed, left) in [
         (
-            "took 12.5ms, 3 s and 1 seconds\n",
+            "took 1,012.5ms, 3 s and 1 seconds\n",
             "took 0 ms, 0 ms and 0 ms\n",
         ),
         (
