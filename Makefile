@@ -88,7 +88,7 @@ fuzz: ## look for inputs that break the parsers; FUZZ_SECONDS=600 looks longer
 	done
 
 .PHONY: soak
-soak: ## run what takes too long for every day: gigabytes, kills, all cuts, all interruptions; an hour
+soak: ## run what takes too long for every day: gigabytes, kills, all cuts, all interruptions, all tools; an hour
 	@.ci/install test
 	LOCKKEEPER_TEST_CELLS=all cargo test --locked --release --test interruptions -- --nocapture
 	LOCKKEEPER_TEST_CELLS=all cargo test --locked --release --test kills -- --nocapture

@@ -6,8 +6,8 @@
 //!
 //! * `LOCKKEEPER_TEST_TOOL=rails`: only tools with such a name.
 //! * `LOCKKEEPER_TEST_ROWS`: how many rows each table is filled with.
-//! * `LOCKKEEPER_TEST_TRAFFIC=1`: while a phase runs, applications work on its tables, the same way as the tool; how long
-//!   one statement of theirs took at worst is shown with `--nocapture`.
+//! * `LOCKKEEPER_TEST_TRAFFIC=1`: while a phase runs, applications work on its tables, and go the same way as the tool;
+//!   how long one statement of theirs took at worst is shown with `--nocapture`.
 //! * `LOCKKEEPER_TEST_CELLS=all`: what may happen to a deployment happens to all tools, and more often.
 //! * `LOCKKEEPER_TEST_SEED`: other moments at which something is killed.
 
