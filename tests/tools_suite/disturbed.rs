@@ -21,7 +21,7 @@ const EVERY_DAY: &[&str] = &["psql", "rails", "knex"];
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
 /// How often a tool is killed.
 const KILLS: usize = 2;
-const ALL_KILLS: usize = 8;
+const ALL_KILLS: usize = 5;
 
 /// Tools that write the ledger after the migration has committed: killed in between, they run it again, and that fails
 /// whatever the server does. They aren't killed.
