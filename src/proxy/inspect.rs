@@ -290,34 +290,10 @@ impl Inspector {
         }
         let modes = self.mode_changes(text, class);
         let answer = self.mode.next_answer();
-        if self.owed_error.is_some() && is_first_look {
-            let ends = class == Class::Transaction && !is_commit(text, self.lexical.mode);
-            let by = if name.is_none() { By::Query } else { By::Other };
-            match (ends, name.is_none()) {
-                (true, true) => self.owed_error = None,
-                (true, false) => {}
-                (false, _) => return self.hold(header, by, Some(plain_text(text, class))),
-            }
-        }
-        let puts_off = self.puts_off();
-        let span = match (name, classified) {
-            (None, Classified::Plain { class, .. }) if puts_off => {
-                self.hold(header, By::Query, Some(plain_text(text, class)))
-            }
-            (None, Classified::Plain { .. }) => self.forward(header, input),
-            (None, Classified::Interesting(text)) => self.query(header, input, text, tools),
-            (Some(_), Classified::Plain { class, .. }) if puts_off => {
-                self.hold(header, By::Other, Some(plain_text(text, class)))
-            }
-            (Some(name), classified) => {
-                let span = self.forward(header, input);
-                self.parsed(name, text, classified);
-                span
-            }
+        let span = match self.held_text(header, name.is_none(), (text, class), &classified) {
+            Some(span) => span,
+            None => self.classified_text(header, input, (name, text), classified, tools),
         };
-        if name.is_none() && matches!(span, Span::Forward(_)) && !self.transaction.is_empty() {
-            self.note_control(text, class);
-        }
         if is_first_look && matches!(span, Span::Forward(_) | Span::Stop(_)) {
             tools.metrics.classified(class, Some(source));
         }
@@ -329,6 +305,54 @@ impl Inspector {
         if changes_settings && matches!(span, Span::Forward(_)) {
             self.uncertain = true;
             self.fickle |= header.tag == b'P' || classify::mentions_prepare(text);
+        }
+        span
+    }
+
+    /// A text that doesn't go on yet: the client is owed an error, or it could notice what is put off.
+    fn held_text(
+        &mut self,
+        header: Header,
+        is_query: bool,
+        (text, class): (&[u8], Class),
+        classified: &Classified,
+    ) -> Option<Span> {
+        let by = if is_query { By::Query } else { By::Other };
+        let is_plain = matches!(classified, Classified::Plain { .. });
+        if self.owed_error.is_some() && !self.pass_next {
+            let ends = class == Class::Transaction && !is_commit(text, self.lexical.mode);
+            if ends && is_query {
+                self.owed_error = None;
+            }
+            if !ends {
+                return Some(self.hold(header, by, Some(plain_text(text, class))));
+            }
+        }
+        (is_plain && self.puts_off()).then(|| self.hold(header, by, Some(plain_text(text, class))))
+    }
+
+    /// A text goes on, or is a schema change.
+    fn classified_text(
+        &mut self,
+        header: Header,
+        input: &[u8],
+        (name, text): (Option<&[u8]>, &[u8]),
+        classified: Classified,
+        tools: &Tools<'_>,
+    ) -> Span {
+        let class = classified.class();
+        let span = match (name, classified) {
+            (None, Classified::Plain { .. }) => self.forward(header, input),
+            (None, Classified::Interesting(text)) => self.query(header, input, text, tools),
+            (Some(name), classified) => {
+                let span = self.forward(header, input);
+                self.parsed(name, text, classified);
+                span
+            }
+        };
+        let goes_on = matches!(span, Span::Forward(_));
+        if goes_on && name.is_none() && !self.transaction.is_empty() {
+            self.note_control(text, class);
         }
         span
     }

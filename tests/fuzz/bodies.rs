@@ -3,7 +3,7 @@
 
 use lockkeeper::metrics::Metrics;
 use lockkeeper::proxy::inspect::{Guarding, Inspector, Passed, Span, Tools};
-use lockkeeper::proxy::session::ServerWalker;
+use lockkeeper::proxy::walker::ServerWalker;
 use lockkeeper::sql::cache::ClassCache;
 use lockkeeper::sql::classify::{self, Class, Classified, LexicalSettings};
 use lockkeeper::sql::encoding::{self, ClientEncoding};

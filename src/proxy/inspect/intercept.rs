@@ -25,7 +25,7 @@ pub enum Span {
     Wait,
     /// A schema change stands at the front that can't be recorded: the session ends.
     Refuse(String),
-    /// Nothing goes on before the text is classified, and the outcome [supplied](Inspector::supply).
+    /// Nothing goes on before the text is classified, and the outcome [supplied](super::Inspector::supply).
     Classify(Job),
     /// A schema change stands at the front.
     Stop(Intercept),
