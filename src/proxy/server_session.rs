@@ -434,11 +434,6 @@ impl<'a> ServerSession<'a> {
         self.set_aside += waited;
     }
 
-    /// All time that was set aside.
-    pub fn set_aside_so_far(&self) -> Duration {
-        self.set_aside
-    }
-
     /// The client's own `statement_timeout` ends the statement, whatever it waits for.
     pub fn obey_timeout(&mut self, timeout: Option<Duration>) {
         self.timeout = timeout.map(|timeout| {

@@ -334,8 +334,8 @@ impl Trouble {
         Some(match self {
             Trouble::Login(_) | Trouble::Other(_) => return None,
             Trouble::MayNotCreate { database, user, .. } => format!(
-                "as a superuser run CREATE DATABASE {database} OWNER {user} TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' \
-                 LC_CTYPE 'C'; REVOKE ALL ON DATABASE {database} FROM \
+                "as a superuser run CREATE DATABASE {database} OWNER {user} TEMPLATE template0 ENCODING 'UTF8' \
+                 LC_COLLATE 'C' LC_CTYPE 'C'; REVOKE ALL ON DATABASE {database} FROM \
                  PUBLIC; or ALTER ROLE {user} CREATEDB;"
             ),
             Trouble::MayNotMakeSchema { database, user, .. } => {

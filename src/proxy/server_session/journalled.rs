@@ -183,6 +183,11 @@ impl ServerSession<'_> {
         })
     }
 
+    /// All time that was set aside.
+    pub fn set_aside_so_far(&self) -> Duration {
+        self.set_aside
+    }
+
     /// How another plan ended.
     pub(in crate::proxy) async fn outcome_of(&self, id: i64) -> Option<Outcome> {
         let journal = self.session.worker.shared.journal.clone();

@@ -1,5 +1,5 @@
-//! Several statements in one Query of the client's transaction: one by one, each with a place of its own, and answered as
-//! the server answers such a string.
+//! Several statements in one Query of the client's transaction: one by one, each with a place of its own, and answered
+//! as the server answers such a string.
 
 use std::sync::Arc;
 
