@@ -376,6 +376,47 @@ fn a_client_s_transaction_decides_and_a_lost_one_is_looked_up() {
     });
 }
 
+/// What is prepared is recorded when it is ended, from wherever that is done; and a COMMIT that fails is none.
+#[test]
+fn a_prepared_transaction_is_recorded_when_it_ends() {
+    limited(|| {
+        let server = start_server(|options| {
+            let setting = ("max_prepared_transactions".to_owned(), "4".to_owned());
+            options.settings.push(setting);
+        });
+        let proxy = proxy(&server);
+        let mut wire = proxy.session("postgres");
+        let xid = "SELECT count(*) FROM lockkeeper.plan WHERE ended IS NULL AND plan #>> '{course,client,xid}' <> ''";
+        for (name, end, expected) in [
+            ("kept", "COMMIT PREPARED", "committed"),
+            ("undone", "ROLLBACK PREPARED", "rolled back"),
+        ] {
+            wire.run("BEGIN");
+            wire.run(&format!("CREATE TABLE {name} ()"));
+            eventually("its transaction is known", || {
+                journal(&server).value(xid) == "1"
+            });
+            wire.run(&format!("PREPARE TRANSACTION '{name}'"));
+            std::thread::sleep(Duration::from_millis(300));
+            assert_eq!(outcomes(&server, &format!("TABLE {name}")), "?");
+            // By somebody else, and the client lives.
+            Wire::session(&place(&server), "postgres").run(&format!("{end} '{name}'"));
+            eventually("it is recorded", || {
+                outcomes(&server, &format!("TABLE {name}")) == expected
+            });
+            assert_eq!(wire.value("SELECT 1"), "1");
+        }
+        wire.run("CREATE TABLE of (id int PRIMARY KEY)");
+        wire.run("BEGIN");
+        wire.run("CREATE TABLE refers (id int REFERENCES of DEFERRABLE INITIALLY DEFERRED)");
+        wire.run("INSERT INTO refers VALUES (7)");
+        assert_eq!(sqlstate(&wire.query("COMMIT")), "23503");
+        eventually("it is recorded", || {
+            outcomes(&server, "TABLE refers") == "rolled back"
+        });
+    });
+}
+
 #[test]
 fn what_a_role_began_waits_for_it_where_nobody_may_take_its_place() {
     limited(|| {
