@@ -386,6 +386,15 @@ fn a_prepared_transaction_is_recorded_when_it_ends() {
         });
         let proxy = proxy(&server);
         let mut wire = proxy.session("postgres");
+        let mut direct = Wire::session(&place(&server), "postgres");
+        eventually("the journal is made", || {
+            let is_there = format!("SELECT count(*) FROM pg_database WHERE datname = '{JOURNAL}'");
+            direct.value(&is_there) == "1"
+        });
+        wire.run("CREATE TABLE of (id int PRIMARY KEY)");
+        eventually("it can be written", || {
+            outcomes(&server, "TABLE of") == "done"
+        });
         let xid = "SELECT count(*) FROM lockkeeper.plan WHERE ended IS NULL AND plan #>> '{course,client,xid}' <> ''";
         for (name, end, expected) in [
             ("kept", "COMMIT PREPARED", "committed"),
@@ -400,13 +409,12 @@ fn a_prepared_transaction_is_recorded_when_it_ends() {
             std::thread::sleep(Duration::from_millis(300));
             assert_eq!(outcomes(&server, &format!("TABLE {name}")), "?");
             // By somebody else, and the client lives.
-            Wire::session(&place(&server), "postgres").run(&format!("{end} '{name}'"));
+            direct.run(&format!("{end} '{name}'"));
             eventually("it is recorded", || {
                 outcomes(&server, &format!("TABLE {name}")) == expected
             });
             assert_eq!(wire.value("SELECT 1"), "1");
         }
-        wire.run("CREATE TABLE of (id int PRIMARY KEY)");
         wire.run("BEGIN");
         wire.run("CREATE TABLE refers (id int REFERENCES of DEFERRABLE INITIALLY DEFERRED)");
         wire.run("INSERT INTO refers VALUES (7)");
