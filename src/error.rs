@@ -91,6 +91,26 @@ pub fn not_in_this_transaction(tag: &str, plan: &str) -> ErrorFields {
     }
 }
 
+/// A statement that would hold its lock for too long in the client's transaction, and has a safe form outside.
+pub fn too_long_for_transaction(tag: &str, plan: &str, time: Duration) -> ErrorFields {
+    let message = format!(
+        "{tag} is not possible in this transaction: it would hold its lock for about {}, and then to the end",
+        seconds(time)
+    );
+    ErrorFields {
+        detail: format!(
+            "Outside a transaction this is done in its place. {}",
+            plan.trim_end()
+        ),
+        ..with_hint(
+            fields("ERROR", "LK004", message),
+            "Take the statement out of the transaction: disable_ddl_transaction! (Rails), atomic = False (Django), \
+             autocommit_block() (Alembic), transaction: false (Knex, dbmate), pgm.noTransaction() (node-pg-migrate), \
+             $withinTransaction = false (Laravel), -- no-transaction (sqlx).",
+        )
+    }
+}
+
 /// What is put off to the COMMIT of a transaction has failed there.
 pub fn at_commit(mut failure: ErrorFields) -> ErrorFields {
     let told = "The transaction is rolled back: its schema changes were to run at its COMMIT, and one of them failed.";

@@ -1,6 +1,9 @@
 //! The place of a schema change that comes in a client's transaction: a function of its steps and of what is known of
 //! the relations.
 
+use std::time::Duration;
+
+use super::effects::Effects;
 use super::{Context, Step};
 use crate::catalog::{Facts, Relation};
 use crate::sql::name::Name;
@@ -44,6 +47,16 @@ pub fn of(statement: &Statement, steps: &[Step], facts: &Facts) -> Placement {
     } else {
         Placement::Inside
     }
+}
+
+/// How long a statement works on what it reads, builds or writes under its locks: an estimate, at so many bytes a
+/// second.
+pub fn time_of(effects: &Effects, facts: &Facts, scan_rate: u64) -> Duration {
+    let known = facts.relations.iter().flatten();
+    let read = known.filter(|one| effects.scans.contains(&one.qualified()) && !one.created_here);
+    let bytes: u64 = read.map(|one| one.bytes).fold(0, u64::saturating_add);
+    let milliseconds = u128::from(bytes) * 1000 / u128::from(scan_rate.max(1));
+    Duration::from_millis(u64::try_from(milliseconds).unwrap_or(u64::MAX))
 }
 
 /// The names by which others would notice whether a statement has run: what it changes, and what it makes.

@@ -310,6 +310,7 @@ impl<'a> ServerSession<'a> {
             && holds_up.as_mut().poll(cx).is_ready()
         {
             self.holds_up = None;
+            self.is_held_up();
             return Poll::Ready(Ok(Wake::OutOfTime));
         }
         if let Some(wake) = self.poll_watched(cx) {
@@ -653,6 +654,7 @@ impl crate::exec::session::Session for ServerSession<'_> {
         self.locks_until = None;
         self.lock_hold = self.locked_at.unwrap_or(began).elapsed();
         match result {
+            Err(RunError::Sql(fields)) if self.was_held_up() => Err(RunError::Sql(fields)),
             Err(RunError::Sql(mut fields)) if self.ran_out_of_time(&fields) => {
                 LOCK_NOT_AVAILABLE.clone_into(&mut fields.sqlstate);
                 "canceling statement due to lock timeout".clone_into(&mut fields.message);

@@ -496,3 +496,62 @@ fn prepared_and_unguarded_schema_changes_find_it_done() {
         assert_eq!(setup.columns(), "id email age c d e");
     });
 }
+
+/// What would hold its lock for too long, and has a safe form outside the transaction, is refused before anything ran.
+#[test]
+fn what_would_take_too_long_is_refused_with_the_recipe() {
+    limited(|| {
+        let mut setup = Setup::new();
+        setup.proxy = Proxy::start(shared(), |config, _| {
+            config.guard.small_table = ByteSize::b(0);
+            config.guard.scan_rate = ByteSize::b(1000);
+        });
+        let mut wire = setup.session();
+        wire.run("BEGIN");
+        let frames = wire.query("CREATE INDEX ON users (email)");
+        assert_eq!(sqlstate(&frames), "LK004");
+        let error = frames.iter().find(|frame| frame.tag == b'E').unwrap();
+        assert!(
+            error.field(b'D').contains("CONCURRENTLY"),
+            "{}",
+            error.show()
+        );
+        assert!(
+            error.field(b'H').contains("atomic = False"),
+            "{}",
+            error.show()
+        );
+        assert_eq!(commands(&wire.query("COMMIT")), ["ROLLBACK"]);
+        assert_eq!(setup.events(), ["- CREATE INDEX refused"]);
+    });
+}
+
+/// A build in a transaction that others wait for is cancelled, and the transaction fails with it.
+#[test]
+fn a_build_that_holds_others_up_is_cancelled() {
+    limited(|| {
+        let mut setup = Setup::new();
+        setup.proxy = Proxy::start(shared(), |config, _| {
+            config.guard.small_table = ByteSize::b(0);
+            config.locks.max_hold = Duration::from_millis(500);
+        });
+        setup.direct().run(
+            "CREATE FUNCTION slow(int) RETURNS int IMMUTABLE LANGUAGE plpgsql
+             AS 'BEGIN PERFORM pg_sleep(0.1); RETURN $1; END'",
+        );
+        let mut wire = setup.session();
+        wire.run("BEGIN");
+        wire.send(&q("CREATE INDEX slow_one ON users (slow(age))"));
+        crate::harness::until_asleep(wire.pid());
+        let mut other = setup.session();
+        other.run("UPDATE users SET age = 1 WHERE id = 1");
+        assert_eq!(sqlstate(&wire.until_ready()), "55P03");
+        assert_eq!(commands(&wire.query("COMMIT")), ["ROLLBACK"]);
+        assert_eq!(
+            setup
+                .direct()
+                .value("SELECT to_regclass('slow_one') IS NULL"),
+            "t"
+        );
+    });
+}

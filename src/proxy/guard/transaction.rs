@@ -373,6 +373,15 @@ impl Case<'_> {
         if step.locks.is_empty() {
             return as_sent(server, self.intercept, AS_SENT).await;
         }
+        let scan_rate = server.session().worker.setup().config.guard.scan_rate;
+        let time = placement::time_of(&judgement.effects, facts, scan_rate.as_u64());
+        if let Verdict::Rewrite(plan) = &judgement.verdict
+            && time > limits.max_hold
+        {
+            let tag = self.parsed.statement.tag();
+            let fields = error::too_long_for_transaction(tag, &plan.to_string(), time);
+            return self.refused(server, judgement, facts, fields);
+        }
         step.takes_long = judgement.effects.takes_long();
         if let Err(ending) = late::run_now(server).await {
             return ending;

@@ -1,8 +1,10 @@
 //! The client's own transaction as a plan's ground: what would be a transaction of lockkeeper's is a savepoint there,
 //! under which the settings are as they were found.
 
-use super::{Message, ServerSession};
-use crate::exec::session::Command;
+use std::time::Duration;
+
+use super::{Message, ServerSession, others_waited};
+use crate::exec::session::{Command, Session as _};
 use crate::wire::pipeline::TransactionStatus;
 
 /// The savepoint's name, which nobody else's is.
@@ -17,6 +19,8 @@ pub(in crate::proxy) struct Within {
     reads_only: bool,
     /// Everything is rolled back.
     rehearses: bool,
+    /// Others have waited for too long for what runs.
+    held_up: bool,
 }
 
 /// The settings that are put back.
@@ -34,6 +38,7 @@ impl Within {
             put_back: put_back.collect(),
             reads_only: false,
             rehearses: false,
+            held_up: false,
         }
     }
 
@@ -100,6 +105,26 @@ impl ServerSession<'_> {
         let status = ready.body().first().copied().unwrap_or_default();
         let status = TransactionStatus::from_byte(status);
         self.session.inspector.pipeline.set_status(status);
+    }
+
+    /// What runs is cancelled when others have waited for it for so long; or not any more.
+    pub(in crate::proxy) fn watch_hold(&mut self, max_hold: Option<Duration>) {
+        let (operator, pid) = (self.operator(), self.session.who.server_pid);
+        let watch = operator.zip(max_hold);
+        self.holds_up =
+            watch.map(|(operator, limit)| Box::pin(others_waited(operator, pid, limit)) as _);
+    }
+
+    /// Others have waited for too long.
+    pub(super) fn is_held_up(&mut self) {
+        if let Some(within) = &mut self.within {
+            within.held_up = true;
+        }
+    }
+
+    /// Whether others had waited for too long.
+    pub(in crate::proxy) fn was_held_up(&self) -> bool {
+        self.within.as_ref().is_some_and(|within| within.held_up)
     }
 
     /// Settings of the transaction are taken off.

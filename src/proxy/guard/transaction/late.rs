@@ -164,7 +164,16 @@ pub(super) async fn run_inside(
     limits: Limits,
 ) -> Result<String, RunError> {
     let limits = patience(server, limits);
-    let tag = run(server, step, settings, limits).await?;
+    server.watch_hold(Some(limits.max_hold));
+    let result = run(server, step, settings, limits).await;
+    server.watch_hold(None);
+    let tag = match result {
+        Err(RunError::Sql(_)) if server.was_held_up() => {
+            let fields = error::others_waited_for_transaction(limits.max_hold);
+            return Err(RunError::Sql(Box::new(fields)));
+        }
+        result => result?,
+    };
     server.session().inspector.transaction.takes_locks();
     Ok(tag)
 }
