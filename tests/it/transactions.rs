@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 
-use crate::harness::{Proxy, database, limited, place, shared};
+use crate::harness::{Proxy, database, limited, place, shared, start_server};
 use crate::wire::{
     Wire, b, cancel_request, column, commands, d, e, h, p, pbe, q, s, sqlstate, tags,
 };
@@ -489,7 +489,9 @@ fn prepared_and_unguarded_schema_changes_find_it_done() {
         wire.run("BEGIN");
         wire.run("ALTER TABLE users ADD COLUMN d int");
         wire.run("EXECUTE copy");
-        wire.run("CREATE TEMPORARY TABLE kept AS SELECT d FROM users");
+        wire.run("CREATE TEMPORARY TABLE kept AS SELECT * FROM adults");
+        assert!(setup.locks(wire.pid()).contains("AccessExclusiveLock"));
+        wire.run("CREATE TEMPORARY TABLE kept_too AS SELECT d FROM users");
         wire.run("SET LOCAL lockkeeper.mode = 'observe'");
         wire.run("ALTER TABLE users ADD COLUMN e int");
         wire.run("COMMIT");
@@ -553,5 +555,32 @@ fn a_build_that_holds_others_up_is_cancelled() {
                 .value("SELECT to_regclass('slow_one') IS NULL"),
             "t"
         );
+    });
+}
+
+/// What is put off isn't forgotten when the transaction is prepared instead of committed.
+#[test]
+fn a_prepared_transaction_has_it_done() {
+    limited(|| {
+        let server = start_server(|options| {
+            let setting = ("max_prepared_transactions".to_owned(), "4".to_owned());
+            options.settings.push(setting);
+        });
+        let proxy = Proxy::start(&server, |config, _| {
+            config.guard.small_table = ByteSize::b(0);
+        });
+        let mut wire = proxy.session("postgres");
+        wire.run("CREATE TABLE users (id int)");
+        for prepare in [
+            q("PREPARE TRANSACTION 'x'"),
+            [pbe("PREPARE TRANSACTION 'x'"), s()].concat(),
+        ] {
+            wire.run("BEGIN");
+            wire.run("ALTER TABLE users ADD COLUMN c int");
+            assert_eq!(commands(&wire.ask(&prepare)), ["PREPARE TRANSACTION"]);
+            wire.run("COMMIT PREPARED 'x'");
+            assert_eq!(wire.value("SELECT count(c) FROM users"), "0");
+            wire.run("ALTER TABLE users DROP COLUMN c");
+        }
     });
 }

@@ -28,6 +28,7 @@ use crate::sql::classify::Class;
 use crate::sql::name::Name;
 use crate::sql::parse::Parsed;
 use crate::sql::parse::ordinary::{Control, Kind, kind};
+use crate::sql::statement::Statement;
 use crate::wire::backend::ErrorFields;
 
 /// Why a schema change of a transaction runs as it came.
@@ -218,6 +219,18 @@ async fn abort(server: &mut ServerSession<'_>) -> Result<(), RunError> {
     }
 }
 
+/// Whether a statement's own text names all that it reads, and it doesn't end the transaction.
+fn names_all(statement: &Statement) -> bool {
+    matches!(
+        statement,
+        Statement::CreateTable(_)
+            | Statement::CreateIndex(_)
+            | Statement::AlterTable(_)
+            | Statement::Rename(_)
+            | Statement::Drop(_)
+    )
+}
+
 /// A schema change that runs as it came; what it could notice runs before it.
 async fn as_sent(
     server: &mut ServerSession<'_>,
@@ -225,8 +238,11 @@ async fn as_sent(
     because: &'static str,
 ) -> Ending {
     let transaction = &server.session().inspector.transaction;
-    let is_apart =
-        intercept.text.statements.len() == 1 && !transaction.is_named_in(&intercept.text.text);
+    let is_apart = intercept
+        .text
+        .only_statement()
+        .is_some_and(|parsed| names_all(&parsed.statement))
+        && !transaction.is_named_in(&intercept.text.text);
     if !(transaction.is_empty() || is_apart)
         && let Err(ending) = late::run_now(server).await
     {

@@ -115,9 +115,15 @@ impl Keeper {
         let is_ready = *self.serving.told.borrow() == State::Ready;
         if !held.is_empty() {
             let _ = self.run(&statements::heartbeat(&held)).await; // how it went is told
-        } else if !is_ready {
+        } else if !is_ready && (self.is_wanted() || *self.serving.told.borrow() != State::Off) {
             let _ = self.ensure().await;
         }
+    }
+
+    /// Whether the settings want a journal.
+    fn is_wanted(&self) -> bool {
+        let operator = &self.setup.borrow().config.operator;
+        !(operator.is_off() || operator.database.is_empty())
     }
 
     async fn forget(&mut self) {
@@ -187,7 +193,7 @@ impl Keeper {
     /// Connects; a moment later where that has just failed.
     async fn ensure(&mut self) -> Result<(), String> {
         let setup = Arc::clone(&self.setup.borrow_and_update());
-        if setup.config.operator.is_off() || setup.config.operator.database.is_empty() {
+        if !self.is_wanted() {
             self.login = None;
             self.tell(State::Off);
             return Err("there is no journal".to_owned());
