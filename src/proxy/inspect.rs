@@ -351,7 +351,7 @@ impl Inspector {
             }
         };
         let goes_on = matches!(span, Span::Forward(_));
-        if goes_on && name.is_none() && !self.transaction.is_empty() {
+        if goes_on && name.is_none() && self.transaction.follows_savepoints() {
             self.note_control(text, class);
         }
         span

@@ -68,8 +68,8 @@ pub struct Late {
 #[derive(Debug, Default)]
 pub struct Transaction {
     late: Vec<Late>,
-    /// Savepoints, and how many schema changes were put off before each.
-    savepoints: Vec<(String, usize)>,
+    /// Savepoints, and what was put off at each: what has run since then, going back there undoes.
+    savepoints: Vec<(String, Vec<Late>)>,
     /// A schema change has run in it: it may hold locks that stop everybody.
     holds_locks: bool,
 }
@@ -78,6 +78,11 @@ impl Transaction {
     /// Nothing is put off.
     pub fn is_empty(&self) -> bool {
         self.late.is_empty()
+    }
+
+    /// Savepoints may bring back what was put off.
+    pub fn follows_savepoints(&self) -> bool {
+        !(self.late.is_empty() && self.savepoints.is_empty())
     }
 
     /// There is room for one more.
@@ -108,9 +113,6 @@ impl Transaction {
     /// All that is put off has run.
     pub fn settled(&mut self) {
         self.late.clear();
-        for (_, count) in &mut self.savepoints {
-            *count = 0;
-        }
     }
 
     /// The transaction has ended.
@@ -124,7 +126,7 @@ impl Transaction {
     pub fn sent(&mut self, control: &Control) {
         let find = |name: &String| self.savepoints.iter().rposition(|(set, _)| set == name);
         match control {
-            Control::Savepoint(name) => self.savepoints.push((name.clone(), self.late.len())),
+            Control::Savepoint(name) => self.savepoints.push((name.clone(), self.late.clone())),
             Control::Release(name) => {
                 if let Some(at) = find(name) {
                     self.savepoints.truncate(at);
@@ -133,8 +135,8 @@ impl Transaction {
             Control::RollbackTo(name) => match find(name) {
                 Some(at) => {
                     self.savepoints.truncate(at + 1);
-                    let kept = self.savepoints.last().map_or(0, |(_, count)| *count);
-                    self.late.truncate(kept);
+                    let then = self.savepoints.last().map(|(_, late)| late.clone());
+                    self.late = then.unwrap_or_default();
                 }
                 // Set before anything was put off.
                 None => {
@@ -246,6 +248,10 @@ mod tests {
         transaction.sent(&Control::Release("t".into()));
         transaction.sent(&Control::RollbackTo("s".into()));
         assert_eq!(names(&transaction), ["a"]);
+        transaction.sent(&Control::RollbackTo("s".into()));
+        assert_eq!(names(&transaction), ["a"]);
+        // What has run since the savepoint is undone with it, and is put off again.
+        transaction.settled();
         transaction.sent(&Control::RollbackTo("s".into()));
         assert_eq!(names(&transaction), ["a"]);
         transaction.sent(&Control::RollbackTo("earlier".into()));

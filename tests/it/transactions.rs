@@ -584,3 +584,19 @@ fn a_prepared_transaction_has_it_done() {
         }
     });
 }
+
+/// What was put off before a savepoint stays, though it ran behind it.
+#[test]
+fn what_ran_behind_a_savepoint_is_put_off_again() {
+    limited(|| {
+        let setup = Setup::new();
+        let mut wire = setup.session();
+        wire.run("BEGIN");
+        wire.run(ADD);
+        wire.run("SAVEPOINT a");
+        assert_eq!(wire.value("SELECT count(c) FROM users"), "0");
+        wire.run("ROLLBACK TO a");
+        wire.run("COMMIT");
+        assert_eq!(setup.columns(), IS);
+    });
+}
